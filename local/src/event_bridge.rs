@@ -1,0 +1,254 @@
+//! Amazon EventBridge: `PutEvents`, and what it took.
+
+use std::time::SystemTime;
+
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value, json};
+
+use crate::faults::LiveFaults;
+use crate::identity::Identities;
+use crate::json_protocol::{ServiceError, read};
+use crate::model;
+use crate::wire_time::{from_epoch_seconds, rfc3339};
+
+/// The most bytes that the entries of one call may have together.
+const MOST_BYTES: usize = 1024 * 1024;
+
+/// The deepest nesting of a detail that EventBridge processes.
+const DEEPEST_DETAIL: usize = 1000;
+
+/// What an entry's time counts, whatever it is.
+const BYTES_OF_A_TIME: usize = 14;
+
+/// An event that EventBridge took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The id that it was given.
+    pub id: String,
+    /// Its own time, or else when it was taken.
+    pub time: SystemTime,
+    /// The bus that it was put on, a name or an ARN, as the entry gave it.
+    pub bus: String,
+    /// Its source.
+    pub source: String,
+    /// Its detail type.
+    pub detail_type: String,
+    /// Its detail, as it was sent: the text of a JSON object.
+    pub detail: String,
+    /// The resources that it concerns.
+    pub resources: Vec<String>,
+}
+
+impl Event {
+    /// The event as `GET /_local/events` shows it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "EventId": self.id,
+            "Time": rfc3339(self.time),
+            "EventBusName": self.bus,
+            "Source": self.source,
+            "DetailType": self.detail_type,
+            "Detail": self.detail,
+            "Resources": self.resources,
+        })
+    }
+}
+
+/// The service.
+#[derive(Debug, Default)]
+pub(crate) struct EventBridge {
+    taken: Vec<Event>,
+}
+
+impl EventBridge {
+    pub(crate) fn taken(&self) -> &[Event] {
+        &self.taken
+    }
+
+    pub(crate) fn put_events(
+        &mut self,
+        body: &[u8],
+        now: SystemTime,
+        identities: &mut Identities,
+        faults: &mut LiveFaults,
+    ) -> Result<Value, ServiceError> {
+        let input = read(body, model::PUT_EVENTS)?;
+        let entries: Vec<Entry<'_>> = input
+            .get("Entries")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object)
+            .map(Entry)
+            .collect();
+        if entries.iter().map(Entry::size).sum::<usize>() > MOST_BYTES {
+            return Err(ServiceError::validation(
+                "Total size of the entries in the request is over the limit.",
+            ));
+        }
+        let mut refused = 0;
+        let results: Vec<Value> = entries
+            .iter()
+            .map(|entry| {
+                let refusal = entry
+                    .refusal()
+                    .or_else(|| faults.refuse_entry(entry.detail()));
+                if let Some((code, message)) = refusal {
+                    refused += 1;
+                    return json!({ "ErrorCode": code, "ErrorMessage": message });
+                }
+                let event = entry.to_event(identities.uuid(), now);
+                let id = event.id.clone();
+                self.taken.push(event);
+                json!({ "EventId": id })
+            })
+            .collect();
+        Ok(json!({ "FailedEntryCount": refused, "Entries": results }))
+    }
+}
+
+/// One entry of a call.
+struct Entry<'a>(&'a Map<String, Value>);
+
+impl<'a> Entry<'a> {
+    fn text(&self, name: &str) -> &'a str {
+        self.0.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn detail(&self) -> &'a str {
+        self.text("Detail")
+    }
+
+    fn resources(&self) -> impl Iterator<Item = &'a str> {
+        let resources = self.0.get("Resources").and_then(Value::as_array);
+        resources.into_iter().flatten().filter_map(Value::as_str)
+    }
+
+    fn seconds(&self) -> Option<f64> {
+        self.0.get("Time").and_then(Value::as_f64)
+    }
+
+    /// The size by EventBridge's rule: UTF-8 bytes of the texts, and 14 for a time.
+    fn size(&self) -> usize {
+        let time = self.0.get("Time").map_or(0, |_| BYTES_OF_A_TIME);
+        let texts = ["Source", "DetailType", "Detail"].map(|name| self.text(name).len());
+        let resources = self.resources().map(str::len).sum::<usize>();
+        time + texts.iter().sum::<usize>() + resources
+    }
+
+    /// Why EventBridge does not take it.
+    fn refusal(&self) -> Option<(String, String)> {
+        for name in ["Source", "DetailType", "Detail"] {
+            if self.text(name).is_empty() {
+                return Some((
+                    "InvalidArgument".to_owned(),
+                    format!(
+                        "Parameter {name} is not valid. Reason: {name} is a required argument."
+                    ),
+                ));
+            }
+        }
+        if let Some(seconds) = self.seconds()
+            && from_epoch_seconds(seconds).is_none()
+        {
+            return Some((
+                "InvalidArgument".to_owned(),
+                "Parameter Time is not valid. Reason: Time is out of range.".to_owned(),
+            ));
+        }
+        (!is_json_object(self.detail())).then(|| {
+            (
+                "MalformedDetail".to_owned(),
+                "Detail is malformed.".to_owned(),
+            )
+        })
+    }
+
+    fn to_event(&self, id: String, now: SystemTime) -> Event {
+        let bus = match self.text("EventBusName") {
+            "" => "default",
+            bus => bus,
+        };
+        Event {
+            id,
+            time: self.seconds().and_then(from_epoch_seconds).unwrap_or(now),
+            bus: bus.to_owned(),
+            source: self.text("Source").to_owned(),
+            detail_type: self.text("DetailType").to_owned(),
+            detail: self.detail().to_owned(),
+            resources: self.resources().map(str::to_owned).collect(),
+        }
+    }
+}
+
+fn is_json_object(text: &str) -> bool {
+    text.trim_start().starts_with('{')
+        && depth(text) <= DEEPEST_DETAIL
+        && serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+/// How deep objects and lists are nested in a JSON text.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut is_in_string, mut is_escaped) = (false, false);
+    for byte in text.bytes() {
+        if is_in_string {
+            match byte {
+                _ if is_escaped => is_escaped = false,
+                b'\\' => is_escaped = true,
+                b'"' => is_in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => is_in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_is_a_json_object() {
+        for good in ["{}", " {\"a\":[{\"}\":1}]}\n", "{\"a\":1e3}"] {
+            assert!(is_json_object(good), "{good}");
+        }
+        let deep = |levels: usize| format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
+        assert!(is_json_object(&deep(1000)));
+        for bad in [
+            "",
+            "[]",
+            "\"{}\"",
+            "{",
+            "{}{}",
+            "{'a':1}",
+            "null",
+            "1",
+            &deep(1001),
+        ] {
+            assert!(!is_json_object(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_size_is_counted_in_bytes() {
+        let entry = json!({
+            "Time": 1, "Source": "ü", "DetailType": "ab", "Detail": "{}", "Resources": ["arn", "…"],
+        });
+        let Value::Object(entry) = entry else {
+            panic!()
+        };
+        assert_eq!(Entry(&entry).size(), 14 + 2 + 2 + 2 + 3 + 3);
+    }
+}

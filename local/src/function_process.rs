@@ -1,0 +1,149 @@
+//! The real binary, under the Runtime API.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+use crate::local_aws::LocalAws;
+use crate::socket::Server;
+
+/// Where a process wrote a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// To its standard output.
+    Stdout,
+    /// To its standard error.
+    Stderr,
+}
+
+/// A line that the function wrote, without its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Where.
+    pub stream: Stream,
+    /// What.
+    pub text: String,
+}
+
+/// A process that could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` cannot be started: {source}", program.display())]
+pub struct FunctionProcessError {
+    program: PathBuf,
+    source: std::io::Error,
+}
+
+/// The function's process. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct FunctionProcess {
+    child: Child,
+    lines: Arc<Mutex<Vec<Line>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl FunctionProcess {
+    /// Starts the binary with the environment that Lambda gives it, AWS's endpoint at the server,
+    /// and these variables besides; nothing of this process's own environment reaches it.
+    pub fn start(
+        program: impl AsRef<Path>,
+        server: &Server,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, FunctionProcessError> {
+        let program = program.as_ref();
+        let mut environment = lambda_environment(server);
+        environment.extend(variables);
+        let start = Command::new(program)
+            .env_clear()
+            .envs(environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn();
+        let mut child = start.map_err(|source| FunctionProcessError {
+            program: program.to_owned(),
+            source,
+        })?;
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let stdout = child.stdout.take();
+        let stderr = child.stderr.take();
+        let readers = [
+            stdout.map(|stdout| tokio::spawn(read(stdout, Stream::Stdout, Arc::clone(&lines)))),
+            stderr.map(|stderr| tokio::spawn(read(stderr, Stream::Stderr, Arc::clone(&lines)))),
+        ];
+        Ok(Self {
+            child,
+            lines,
+            readers: readers.into_iter().flatten().collect(),
+        })
+    }
+
+    /// What it wrote up to now, in the order in which it came.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Line> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.clone()
+    }
+
+    /// Waits until it ends by itself; then every line that it wrote is there.
+    pub async fn ended(&mut self) -> std::io::Result<ExitStatus> {
+        let status = self.child.wait().await?;
+        for reader in self.readers.drain(..) {
+            // A reader ends with the stream that it reads.
+            let _ = reader.await;
+        }
+        Ok(status)
+    }
+
+    /// Waits until it ends, and ends with it the invocations that wait for it.
+    pub async fn watch(&mut self, local: &LocalAws) -> std::io::Result<ExitStatus> {
+        let status = self.ended().await?;
+        local.function_exited(&status.to_string());
+        Ok(status)
+    }
+
+    /// Kills it.
+    pub async fn kill(&mut self) {
+        // It fails only where the process has ended already.
+        let _ = self.child.kill().await;
+    }
+}
+
+/// What Lambda sets, and where AWS is.
+fn lambda_environment(server: &Server) -> BTreeMap<String, String> {
+    [
+        ("AWS_LAMBDA_RUNTIME_API", server.address()),
+        ("AWS_ENDPOINT_URL", server.endpoint_url()),
+        ("AWS_LAMBDA_FUNCTION_NAME", "proton-canceller".to_owned()),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128".to_owned()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_DEFAULT_REGION", "us-east-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "AKIDLOCAL".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+async fn read(stream: impl AsyncRead + Unpin, kind: Stream, lines: Arc<Mutex<Vec<Line>>>) {
+    let mut reader = BufReader::new(stream);
+    let mut bytes = Vec::new();
+    while let Ok(count) = reader.read_until(b'\n', &mut bytes).await {
+        if count == 0 {
+            return;
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.trim_end_matches(['\r', '\n']).to_owned();
+        bytes.clear();
+        let line = Line { stream: kind, text };
+        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.push(line);
+    }
+}

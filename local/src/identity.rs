@@ -1,0 +1,49 @@
+//! Identities that replay from a seed.
+
+/// Makes ids and tokens.
+#[derive(Debug)]
+pub(crate) struct Identities(fastrand::Rng);
+
+impl Identities {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(fastrand::Rng::with_seed(seed))
+    }
+
+    /// A UUID of version 4.
+    pub(crate) fn uuid(&mut self) -> String {
+        let random = self.0.u128(..);
+        let versioned = random & !(0xf << 76) | (0x4 << 76);
+        let uuid = versioned & !(0x3 << 62) | (0x2 << 62);
+        let digits = format!("{uuid:032x}");
+        let mut text = String::with_capacity(36);
+        for (index, digit) in digits.char_indices() {
+            if [8, 12, 16, 20].contains(&index) {
+                text.push('-');
+            }
+            text.push(digit);
+        }
+        text
+    }
+
+    /// An opaque token of letters and digits.
+    pub(crate) fn token(&mut self) -> String {
+        std::iter::repeat_with(|| self.0.alphanumeric())
+            .take(48)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuids_are_of_version_4_and_replay() {
+        let uuid = Identities::new(7).uuid();
+        assert_eq!(uuid, Identities::new(7).uuid());
+        assert_eq!(uuid.len(), 36);
+        assert_eq!(&uuid[14..15], "4");
+        assert!(["8", "9", "a", "b"].contains(&&uuid[19..20]));
+        assert_ne!(uuid, Identities::new(8).uuid());
+    }
+}

@@ -1,0 +1,307 @@
+//! The core with a clock and the waits around it: what both doors share.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::cloudformation::{StackSnapshot, UpdateSnapshot};
+use crate::core::{Call, Core, Reply};
+use crate::event_bridge::Event;
+use crate::in_process::InProcess;
+use crate::proton::{DeploymentSnapshot, EnvironmentSnapshot};
+use crate::runtime_api::{Invocation, InvocationResult, NOT_POLLING, Progress};
+use crate::socket::Server;
+use crate::world::World;
+
+/// A local AWS that is up. Clones share the one world.
+#[derive(Clone)]
+pub struct LocalAws(Arc<Inner>);
+
+struct Inner {
+    core: Mutex<Core>,
+    clock: Clock,
+    patience: Duration,
+    /// Told whenever an event is queued, or an invocation ends.
+    changed: watch::Sender<()>,
+}
+
+/// What becomes of a request at a door.
+#[derive(Debug)]
+pub(crate) enum Exchange {
+    /// This answer.
+    Response(Response<Bytes>),
+    /// The connection is dropped.
+    Dropped,
+}
+
+impl LocalAws {
+    /// Starts the world at the clock's time.
+    #[must_use]
+    pub fn new(world: World, clock: Clock) -> Self {
+        let core = Core::new(world, clock.now());
+        Self(Arc::new(Inner {
+            patience: core.runtime.patience(),
+            core: Mutex::new(core),
+            clock,
+            changed: watch::Sender::new(()),
+        }))
+    }
+
+    /// Opens the socket door. It must be called within a tokio runtime.
+    #[must_use]
+    pub fn serve(&self, listener: TcpListener) -> Server {
+        Server::start(self.clone(), listener)
+    }
+
+    /// The in-process door: an HTTP client for the SDK.
+    #[must_use]
+    pub fn http_client(&self) -> SharedHttpClient {
+        SharedHttpClient::new(InProcess::new(self.clone()))
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// Every call that a service received, in order.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.core().calls().to_vec()
+    }
+
+    /// Every event that EventBridge took, in order.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        self.core().events().to_vec()
+    }
+
+    /// The environments as they stand now, by name.
+    #[must_use]
+    pub fn environments(&self) -> Vec<EnvironmentSnapshot> {
+        self.core().environments()
+    }
+
+    /// Every deployment that there ever was, as it stands now: the truth to compare outcomes with.
+    #[must_use]
+    pub fn deployments(&self) -> Vec<DeploymentSnapshot> {
+        self.core().deployments()
+    }
+
+    /// The stacks that exist, as they stand now, by name.
+    #[must_use]
+    pub fn stacks(&self) -> Vec<StackSnapshot> {
+        self.core().stacks()
+    }
+
+    /// Every update of a stack that there ever was, as it stands now: the truth to compare
+    /// outcomes with.
+    #[must_use]
+    pub fn updates(&self) -> Vec<UpdateSnapshot> {
+        self.core().updates()
+    }
+
+    /// What a function posted to the Runtime API's `/init/error`, last.
+    #[must_use]
+    pub fn init_error(&self) -> Option<Bytes> {
+        self.core().runtime.init_error()
+    }
+
+    /// Hands an event to the function that polls the Runtime API, and waits for the end.
+    pub async fn invoke(&self, payload: Bytes, invocation: Invocation) -> InvocationResult {
+        let waiting = self.queue(payload, invocation);
+        waiting.ended().await
+    }
+
+    /// Says that the function's process ended: what it took or should have taken ends with it.
+    pub fn function_exited(&self, what: &str) {
+        self.core().runtime.function_exited(what);
+        self.tell();
+    }
+
+    fn queue(&self, payload: Bytes, invocation: Invocation) -> Waiting {
+        let mut core = self.core();
+        let Core {
+            runtime,
+            identities,
+            ..
+        } = &mut *core;
+        let id = runtime.queue(payload, invocation, identities);
+        drop(core);
+        self.tell();
+        Waiting {
+            local: self.clone(),
+            id,
+        }
+    }
+
+    /// Takes a request through a door.
+    pub(crate) async fn exchange(&self, request: Request<Bytes>) -> Exchange {
+        let reply = self.core().answer(&request, self.0.clock.now());
+        match reply {
+            Reply::Response(response, latency) => {
+                pause(latency).await;
+                Exchange::Response(response)
+            }
+            Reply::Changed(response) => {
+                self.tell();
+                Exchange::Response(response)
+            }
+            Reply::Drop(latency) => {
+                pause(latency).await;
+                Exchange::Dropped
+            }
+            Reply::Never => std::future::pending().await,
+            Reply::NextEvent => Exchange::Response(self.next_event().await),
+            Reply::Invoke(payload, invocation) => {
+                let waiting = self.queue(payload, invocation);
+                let id = waiting.id.clone();
+                Exchange::Response(invoked(&id, waiting.ended().await))
+            }
+            Reply::InvokeLater(payload) => {
+                let waiting = self.queue(payload, Invocation::default());
+                let mut response = Response::new(Bytes::new());
+                *response.status_mut() = StatusCode::ACCEPTED;
+                insert(&mut response, "x-amzn-requestid", &waiting.id);
+                tokio::spawn(waiting.ended());
+                Exchange::Response(response)
+            }
+        }
+    }
+
+    async fn next_event(&self) -> Response<Bytes> {
+        let mut changed = self.0.changed.subscribe();
+        loop {
+            let next = {
+                let mut core = self.core();
+                let Core {
+                    runtime,
+                    identities,
+                    ..
+                } = &mut *core;
+                runtime.next(self.0.clock.now(), identities)
+            };
+            if let Some(response) = next {
+                self.tell();
+                return response;
+            }
+            // It cannot be closed: this holds the sender.
+            let _ = changed.changed().await;
+        }
+    }
+
+    /// The core, with everything done that is due.
+    fn core(&self) -> MutexGuard<'_, Core> {
+        let mut core = self.0.core.lock().unwrap_or_else(PoisonError::into_inner);
+        core.advance(self.0.clock.now());
+        core
+    }
+
+    fn tell(&self) {
+        self.0.changed.send_replace(());
+    }
+}
+
+impl fmt::Debug for LocalAws {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("LocalAws").finish_non_exhaustive()
+    }
+}
+
+/// An invocation that somebody waits for.
+struct Waiting {
+    local: LocalAws,
+    id: String,
+}
+
+impl Waiting {
+    async fn ended(self) -> InvocationResult {
+        let LocalAws(inner) = &self.local;
+        let mut changed = inner.changed.subscribe();
+        let mut patience_ends = Instant::now() + inner.patience;
+        loop {
+            let progress = self
+                .local
+                .core()
+                .runtime
+                .progress(&self.id, inner.clock.now());
+            let until = match progress {
+                Progress::Ended(result) => return result,
+                Progress::Queued { is_function_busy } => {
+                    if is_function_busy {
+                        patience_ends = Instant::now() + inner.patience;
+                    } else if Instant::now() >= patience_ends {
+                        return self.local.core().runtime.give_up(&self.id);
+                    }
+                    patience_ends
+                }
+                Progress::Taken { deadline } => match deadline.duration_since(inner.clock.now()) {
+                    Ok(left) if !left.is_zero() => Instant::now() + left,
+                    Ok(_) | Err(_) => return self.local.core().runtime.time_out(&self.id),
+                },
+            };
+            tokio::select! {
+                _ = changed.changed() => {}
+                () = tokio::time::sleep_until(until) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.local.core().runtime.abandon(&self.id);
+    }
+}
+
+/// What `Invoke` answers.
+fn invoked(id: &str, result: InvocationResult) -> Response<Bytes> {
+    let mut response = match result {
+        InvocationResult::Response(body) => Response::new(body),
+        InvocationResult::Error {
+            error_type,
+            error_message,
+            ..
+        } if error_type == NOT_POLLING => not_polling(&error_message),
+        InvocationResult::Error { raw, .. } => {
+            let mut response = Response::new(raw);
+            insert(&mut response, "x-amz-function-error", "Unhandled");
+            response
+        }
+    };
+    insert(&mut response, "x-amz-executed-version", "$LATEST");
+    insert(&mut response, "x-amzn-requestid", id);
+    insert(&mut response, "content-type", "application/json");
+    response
+}
+
+/// The service's own error, not the function's.
+fn not_polling(message: &str) -> Response<Bytes> {
+    let body = json!({ "Type": "Service", "message": message });
+    let mut response = Response::new(Bytes::from(body.to_string()));
+    *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+    insert(&mut response, "x-amzn-errortype", "ServiceException");
+    response
+}
+
+fn insert(response: &mut Response<Bytes>, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+async fn pause(latency: Duration) {
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
+}

@@ -1,0 +1,150 @@
+//! The operations that are offered, and the services that they belong to.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A service of the local AWS that clients call with the AWS SDK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// AWS Proton, `awsJson1_0`.
+    Proton,
+    /// Amazon EventBridge, `awsJson1_1`.
+    EventBridge,
+    /// AWS CloudFormation, `awsQuery`.
+    CloudFormation,
+}
+
+impl Service {
+    const ALL: [Self; 3] = [Self::Proton, Self::EventBridge, Self::CloudFormation];
+
+    /// The first half of `X-Amz-Target`; awsQuery names its operations in the body.
+    fn target_prefix(self) -> Option<&'static str> {
+        match self {
+            Self::Proton => Some("AwsProton20200720"),
+            Self::EventBridge => Some("AWSEvents"),
+            Self::CloudFormation => None,
+        }
+    }
+
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Proton => "application/x-amz-json-1.0",
+            Self::EventBridge => "application/x-amz-json-1.1",
+            Self::CloudFormation => "text/xml",
+        }
+    }
+
+    /// The service that a target such as `AWSEvents.PutEvents` names, and the rest of it.
+    pub(crate) fn of_target(target: &str) -> Option<(Self, &str)> {
+        let (prefix, operation) = target.split_once('.')?;
+        let service = Self::ALL
+            .into_iter()
+            .find(|service| service.target_prefix() == Some(prefix))?;
+        Some((service, operation))
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Proton => "proton",
+            Self::EventBridge => "events",
+            Self::CloudFormation => "cloudformation",
+        })
+    }
+}
+
+/// An operation that the local AWS carries out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    /// Proton's `ListEnvironments`.
+    ListEnvironments,
+    /// Proton's `GetEnvironment`.
+    GetEnvironment,
+    /// Proton's `CancelEnvironmentDeployment`.
+    CancelEnvironmentDeployment,
+    /// Proton's `GetDeployment`.
+    GetDeployment,
+    /// Proton's `ListTagsForResource`.
+    ListTagsForResource,
+    /// EventBridge's `PutEvents`.
+    PutEvents,
+    /// CloudFormation's `ListStacks`.
+    ListStacks,
+    /// CloudFormation's `DescribeStacks`.
+    DescribeStacks,
+    /// CloudFormation's `CancelUpdateStack`.
+    CancelUpdateStack,
+    /// CloudFormation's `DescribeStackEvents`.
+    DescribeStackEvents,
+}
+
+impl Operation {
+    /// Every operation.
+    pub const ALL: [Self; 10] = [
+        Self::ListEnvironments,
+        Self::GetEnvironment,
+        Self::CancelEnvironmentDeployment,
+        Self::GetDeployment,
+        Self::ListTagsForResource,
+        Self::PutEvents,
+        Self::ListStacks,
+        Self::DescribeStacks,
+        Self::CancelUpdateStack,
+        Self::DescribeStackEvents,
+    ];
+
+    /// The service that offers it.
+    #[must_use]
+    pub fn service(self) -> Service {
+        match self {
+            Self::ListEnvironments
+            | Self::GetEnvironment
+            | Self::CancelEnvironmentDeployment
+            | Self::GetDeployment
+            | Self::ListTagsForResource => Service::Proton,
+            Self::PutEvents => Service::EventBridge,
+            Self::ListStacks
+            | Self::DescribeStacks
+            | Self::CancelUpdateStack
+            | Self::DescribeStackEvents => Service::CloudFormation,
+        }
+    }
+
+    /// The name, as the service model writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ListEnvironments => "ListEnvironments",
+            Self::GetEnvironment => "GetEnvironment",
+            Self::CancelEnvironmentDeployment => "CancelEnvironmentDeployment",
+            Self::GetDeployment => "GetDeployment",
+            Self::ListTagsForResource => "ListTagsForResource",
+            Self::PutEvents => "PutEvents",
+            Self::ListStacks => "ListStacks",
+            Self::DescribeStacks => "DescribeStacks",
+            Self::CancelUpdateStack => "CancelUpdateStack",
+            Self::DescribeStackEvents => "DescribeStackEvents",
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+impl FromStr for Operation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|operation| operation.as_str() == text)
+            .ok_or_else(|| {
+                let names = Self::ALL.map(Self::as_str).join("`, `");
+                format!("operation `{text}` is not offered: write one of `{names}`")
+            })
+    }
+}

@@ -1,0 +1,347 @@
+//! The Lambda Runtime API, as AWS's emulator answers it, and the events that wait for a function.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::identity::Identities;
+use crate::wire_time::epoch_millis;
+use crate::world::{Function, World};
+
+/// The most bytes that a function may answer with.
+const MOST_ANSWER_BYTES: usize = 6 * 1024 * 1024 + 100;
+
+/// The type of the error where no function came for an event.
+pub(crate) const NOT_POLLING: &str = "Runtime.NotPolling";
+
+/// How an event is handed to the function.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Invocation {
+    /// How long the function has, from when it takes the event; without one, as the world says.
+    pub timeout: Option<Duration>,
+    /// The request's id; without one, a new one.
+    pub request_id: Option<String>,
+}
+
+/// How an invocation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvocationResult {
+    /// The function answered.
+    Response(Bytes),
+    /// The function reported an error, did not start, or did not answer in time.
+    Error {
+        /// The error's stable type.
+        error_type: String,
+        /// What it says.
+        error_message: String,
+        /// The whole error object.
+        raw: Bytes,
+    },
+}
+
+impl InvocationResult {
+    fn failed(error_type: &str, error_message: &str) -> Self {
+        let raw = json!({ "errorType": error_type, "errorMessage": error_message });
+        Self::Error {
+            error_type: error_type.to_owned(),
+            error_message: error_message.to_owned(),
+            raw: Bytes::from(raw.to_string()),
+        }
+    }
+
+    /// Reads what a runtime posted as an error.
+    fn reported(headers: &HeaderMap, raw: Bytes) -> Self {
+        let object: Value = serde_json::from_slice(&raw).unwrap_or_default();
+        let member = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
+        let header = headers
+            .get("lambda-runtime-function-error-type")
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        Self::Error {
+            error_type: member("errorType").or(header).unwrap_or_default(),
+            error_message: member("errorMessage").unwrap_or_default(),
+            raw,
+        }
+    }
+}
+
+/// Where an invocation is.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// No function has taken it. A function that is busy may come for it.
+    Queued { is_function_busy: bool },
+    /// A function has it, until then.
+    Taken { deadline: SystemTime },
+    /// It ended so. It is forgotten with this.
+    Ended(InvocationResult),
+}
+
+/// The API's state.
+#[derive(Debug)]
+pub(crate) struct RuntimeApi {
+    function: Function,
+    function_arn: String,
+    queue: VecDeque<Queued>,
+    taken: HashMap<String, SystemTime>,
+    ended: HashMap<String, InvocationResult>,
+    /// Taken, but nobody waits for the end any more.
+    abandoned: HashSet<String>,
+    init_error: Option<Bytes>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    id: String,
+    payload: Bytes,
+    timeout: Duration,
+}
+
+impl RuntimeApi {
+    pub(crate) fn new(world: &World) -> Self {
+        Self {
+            function: world.function.clone(),
+            function_arn: world.function_arn(),
+            queue: VecDeque::new(),
+            taken: HashMap::new(),
+            ended: HashMap::new(),
+            abandoned: HashSet::new(),
+            init_error: None,
+        }
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.function.patience
+    }
+
+    pub(crate) fn init_error(&self) -> Option<Bytes> {
+        self.init_error.clone()
+    }
+
+    /// Queues an event and gives its request id.
+    pub(crate) fn queue(
+        &mut self,
+        payload: Bytes,
+        invocation: Invocation,
+        identities: &mut Identities,
+    ) -> String {
+        let id = invocation.request_id.unwrap_or_else(|| identities.uuid());
+        self.queue.push_back(Queued {
+            id: id.clone(),
+            payload,
+            timeout: invocation.timeout.unwrap_or(self.function.timeout),
+        });
+        id
+    }
+
+    /// Gives the function the next event, if there is one.
+    pub(crate) fn next(
+        &mut self,
+        now: SystemTime,
+        identities: &mut Identities,
+    ) -> Option<Response<Bytes>> {
+        let Queued {
+            id,
+            payload,
+            timeout,
+        } = self.queue.pop_front()?;
+        let deadline = now.checked_add(timeout).unwrap_or(now);
+        let trace = identities.uuid().replace('-', "");
+        let (time, rest) = (
+            epoch_millis(now) / 1000,
+            trace.get(..24).unwrap_or_default(),
+        );
+        let mut response = answer(StatusCode::OK, payload);
+        for (name, value) in [
+            ("lambda-runtime-aws-request-id", id.clone()),
+            (
+                "lambda-runtime-deadline-ms",
+                epoch_millis(deadline).to_string(),
+            ),
+            (
+                "lambda-runtime-invoked-function-arn",
+                self.function_arn.clone(),
+            ),
+            (
+                "lambda-runtime-trace-id",
+                format!("Root=1-{time:08x}-{rest};Sampled=0"),
+            ),
+        ] {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        self.taken.insert(id, deadline);
+        Some(response)
+    }
+
+    /// Answers every other request under the API's path: what follows `/runtime/`.
+    pub(crate) fn answer(
+        &mut self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Response<Bytes> {
+        let parts: Vec<&str> = path.split('/').collect();
+        match (method, parts.as_slice()) {
+            (&Method::POST, ["init", "error"]) => self.fail_init(headers, body),
+            (&Method::POST, ["invocation", id, "response"]) => self.end(id, |id| {
+                if body.len() > MOST_ANSWER_BYTES {
+                    too_large(id)
+                } else {
+                    (accepted(), InvocationResult::Response(body))
+                }
+            }),
+            (&Method::POST, ["invocation", id, "error"]) => self.end(id, |_| {
+                (accepted(), InvocationResult::reported(headers, body))
+            }),
+            (
+                _,
+                ["init", "error"]
+                | ["invocation", _, "response" | "error"]
+                | ["invocation", "next"],
+            ) => answer(StatusCode::METHOD_NOT_ALLOWED, Bytes::new()),
+            _ => error(
+                StatusCode::NOT_FOUND,
+                "NotFound",
+                "the Runtime API has no such path",
+            ),
+        }
+    }
+
+    pub(crate) fn progress(&mut self, id: &str, now: SystemTime) -> Progress {
+        if let Some(result) = self.ended.remove(id) {
+            return Progress::Ended(result);
+        }
+        match self.taken.get(id) {
+            Some(deadline) => Progress::Taken {
+                deadline: *deadline,
+            },
+            None => Progress::Queued {
+                is_function_busy: self.taken.values().any(|deadline| *deadline > now),
+            },
+        }
+    }
+
+    /// Gives up an event that no function came for.
+    pub(crate) fn give_up(&mut self, id: &str) -> InvocationResult {
+        self.forget(id);
+        let patience = self.function.patience.as_secs_f64();
+        InvocationResult::failed(
+            NOT_POLLING,
+            &format!(
+                "no function asked the Runtime API for an event within {patience} seconds: start one with AWS_LAMBDA_RUNTIME_API set to this address"
+            ),
+        )
+    }
+
+    /// Ends an invocation whose deadline has passed.
+    pub(crate) fn time_out(&mut self, id: &str) -> InvocationResult {
+        self.forget(id);
+        InvocationResult::failed(
+            "Sandbox.Timedout",
+            &format!("RequestId: {id} Error: Task timed out"),
+        )
+    }
+
+    /// Ends an invocation whose function ended before it answered.
+    pub(crate) fn function_exited(&mut self, what: &str) {
+        let queued = self.queue.drain(..).map(|queued| queued.id);
+        let ids: Vec<String> = queued.chain(self.taken.drain().map(|(id, _)| id)).collect();
+        for id in ids {
+            if self.abandoned.remove(&id) {
+                continue;
+            }
+            let result = match &self.init_error {
+                Some(error) => InvocationResult::reported(&HeaderMap::new(), error.clone()),
+                None => InvocationResult::failed(
+                    "Runtime.ExitError",
+                    &format!("RequestId: {id} Error: Runtime exited: {what}"),
+                ),
+            };
+            self.ended.insert(id, result);
+        }
+    }
+
+    /// Nobody waits for the invocation any more. A function that has it may still answer.
+    pub(crate) fn abandon(&mut self, id: &str) {
+        self.queue.retain(|queued| queued.id != id);
+        self.ended.remove(id);
+        if self.taken.contains_key(id) {
+            self.abandoned.insert(id.to_owned());
+        }
+    }
+
+    fn forget(&mut self, id: &str) {
+        self.abandon(id);
+        self.taken.remove(id);
+        self.abandoned.remove(id);
+    }
+
+    fn fail_init(&mut self, headers: &HeaderMap, body: Bytes) -> Response<Bytes> {
+        self.init_error = Some(body.clone());
+        let result = InvocationResult::reported(headers, body);
+        for queued in self.queue.drain(..) {
+            self.ended.insert(queued.id, result.clone());
+        }
+        accepted()
+    }
+
+    fn end(
+        &mut self,
+        id: &str,
+        result: impl FnOnce(&str) -> (Response<Bytes>, InvocationResult),
+    ) -> Response<Bytes> {
+        if self.taken.remove(id).is_none() {
+            return error(
+                StatusCode::BAD_REQUEST,
+                "InvalidRequestID",
+                "Invalid request ID",
+            );
+        }
+        let (response, result) = result(id);
+        if !self.abandoned.remove(id) {
+            self.ended.insert(id.to_owned(), result);
+        }
+        response
+    }
+}
+
+fn too_large(id: &str) -> (Response<Bytes>, InvocationResult) {
+    let message = format!("Exceeded maximum allowed payload size ({MOST_ANSWER_BYTES} bytes).");
+    let result = InvocationResult::failed(
+        "Function.ResponseSizeTooLarge",
+        &format!("RequestId: {id} Error: {message}"),
+    );
+    let response = error(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "RequestEntityTooLarge",
+        &message,
+    );
+    (response, result)
+}
+
+fn accepted() -> Response<Bytes> {
+    answer(
+        StatusCode::ACCEPTED,
+        Bytes::from_static(b"{\"status\":\"OK\"}\n"),
+    )
+}
+
+fn error(status: StatusCode, error_type: &str, error_message: &str) -> Response<Bytes> {
+    let body = json!({ "errorMessage": error_message, "errorType": error_type });
+    answer(status, Bytes::from(body.to_string()))
+}
+
+fn answer(status: StatusCode, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}

@@ -1,0 +1,90 @@
+//! `cargo local serve`: stays up until it is told to end.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anstream::println;
+use local_aws::{Clock, LocalAws, World};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::Failure;
+use crate::arguments::{Engine, ServeOptions};
+
+pub(crate) async fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
+    let engine = engine(options.engine);
+    let world = world(engine, options.world.as_deref())?;
+    let (host, port) = (options.host, options.port);
+    let listener = TcpListener::bind((host.as_str(), port))
+        .await
+        .map_err(|error| {
+            Failure::Usage(format!(
+                "cannot listen on {host}:{port}: {error}; choose another address with --host and --port"
+            ))
+        })?;
+    let (mut interrupted, mut terminated) = signals()?;
+    let local = LocalAws::new(world, Clock::system());
+    let count = match engine {
+        Engine::Proton => local.environments().len(),
+        Engine::CloudFormation => local.stacks().len(),
+    };
+    let server = local.serve(listener);
+    println!(
+        "{}",
+        greeting(engine, &server.endpoint_url(), &server.address(), count)
+    );
+    tokio::select! {
+        _ = interrupted.recv() => {}
+        _ = terminated.recv() => {}
+    }
+    server.shut_down().await;
+    println!("ended");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The engine of the arguments, or of the setting, or Proton. A setting that is wrong is the
+/// function's to refuse.
+pub(crate) fn engine(argument: Option<Engine>) -> Engine {
+    let setting = || std::env::var("ENGINE").ok()?.parse().ok();
+    argument.or_else(setting).unwrap_or(Engine::Proton)
+}
+
+/// The world of a file, or the engine's default.
+pub(crate) fn world(engine: Engine, file: Option<&Path>) -> Result<World, Failure> {
+    match file {
+        Some(file) => World::load(file).map_err(|error| Failure::Usage(error.to_string())),
+        None => Ok(engine.demonstration()),
+    }
+}
+
+type Signals = (tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+
+fn signals() -> Result<Signals, Failure> {
+    let listen = |kind| {
+        signal(kind).map_err(|error| Failure::Trial(format!("cannot wait for signals: {error}")))
+    };
+    Ok((
+        listen(SignalKind::interrupt())?,
+        listen(SignalKind::terminate())?,
+    ))
+}
+
+fn greeting(engine: Engine, url: &str, address: &str, count: usize) -> String {
+    let (service, list, what) = match engine {
+        Engine::Proton => ("proton", "list-environments", "environments"),
+        Engine::CloudFormation => ("cloudformation", "list-stacks", "stacks"),
+    };
+    format!(
+        "\
+the local AWS listens on {url}: {count} {what}
+
+AWS CLI    aws --endpoint-url {url} {service} {list}
+boto3      boto3.client(\"{service}\", endpoint_url=\"{url}\")
+SDKs       AWS_ENDPOINT_URL={url} AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
+function   AWS_LAMBDA_RUNTIME_API={address}
+invoke     curl --data @EVENT {url}/2015-03-31/functions/function/invocations
+events     curl {url}/_local/events
+
+Ctrl-C ends it"
+    )
+}
