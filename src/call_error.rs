@@ -1,0 +1,309 @@
+//! What can go wrong with a call to AWS, classified by what it means for the caller.
+
+use std::error::Error;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+/// A call that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct CallError {
+    /// What it means for the caller.
+    pub fault: Fault,
+    /// The service's code; where the service said nothing, this function's own word.
+    pub code: String,
+    /// The service's message, or what went wrong on the way.
+    pub message: String,
+}
+
+/// What a failed call means for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The service refused it for its rate; it had no effect.
+    Throttled,
+    /// The service broke over it; it may have had its effect.
+    Broken,
+    /// No answer came; it may have had its effect.
+    Lost,
+    /// The run's time was over before its turn came; nothing was sent.
+    Late,
+    /// No connection came about; nothing was sent.
+    Unreachable,
+    /// The server's certificate is not trusted; nothing was sent.
+    Untrusted,
+    /// It conflicts with the state of the thing.
+    Conflict,
+    /// There is no such thing.
+    NotFound,
+    /// The service refused it, and will again.
+    Refused,
+}
+
+impl CallError {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self.fault {
+            Fault::Throttled | Fault::Broken | Fault::Lost | Fault::Late | Fault::Unreachable => {
+                true
+            }
+            Fault::Untrusted | Fault::Conflict | Fault::NotFound | Fault::Refused => false,
+        }
+    }
+
+    /// Whether the call may have had its effect although it failed.
+    #[must_use]
+    pub fn may_have_taken_effect(&self) -> bool {
+        match self.fault {
+            Fault::Broken | Fault::Lost => true,
+            Fault::Throttled
+            | Fault::Late
+            | Fault::Unreachable
+            | Fault::Untrusted
+            | Fault::Conflict
+            | Fault::NotFound
+            | Fault::Refused => false,
+        }
+    }
+
+    /// Whether no service was met at all.
+    #[must_use]
+    pub fn is_without_service(&self) -> bool {
+        matches!(self.fault, Fault::Unreachable | Fault::Untrusted)
+    }
+
+    /// A call that was given up because its answer did not come in time.
+    #[must_use]
+    pub fn unanswered(after: std::time::Duration) -> Self {
+        Self {
+            fault: Fault::Lost,
+            code: "RequestTimeout".to_owned(),
+            message: format!("no answer within {:.1} seconds", after.as_secs_f64()),
+        }
+    }
+
+    /// A call whose turn did not come before the run's time was over.
+    #[must_use]
+    pub fn late() -> Self {
+        Self {
+            fault: Fault::Late,
+            code: "DeadlineExceeded".to_owned(),
+            message: "the deadline came before its turn".to_owned(),
+        }
+    }
+
+    /// A deployment whose end nobody can tell: another one stands in its place, and the service gave
+    /// no id to ask for it.
+    #[must_use]
+    pub fn superseded() -> Self {
+        Self {
+            fault: Fault::Conflict,
+            code: "Superseded".to_owned(),
+            message: "another deployment has started since, and the service gives no id by which to ask how this one ended".to_owned(),
+        }
+    }
+
+    /// A deployment that was seen in a status that says nothing about its cancellation.
+    #[must_use]
+    pub fn unexpected_status(status: &str) -> Self {
+        Self {
+            fault: Fault::Refused,
+            code: "UnexpectedStatus".to_owned(),
+            message: format!(
+                "the deployment's status is `{status}`: see whether its environment is being deleted"
+            ),
+        }
+    }
+
+    /// Classifies what the SDK reports. Proton answers all but one of its errors with HTTP 400, so
+    /// the code tells them apart and the status only where there is none.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the SDK's enum is open; all else fails before it is sent"
+    )]
+    pub fn from_sdk<E>(error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: Error + ProvideErrorMetadata + 'static,
+    {
+        match error {
+            SdkError::ServiceError(context) => {
+                let status = context.raw().status().as_u16();
+                let meta = context.err().meta();
+                Self::answered(status, meta.code(), meta.message())
+            }
+            SdkError::ResponseError(context) => Self::answered(
+                context.raw().status().as_u16(),
+                None,
+                Some(&format!("the answer cannot be read: {}", words(error))),
+            ),
+            SdkError::TimeoutError(_) => Self {
+                fault: Fault::Lost,
+                code: "RequestTimeout".to_owned(),
+                message: words(error),
+            },
+            SdkError::DispatchFailure(failure) => {
+                let on_the_way = failure.is_io() || failure.is_timeout();
+                let cause = failure.as_connector_error();
+                Self::on_the_way(cause.map(|cause| cause as _), on_the_way, error)
+            }
+            _ => Self::not_sent(error),
+        }
+    }
+
+    fn answered(status: u16, code: Option<&str>, message: Option<&str>) -> Self {
+        let fault = match (code, status) {
+            (
+                Some(
+                    "ThrottlingException"
+                    | "Throttling"
+                    | "ThrottledException"
+                    | "TooManyRequestsException"
+                    | "RequestLimitExceeded"
+                    | "RequestThrottled"
+                    | "RequestThrottledException"
+                    | "SlowDown",
+                ),
+                _,
+            )
+            | (None, 429) => Fault::Throttled,
+            (
+                Some(
+                    "InternalServerException"
+                    | "InternalServerError"
+                    | "InternalFailure"
+                    | "InternalException"
+                    | "InternalError"
+                    | "ServiceUnavailable"
+                    | "ServiceUnavailableException",
+                ),
+                _,
+            )
+            | (_, 500..) => Fault::Broken,
+            (Some("ConflictException"), _) => Fault::Conflict,
+            (Some("ResourceNotFoundException"), _) => Fault::NotFound,
+            (Some("RequestTimeout" | "RequestTimeoutException"), _) | (None, 200..300) => {
+                Fault::Lost
+            }
+            _ => Fault::Refused,
+        };
+        Self {
+            fault,
+            code: code.map_or_else(|| format!("Http{status}"), str::to_owned),
+            message: message.map_or_else(
+                || format!("the service answered with HTTP status {status}"),
+                str::to_owned,
+            ),
+        }
+    }
+
+    fn on_the_way(
+        cause: Option<&(dyn Error + 'static)>,
+        on_the_way: bool,
+        error: &(dyn Error + 'static),
+    ) -> Self {
+        let links = || cause.into_iter().flat_map(chain);
+        if let Some(untrusted) = links().find_map(certificate_error) {
+            return Self {
+                fault: Fault::Untrusted,
+                code: "UntrustedCertificate".to_owned(),
+                message: format!(
+                    "the server's certificate is not trusted ({untrusted}): name a PEM file with its CA in `AWS_CA_BUNDLE`, or correct the endpoint"
+                ),
+            };
+        }
+        if links().any(is_connect_error) {
+            return Self {
+                fault: Fault::Unreachable,
+                code: "ConnectionFailed".to_owned(),
+                message: words(error),
+            };
+        }
+        if on_the_way {
+            return Self {
+                fault: Fault::Lost,
+                code: "ConnectionLost".to_owned(),
+                message: words(error),
+            };
+        }
+        Self::not_sent(error)
+    }
+
+    fn not_sent(error: &(dyn Error + 'static)) -> Self {
+        Self {
+            fault: Fault::Refused,
+            code: "RequestNotSent".to_owned(),
+            message: words(error),
+        }
+    }
+}
+
+/// What an error and those below it say, each once. The SDK's own way to write them shows whole
+/// requests.
+fn words(error: &(dyn Error + 'static)) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for link in chain(error) {
+        let says = link.to_string();
+        if !words.iter().any(|before| before.contains(&says)) {
+            words.push(says);
+        }
+    }
+    crate::text::cut(&words.join(": "), 500).into_owned()
+}
+
+/// An error and those below it. An `io::Error` hides the one it carries from `source`.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<std::io::Error>() {
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+fn certificate_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::CertificateError> {
+    match error.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::InvalidCertificate(why)) => Some(why),
+        _ => None,
+    }
+}
+
+fn is_connect_error(error: &(dyn Error + 'static)) -> bool {
+    error
+        .downcast_ref::<hyper_util::client::legacy::Error>()
+        .is_some_and(hyper_util::client::legacy::Error::is_connect)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(status: u16, code: Option<&str>) -> Fault {
+        CallError::answered(status, code, Some("why")).fault
+    }
+
+    #[test]
+    fn the_code_tells_what_the_status_does_not() {
+        assert_eq!(fault(400, Some("ThrottlingException")), Fault::Throttled);
+        assert_eq!(fault(400, Some("ConflictException")), Fault::Conflict);
+        assert_eq!(
+            fault(400, Some("ResourceNotFoundException")),
+            Fault::NotFound
+        );
+        assert_eq!(fault(400, Some("AccessDeniedException")), Fault::Refused);
+        assert_eq!(fault(400, Some("ValidationException")), Fault::Refused);
+        assert_eq!(fault(500, Some("InternalServerException")), Fault::Broken);
+        assert_eq!(fault(400, Some("InternalServerException")), Fault::Broken);
+    }
+
+    #[test]
+    fn the_status_tells_where_there_is_no_code() {
+        assert_eq!(fault(503, None), Fault::Broken);
+        assert_eq!(fault(429, None), Fault::Throttled);
+        assert_eq!(fault(403, None), Fault::Refused);
+        assert_eq!(fault(503, Some("SomethingNew")), Fault::Broken);
+        assert_eq!(fault(200, None), Fault::Lost);
+        assert_eq!(CallError::answered(502, None, None).code, "Http502");
+    }
+}

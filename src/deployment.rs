@@ -1,0 +1,272 @@
+//! The domain's nouns: an environment, one deployment to it, and the deployment's status.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::timestamp::Timestamp;
+
+/// An environment's name, valid by its engine's rule.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EnvironmentName(Arc<str>);
+
+/// Which names an engine's environments can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameRule {
+    /// Proton's, 1 to 100 characters of `^[0-9A-Za-z]+[0-9A-Za-z_\-]*$`: `environmentName` in
+    /// [CancelEnvironmentDeployment].
+    ///
+    /// [CancelEnvironmentDeployment]: https://docs.aws.amazon.com/proton/latest/APIReference/API_CancelEnvironmentDeployment.html
+    Proton,
+    /// A stack's, 1 to 128 characters of `[a-zA-Z][-a-zA-Z0-9]*`: `StackName` in [CreateStack].
+    ///
+    /// [CreateStack]: https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html
+    CloudFormation,
+}
+
+/// A name that no environment can have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is no {}", crate::text::cut(name, 140), rule.words())]
+pub struct BadEnvironmentName {
+    /// The name as it was given.
+    pub name: String,
+    /// The rule that it breaks.
+    pub rule: NameRule,
+}
+
+impl NameRule {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Proton => {
+                "environment name: must be 1 to 100 letters, digits, `_` or `-`, the first a letter or a digit"
+            }
+            Self::CloudFormation => {
+                "stack name: must be 1 to 128 letters, digits or `-`, the first a letter"
+            }
+        }
+    }
+
+    fn allows(self, name: &str) -> bool {
+        let longest = match self {
+            Self::Proton => 100,
+            Self::CloudFormation => 128,
+        };
+        let starts_well = name.starts_with(|first: char| match self {
+            Self::Proton => first.is_ascii_alphanumeric(),
+            Self::CloudFormation => first.is_ascii_alphabetic(),
+        });
+        let goes_on_well = name.bytes().all(|byte| {
+            byte.is_ascii_alphanumeric() || byte == b'-' || (self == Self::Proton && byte == b'_')
+        });
+        starts_well && goes_on_well && name.len() <= longest
+    }
+}
+
+impl EnvironmentName {
+    /// Takes a name that the rule allows.
+    pub fn parse(name: &str, rule: NameRule) -> Result<Self, BadEnvironmentName> {
+        if rule.allows(name) {
+            Ok(Self(name.into()))
+        } else {
+            let name = name.to_owned();
+            Err(BadEnvironmentName { name, rule })
+        }
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EnvironmentName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// The thing that is deployed, as far as the service described it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// Its name, unique in an account and region.
+    pub name: EnvironmentName,
+    /// Its ARN; unknown until it was read.
+    pub arn: Option<String>,
+    /// The account it is provisioned in, where that is another one.
+    pub account_id: Option<String>,
+    /// The template it was made from.
+    pub template_name: Option<String>,
+    /// The template's version, `major.minor`.
+    pub template_version: Option<String>,
+}
+
+impl Environment {
+    /// An environment of which nothing but the name is known.
+    #[must_use]
+    pub fn named(name: EnvironmentName) -> Self {
+        Self {
+            name,
+            arn: None,
+            account_id: None,
+            template_name: None,
+            template_version: None,
+        }
+    }
+}
+
+/// Where a deployment stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It runs, and a cancel may reach it.
+    InProgress,
+    /// A cancel was accepted; it has not ended yet.
+    Cancelling,
+    /// It ended because it was cancelled.
+    Cancelled,
+    /// It ended badly; also how a cancel that fails ends.
+    Failed,
+    /// The update went through.
+    Succeeded,
+    /// Any other status, as the service wrote it: a deletion's, or one not known yet.
+    Other(String),
+}
+
+impl Status {
+    /// The status as the service writes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::InProgress => "IN_PROGRESS",
+            Self::Cancelling => "CANCELLING",
+            Self::Cancelled => "CANCELLED",
+            Self::Failed => "FAILED",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Other(status) => status,
+        }
+    }
+}
+
+/// One attempt to update an environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    /// What it deploys to.
+    pub environment: Environment,
+    /// Its identity, where the service gives one.
+    pub id: Option<String>,
+    /// When it started; `None` where the service did not say.
+    pub started_at: Option<Timestamp>,
+    /// Where it stood when it was read.
+    pub status: Status,
+    /// The service's words on that status.
+    pub message: Option<String>,
+    /// When it ended, where the service says so.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Deployment {
+    /// This deployment as it was seen again. Its identity stays as it was first read; what was said
+    /// of its cancellation stands where the end has no words of its own.
+    #[must_use]
+    pub fn seen_again(self, seen: Self) -> Self {
+        let words = self.message.filter(|_| self.status == Status::Cancelling);
+        Self {
+            id: self.id.or(seen.id),
+            started_at: self.started_at.or(seen.started_at),
+            message: seen.message.or(words),
+            ..seen
+        }
+    }
+
+    /// Whether this reading is of the very deployment that was read before.
+    ///
+    /// The ids tell. Where the service gives none, environment and start time do. A reading that
+    /// tells neither contradicts nothing.
+    #[must_use]
+    pub fn is_same_as(&self, before: &Self) -> bool {
+        self.environment.name == before.environment.name
+            && match (&self.id, &before.id, self.started_at) {
+                (Some(now), Some(before), _) => now == before,
+                (None, _, None) => true,
+                (None, _, Some(_)) | (Some(_), None, _) => self.started_at == before.started_at,
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_protons_rule() {
+        let longest = "a".repeat(100);
+        for name in ["a", "0", "prod-net", "A_b-9", longest.as_str()] {
+            assert!(
+                EnvironmentName::parse(name, NameRule::Proton).is_ok(),
+                "{name}"
+            );
+        }
+        let too_long = "a".repeat(101);
+        for name in [
+            "",
+            "-a",
+            "_a",
+            "a b",
+            "a.b",
+            "ä",
+            "a\n",
+            "a*",
+            too_long.as_str(),
+        ] {
+            assert!(
+                EnvironmentName::parse(name, NameRule::Proton).is_err(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_follow_cloudformations_rule() {
+        let longest = "a".repeat(128);
+        for name in ["a", "AWSProton-net-1", longest.as_str()] {
+            assert!(
+                EnvironmentName::parse(name, NameRule::CloudFormation).is_ok(),
+                "{name}"
+            );
+        }
+        let too_long = "a".repeat(129);
+        for name in ["", "1a", "-a", "a_b", "a.b", "arn:aws:x", too_long.as_str()] {
+            assert!(
+                EnvironmentName::parse(name, NameRule::CloudFormation).is_err(),
+                "{name}"
+            );
+        }
+    }
+
+    fn deployment(id: Option<&str>, started: Option<i64>) -> Deployment {
+        Deployment {
+            environment: Environment::named(
+                EnvironmentName::parse("net", NameRule::Proton).unwrap(),
+            ),
+            id: id.map(str::to_owned),
+            started_at: started.and_then(|seconds| Timestamp::from_timestamp(seconds, 0)),
+            status: Status::InProgress,
+            message: None,
+            ended_at: None,
+        }
+    }
+
+    #[test]
+    fn the_id_identifies_a_deployment() {
+        assert!(deployment(Some("a"), Some(1)).is_same_as(&deployment(Some("a"), Some(2))));
+        assert!(!deployment(Some("a"), Some(1)).is_same_as(&deployment(Some("b"), Some(1))));
+    }
+
+    #[test]
+    fn without_an_id_environment_and_start_identify_it() {
+        assert!(deployment(None, Some(1)).is_same_as(&deployment(None, Some(1))));
+        assert!(!deployment(None, Some(1)).is_same_as(&deployment(None, Some(2))));
+        assert!(!deployment(None, Some(2)).is_same_as(&deployment(None, None)));
+        assert!(deployment(None, None).is_same_as(&deployment(None, Some(2))));
+        assert!(deployment(Some("a"), Some(1)).is_same_as(&deployment(None, Some(1))));
+    }
+}

@@ -1,0 +1,270 @@
+//! The event that tells of an outcome.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use serde::{Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+use crate::call_error::CallError;
+use crate::deployment::Deployment;
+use crate::outcome::Outcome;
+use crate::plan::{Mode, SkipReason};
+use crate::text;
+use crate::timestamp::{self, Timestamp};
+use crate::trigger::{Cause, Trigger};
+
+/// The `Source` of every event.
+pub const SOURCE: &str = "proton-canceller";
+
+/// The `DetailType` of every event.
+pub const DETAIL_TYPE: &str = "Environment Deployment Cancellation";
+
+/// The most bytes that EventBridge takes in one call, as [it counts them].
+///
+/// [it counts them]: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html
+pub const MOST_BYTES: usize = 1024 * 1024;
+
+/// The longest ARN that EventBridge takes as a resource.
+const LONGEST_RESOURCE: usize = 2048;
+
+/// What all outcomes of a run have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Why the function runs.
+    pub trigger: &'a Trigger,
+    /// Whether its decisions are carried out.
+    pub mode: Mode,
+    /// The Lambda request's id.
+    pub request_id: &'a str,
+}
+
+/// An event, ready for EventBridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The event's `Detail`, JSON that follows `schema/outcome-detail.json`.
+    pub detail: String,
+    /// The environment's ARN and, for alarms, the alarm's.
+    pub resources: Vec<String>,
+}
+
+impl Entry {
+    /// The event that tells of an outcome. Its texts are cut where they are too long for one call.
+    #[must_use]
+    pub fn of(outcome: &Outcome, context: Context<'_>) -> Self {
+        let id = stable_id(outcome, context.trigger);
+        let resources = resources(outcome, context.trigger);
+        let rest = SOURCE.len() + DETAIL_TYPE.len() + total(&resources);
+        let detail = text::fit(MOST_BYTES.saturating_sub(rest), |limit| {
+            let detail = Detail::of(outcome, context, &id, limit);
+            // A struct of texts, numbers and options always has a JSON form.
+            serde_json::to_string(&detail).unwrap_or_default()
+        });
+        Self { detail, resources }
+    }
+
+    /// Its size as EventBridge counts it.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        SOURCE.len() + DETAIL_TYPE.len() + self.detail.len() + total(&self.resources)
+    }
+}
+
+fn total(resources: &[String]) -> usize {
+    resources.iter().map(String::len).sum()
+}
+
+fn resources(outcome: &Outcome, trigger: &Trigger) -> Vec<String> {
+    let alarm = match trigger.cause {
+        Cause::Alarm(_) => trigger.arn.as_ref(),
+        Cause::Schedule | Cause::Request(_) => None,
+    };
+    outcome
+        .environment
+        .arn
+        .iter()
+        .chain(alarm)
+        .filter(|arn| arn.len() <= LONGEST_RESOURCE)
+        .cloned()
+        .collect()
+}
+
+/// An id that is the same again when the trigger's delivery is repeated, so that those who receive
+/// an event twice can tell.
+fn stable_id(outcome: &Outcome, trigger: &Trigger) -> String {
+    let mut hash = Sha256::new();
+    let mut add = |part: &str| {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    };
+    add(trigger.cause.kind());
+    match (&trigger.id, &trigger.cause) {
+        (Some(id), _) => add(id),
+        (None, Cause::Alarm(alarm)) => {
+            add(&alarm.name);
+            add(trigger.arn.as_deref().unwrap_or_default());
+            add(&timestamp::format(alarm.spoke_at));
+        }
+        (None, Cause::Schedule) => {
+            add(trigger.arn.as_deref().unwrap_or_default());
+            add(&trigger.time.map(timestamp::format).unwrap_or_default());
+        }
+        (None, Cause::Request(request)) => {
+            add(trigger.reason.as_deref().unwrap_or_default());
+            add(if request.dry_run { "dry" } else { "live" });
+            for name in &request.environments {
+                add(name.as_str());
+            }
+        }
+    }
+    add(outcome.environment.name.as_str());
+    match &outcome.deployment {
+        Some(Deployment { id: Some(id), .. }) => add(id),
+        Some(Deployment {
+            started_at: Some(started),
+            ..
+        }) => add(&timestamp::format(*started)),
+        Some(_) | None => add(""),
+    }
+    let digest = hash.finalize();
+    let mut id = String::with_capacity(32);
+    for byte in digest.iter().take(16) {
+        // Writing to a text cannot fail.
+        let _ = write!(id, "{byte:02x}");
+    }
+    id
+}
+
+/// A time, or null where none is known.
+#[derive(Debug)]
+struct Rfc3339(Option<Timestamp>);
+
+impl Serialize for Rfc3339 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.map(timestamp::format).serialize(serializer)
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Detail<'a> {
+    version: &'static str,
+    id: &'a str,
+    outcome: &'static str,
+    reason: Option<&'static str>,
+    message: Option<Cow<'a, str>>,
+    dry_run: bool,
+    environment: EnvironmentDetail<'a>,
+    deployment: DeploymentDetail<'a>,
+    error: Option<ErrorDetail<'a>>,
+    trigger: TriggerDetail<'a>,
+    run: RunDetail<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EnvironmentDetail<'a> {
+    name: &'a str,
+    arn: Option<Cow<'a, str>>,
+    account_id: Option<Cow<'a, str>>,
+    template_name: Option<Cow<'a, str>>,
+    template_version: Option<Cow<'a, str>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeploymentDetail<'a> {
+    id: Option<Cow<'a, str>>,
+    started_at: Rfc3339,
+    status: Option<Cow<'a, str>>,
+    cancel_requested_at: Rfc3339,
+    settled_at: Rfc3339,
+}
+
+/// What went wrong, in the service's words.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorDetail<'a> {
+    code: Cow<'a, str>,
+    message: Cow<'a, str>,
+}
+
+/// Why the function ran.
+#[derive(Debug, Serialize)]
+pub(crate) struct TriggerDetail<'a> {
+    kind: &'static str,
+    id: Option<Cow<'a, str>>,
+    name: Option<Cow<'a, str>>,
+    arn: Option<Cow<'a, str>>,
+    time: Rfc3339,
+    reason: Option<Cow<'a, str>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RunDetail<'a> {
+    request_id: &'a str,
+}
+
+impl<'a> Detail<'a> {
+    fn of(outcome: &'a Outcome, context: Context<'a>, id: &'a str, limit: usize) -> Self {
+        let cut = |text: &'a str| text::cut(text, limit);
+        let cut_any = |text: &'a Option<String>| text.as_deref().map(cut);
+        let deployment = outcome.deployment.as_ref();
+        let environment = &outcome.environment;
+        Self {
+            version: "1",
+            id,
+            outcome: outcome.end.name(),
+            reason: outcome.end.skip_reason().map(SkipReason::as_str),
+            message: deployment.and_then(|deployment| cut_any(&deployment.message)),
+            dry_run: context.mode == Mode::DryRun,
+            environment: EnvironmentDetail {
+                name: environment.name.as_str(),
+                arn: cut_any(&environment.arn),
+                account_id: cut_any(&environment.account_id),
+                template_name: cut_any(&environment.template_name),
+                template_version: cut_any(&environment.template_version),
+            },
+            deployment: DeploymentDetail {
+                id: deployment.and_then(|deployment| cut_any(&deployment.id)),
+                started_at: Rfc3339(deployment.and_then(|deployment| deployment.started_at)),
+                status: deployment.map(|deployment| cut(deployment.status.as_str())),
+                cancel_requested_at: Rfc3339(outcome.cancel_requested_at),
+                settled_at: Rfc3339(outcome.settled_at),
+            },
+            error: outcome
+                .end
+                .error()
+                .map(|error| ErrorDetail::of(error, limit)),
+            trigger: TriggerDetail::of(context.trigger, limit),
+            run: RunDetail {
+                request_id: context.request_id,
+            },
+        }
+    }
+}
+
+impl<'a> ErrorDetail<'a> {
+    /// Its texts are cut to `limit` bytes.
+    pub(crate) fn of(error: &'a CallError, limit: usize) -> Self {
+        Self {
+            code: text::cut(&error.code, limit),
+            message: text::cut(&error.message, limit),
+        }
+    }
+}
+
+impl<'a> TriggerDetail<'a> {
+    /// Its texts are cut to `limit` bytes.
+    pub(crate) fn of(trigger: &'a Trigger, limit: usize) -> Self {
+        let cut_any = |text: &'a Option<String>| text.as_deref().map(|text| text::cut(text, limit));
+        Self {
+            kind: trigger.cause.kind(),
+            id: cut_any(&trigger.id),
+            name: cut_any(&trigger.name),
+            arn: cut_any(&trigger.arn),
+            time: Rfc3339(trigger.time),
+            reason: cut_any(&trigger.reason),
+        }
+    }
+}

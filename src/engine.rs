@@ -1,0 +1,137 @@
+//! The port to what deploys: a closed set of engines that list, read and cancel deployments.
+//!
+//! Triggers, decisions and publishing know only [`Deployment`]s; an engine turns what its service
+//! says into them. To add one, add a module and a variant: the compiler names the rest.
+
+mod cloudformation;
+mod proton;
+
+pub use cloudformation::CloudFormation;
+pub use proton::Proton;
+
+use crate::call_error::CallError;
+use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule};
+
+/// What deploys.
+#[derive(Clone, Debug)]
+pub enum Engine {
+    /// AWS Proton: an environment is a Proton environment.
+    Proton(Proton),
+    /// AWS CloudFormation: an environment is a root stack, a deployment an update of it.
+    CloudFormation(CloudFormation),
+}
+
+/// Which engine, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    /// AWS Proton.
+    Proton,
+    /// AWS CloudFormation.
+    CloudFormation,
+}
+
+impl EngineKind {
+    /// Which names its environments can have.
+    #[must_use]
+    pub fn name_rule(self) -> NameRule {
+        match self {
+            Self::Proton => NameRule::Proton,
+            Self::CloudFormation => NameRule::CloudFormation,
+        }
+    }
+
+    /// Which environments are touched unless the settings say otherwise. Never every stack of an
+    /// account.
+    #[must_use]
+    pub fn usual_environments(self) -> &'static str {
+        match self {
+            Self::Proton => "*",
+            Self::CloudFormation => "AWSProton-*",
+        }
+    }
+}
+
+/// One page of a listing.
+#[derive(Debug)]
+pub struct Page {
+    /// The latest deployment of each environment on the page.
+    pub deployments: Vec<Deployment>,
+    /// How many environments the page held, those with an unusable description included.
+    pub count: u64,
+    /// The token of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// What became of one certain deployment.
+#[derive(Debug)]
+pub enum Sight {
+    /// Where it stands, or how it ended.
+    Of(Box<Deployment>),
+    /// Another deployment stands in its place, and the service cannot tell how it ended.
+    Superseded,
+}
+
+/// The SDK's futures are large and many are alive at once: each is boxed.
+impl Engine {
+    /// Lists environments with their latest deployment, one page; without a token, the first.
+    pub async fn list(&self, token: Option<&str>) -> Result<Page, CallError> {
+        match self {
+            Self::Proton(proton) => Box::pin(proton.list(token)).await,
+            Self::CloudFormation(stacks) => Box::pin(stacks.list(token)).await,
+        }
+    }
+
+    /// Reads an environment's latest deployment; nothing if the name is that of something that is
+    /// none of this engine's environments.
+    pub async fn read(&self, name: &EnvironmentName) -> Result<Option<Deployment>, CallError> {
+        match self {
+            Self::Proton(proton) => Box::pin(proton.read(name)).await.map(Some),
+            Self::CloudFormation(stacks) => Box::pin(stacks.read(name)).await,
+        }
+    }
+
+    /// Reads what became of this very deployment, whatever its environment does meanwhile.
+    pub async fn look_at(&self, deployment: &Deployment) -> Result<Sight, CallError> {
+        match self {
+            Self::Proton(proton) => Box::pin(proton.look_at(deployment)).await,
+            Self::CloudFormation(stacks) => Box::pin(stacks.look_at(deployment)).await,
+        }
+    }
+
+    /// Asks to cancel the environment's current deployment; returns that deployment as the service
+    /// then sees it.
+    pub async fn cancel(&self, deployment: &Deployment) -> Result<Deployment, CallError> {
+        match self {
+            Self::Proton(proton) => Box::pin(proton.cancel(deployment)).await,
+            Self::CloudFormation(stacks) => Box::pin(stacks.cancel(deployment)).await,
+        }
+    }
+
+    /// Reads the environment's tag `proton-canceller:alarms`.
+    pub async fn alarms_tag(&self, environment: &Environment) -> Result<Option<String>, CallError> {
+        match self {
+            Self::Proton(proton) => Box::pin(proton.alarms_tag(environment)).await,
+            Self::CloudFormation(stacks) => Box::pin(stacks.alarms_tag(environment)).await,
+        }
+    }
+
+    /// The service, by name.
+    #[must_use]
+    pub fn service(&self) -> &'static str {
+        match self {
+            Self::Proton(_) => "Proton",
+            Self::CloudFormation(_) => "CloudFormation",
+        }
+    }
+
+    /// Why the service may be out of reach for good, and the way on.
+    #[must_use]
+    pub fn ended(&self) -> Option<&'static str> {
+        match self {
+            Self::Proton(_) => Some(
+                "AWS ended Proton on 2026-10-07; what it deployed lives on as CloudFormation stacks: set `ENGINE` to `cloudformation` to protect those",
+            ),
+            Self::CloudFormation(_) => None,
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! AWS Proton: the only place that names its SDK.
+//!
+//! The operations follow the [API reference](https://docs.aws.amazon.com/proton/latest/APIReference/Welcome.html).
+//! AWS ended the service on 2026-10-07, and the SDK marks its operations as deprecated.
+#![allow(deprecated)]
+
+use aws_sdk_proton::Client;
+use aws_sdk_proton::config::Builder;
+use aws_sdk_proton::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+use aws_sdk_proton::types::{
+    Deployment as ProtonDeployment, DeploymentStatus, Environment as ProtonEnvironment,
+    EnvironmentSummary,
+};
+use aws_smithy_types::DateTime;
+
+use crate::call_error::{CallError, Fault};
+use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
+use crate::engine::{Page, Sight};
+use crate::start::named_endpoint;
+use crate::timestamp::Timestamp;
+
+/// The most environments that `ListEnvironments` puts on a page.
+const PAGE_SIZE: i32 = 100;
+
+/// The tag that says which alarms concern an environment.
+const ALARMS_TAG: &str = "proton-canceller:alarms";
+
+/// The most pages of tags that are read: a resource has 50 tags at most.
+const MOST_TAG_PAGES: usize = 50;
+
+/// A client of AWS Proton.
+#[derive(Clone, Debug)]
+pub struct Proton(Client);
+
+impl Proton {
+    /// Makes a client that shares the configuration's HTTP client.
+    #[must_use]
+    pub fn new(config: &aws_config::SdkConfig) -> Self {
+        let endpoint = named_endpoint(config, "Proton");
+        let mut builder = Builder::from(config);
+        builder.set_endpoint_url(endpoint);
+        Self(Client::from_conf(builder.build()))
+    }
+
+    /// The address that calls go to, where it can be told before one is made.
+    pub async fn endpoint(config: &aws_config::SdkConfig) -> Option<String> {
+        if let Some(endpoint) = named_endpoint(config, "Proton") {
+            return Some(endpoint);
+        }
+        let parameters = Params::builder()
+            .set_region(config.region().map(ToString::to_string))
+            .set_use_fips(config.use_fips())
+            .set_use_dual_stack(config.use_dual_stack())
+            .build()
+            .ok()?;
+        let endpoint = DefaultResolver::new().resolve_endpoint(&parameters).await;
+        endpoint.ok().map(|endpoint| endpoint.url().to_owned())
+    }
+
+    pub(super) async fn list(&self, token: Option<&str>) -> Result<Page, CallError> {
+        let output = self
+            .0
+            .list_environments()
+            .max_results(PAGE_SIZE)
+            .set_next_token(token.map(str::to_owned))
+            .send()
+            .await
+            .map_err(|error| CallError::from_sdk(&error))?;
+        let count = output.environments.len() as u64;
+        Ok(Page {
+            next: output.next_token.filter(|token| !token.is_empty()),
+            deployments: output
+                .environments
+                .into_iter()
+                .filter_map(from_summary)
+                .collect(),
+            count,
+        })
+    }
+
+    pub(super) async fn read(&self, name: &EnvironmentName) -> Result<Deployment, CallError> {
+        let output = self
+            .0
+            .get_environment()
+            .name(name.as_str())
+            .send()
+            .await
+            .map_err(|error| CallError::from_sdk(&error))?;
+        current(name, output.environment)
+    }
+
+    /// `GetDeployment` tells the end of a deployment that another has followed, and when it ended.
+    /// Where there is no id to ask for, or the service refuses the question, the environment's
+    /// latest deployment answers, if it still is that one.
+    pub(super) async fn look_at(&self, deployment: &Deployment) -> Result<Sight, CallError> {
+        let refusal = match &deployment.id {
+            None => None,
+            Some(id) => match self.read_deployment(deployment, id).await {
+                Err(error) if !error.is_transient() => Some(error),
+                answer => return answer.map(|seen| Sight::Of(Box::new(seen))),
+            },
+        };
+        let latest = self.read(&deployment.environment.name).await?;
+        match refusal {
+            _ if latest.is_same_as(deployment) => Ok(Sight::Of(Box::new(latest))),
+            None => Ok(Sight::Superseded),
+            Some(refusal) => Err(refusal),
+        }
+    }
+
+    async fn read_deployment(
+        &self,
+        deployment: &Deployment,
+        id: &str,
+    ) -> Result<Deployment, CallError> {
+        let output = self
+            .0
+            .get_deployment()
+            .environment_name(deployment.environment.name.as_str())
+            .id(id)
+            .send()
+            .await
+            .map_err(|error| CallError::from_sdk(&error))?;
+        let seen: ProtonDeployment = output.deployment.ok_or_else(|| incomplete("deployment"))?;
+        Ok(Deployment {
+            status: status(&seen.deployment_status),
+            message: seen.deployment_status_message,
+            ended_at: seen.completed_at.and_then(known_time),
+            ..deployment.clone()
+        })
+    }
+
+    pub(super) async fn cancel(&self, deployment: &Deployment) -> Result<Deployment, CallError> {
+        let name = &deployment.environment.name;
+        let output = self
+            .0
+            .cancel_environment_deployment()
+            .environment_name(name.as_str())
+            .send()
+            .await
+            .map_err(|error| CallError::from_sdk(&error))?;
+        current(name, output.environment)
+    }
+
+    pub(super) async fn alarms_tag(
+        &self,
+        environment: &Environment,
+    ) -> Result<Option<String>, CallError> {
+        let arn = environment.arn.as_deref().unwrap_or_default();
+        let mut token = None;
+        for _ in 0..MOST_TAG_PAGES {
+            let output = self
+                .0
+                .list_tags_for_resource()
+                .resource_arn(arn)
+                .set_next_token(token)
+                .send()
+                .await
+                .map_err(|error| CallError::from_sdk(&error))?;
+            if let Some(tag) = output.tags.into_iter().find(|tag| tag.key == ALARMS_TAG) {
+                return Ok(Some(tag.value));
+            }
+            token = output.next_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                return Ok(None);
+            }
+        }
+        Err(incomplete("end of the tags' pages"))
+    }
+}
+
+/// The environment that a call by name returned, which must be the one that was named.
+fn current(
+    name: &EnvironmentName,
+    environment: Option<ProtonEnvironment>,
+) -> Result<Deployment, CallError> {
+    let environment = environment.ok_or_else(|| incomplete("environment"))?;
+    Ok(Deployment {
+        environment: Environment {
+            name: name.clone(),
+            arn: known(environment.arn),
+            account_id: environment.environment_account_id,
+            template_name: known(environment.template_name),
+            template_version: version(
+                &environment.template_major_version,
+                &environment.template_minor_version,
+            ),
+        },
+        id: environment.last_attempted_deployment_id,
+        started_at: known_time(environment.last_deployment_attempted_at),
+        ended_at: None,
+        status: status(&environment.deployment_status),
+        message: environment.deployment_status_message,
+    })
+}
+
+/// A summary's deployment; a summary whose name no environment can have is used for nothing.
+fn from_summary(summary: EnvironmentSummary) -> Option<Deployment> {
+    let name = EnvironmentName::parse(&summary.name, NameRule::Proton)
+        .inspect_err(|error| {
+            tracing::error!(
+                error = error.to_string(),
+                "Proton listed an environment that is left alone"
+            );
+        })
+        .ok()?;
+    Some(Deployment {
+        environment: Environment {
+            name,
+            arn: known(summary.arn),
+            account_id: summary.environment_account_id,
+            template_name: known(summary.template_name),
+            template_version: version(
+                &summary.template_major_version,
+                &summary.template_minor_version,
+            ),
+        },
+        id: summary.last_attempted_deployment_id,
+        started_at: known_time(summary.last_deployment_attempted_at),
+        ended_at: None,
+        status: status(&summary.deployment_status),
+        message: summary.deployment_status_message,
+    })
+}
+
+fn status(status: &DeploymentStatus) -> Status {
+    match status.as_str() {
+        "IN_PROGRESS" => Status::InProgress,
+        "CANCELLING" => Status::Cancelling,
+        "CANCELLED" => Status::Cancelled,
+        "FAILED" => Status::Failed,
+        "SUCCEEDED" => Status::Succeeded,
+        other => Status::Other(other.to_owned()),
+    }
+}
+
+/// The SDK fills a required text that the service did not send with the empty one.
+fn known(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn version(major: &str, minor: &str) -> Option<String> {
+    (!major.is_empty() && !minor.is_empty()).then(|| format!("{major}.{minor}"))
+}
+
+/// The SDK fills a required time that the service did not send with the epoch.
+///
+/// The service writes times as fractions of a second in binary, whose millisecond is the last that
+/// means anything.
+fn known_time(time: DateTime) -> Option<Timestamp> {
+    let rounded = time.as_nanos() + 500_000;
+    let milliseconds = i64::try_from(rounded.div_euclid(1_000_000)).ok()?;
+    Timestamp::from_timestamp_millis(milliseconds).filter(|time| *time > Timestamp::UNIX_EPOCH)
+}
+
+fn incomplete(what: &str) -> CallError {
+    CallError {
+        fault: Fault::Lost,
+        code: "IncompleteAnswer".to_owned(),
+        message: format!("Proton's answer has no {what}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rounded_to_the_millisecond() {
+        let time =
+            |seconds| known_time(DateTime::from_secs_f64(seconds)).map(crate::timestamp::format);
+        assert_eq!(
+            time(1_795_415_150.321).as_deref(),
+            Some("2026-11-23T06:25:50.321Z")
+        );
+        assert_eq!(
+            time(1_795_415_150.999_999_9).as_deref(),
+            Some("2026-11-23T06:25:51Z")
+        );
+    }
+
+    #[test]
+    fn the_epoch_is_no_time() {
+        assert_eq!(known_time(DateTime::from_secs(0)), None);
+        assert_eq!(known_time(DateTime::from_secs(-5)), None);
+        assert_eq!(known_time(DateTime::from_secs(i64::MAX)), None);
+    }
+}

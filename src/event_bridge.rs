@@ -1,0 +1,103 @@
+//! Amazon EventBridge: the only place that names its SDK.
+//!
+//! Follows [PutEvents](https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html).
+
+use aws_sdk_eventbridge::Client;
+use aws_sdk_eventbridge::config::Builder;
+use aws_sdk_eventbridge::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+
+use crate::call_error::CallError;
+use crate::detail::{DETAIL_TYPE, Entry, SOURCE};
+use crate::start::named_endpoint;
+
+/// A client of EventBridge that puts events on one bus.
+#[derive(Clone, Debug)]
+pub struct EventBridge {
+    client: Client,
+    bus: String,
+}
+
+/// What EventBridge said of one entry.
+pub type Receipt = Result<(), Refusal>;
+
+/// Why EventBridge did not take an entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct Refusal {
+    /// EventBridge's code.
+    pub code: String,
+    /// EventBridge's message.
+    pub message: String,
+}
+
+impl EventBridge {
+    /// Makes a client that shares the configuration's HTTP client, for a bus by name or ARN.
+    #[must_use]
+    pub fn new(config: &aws_config::SdkConfig, bus: &str) -> Self {
+        let endpoint = named_endpoint(config, "EventBridge");
+        let mut builder = Builder::from(config);
+        builder.set_endpoint_url(endpoint);
+        Self {
+            client: Client::from_conf(builder.build()),
+            bus: bus.to_owned(),
+        }
+    }
+
+    /// The address that calls go to, where it can be told before one is made.
+    pub async fn endpoint(config: &aws_config::SdkConfig) -> Option<String> {
+        if let Some(endpoint) = named_endpoint(config, "EventBridge") {
+            return Some(endpoint);
+        }
+        let parameters = Params::builder()
+            .set_region(config.region().map(ToString::to_string))
+            .set_use_fips(config.use_fips())
+            .set_use_dual_stack(config.use_dual_stack())
+            .build()
+            .ok()?;
+        let endpoint = DefaultResolver::new().resolve_endpoint(&parameters).await;
+        endpoint.ok().map(|endpoint| endpoint.url().to_owned())
+    }
+
+    /// The bus that events go to.
+    #[must_use]
+    pub fn bus(&self) -> &str {
+        &self.bus
+    }
+
+    /// Puts events, 10 and 1 MiB at the most; a receipt for each, in their order.
+    pub async fn put(&self, entries: &[&Entry]) -> Result<Vec<Receipt>, CallError> {
+        let request = entries.iter().map(|entry| {
+            PutEventsRequestEntry::builder()
+                .event_bus_name(&self.bus)
+                .source(SOURCE)
+                .detail_type(DETAIL_TYPE)
+                .detail(&entry.detail)
+                .set_resources(Some(entry.resources.clone()))
+                .build()
+        });
+        let call = self
+            .client
+            .put_events()
+            .set_entries(Some(request.collect()));
+        // Boxed: the SDK's future is large, and several are alive at once.
+        let output = Box::pin(call.send())
+            .await
+            .map_err(|error| CallError::from_sdk(&error))?;
+        let mut results = output.entries.unwrap_or_default().into_iter();
+        let receipts = entries.iter().map(|_| match results.next() {
+            Some(result) => match (result.event_id, result.error_code) {
+                (Some(_), None) => Ok(()),
+                (_, code) => Err(Refusal {
+                    code: code.unwrap_or_else(|| "NoEventId".to_owned()),
+                    message: result.error_message.unwrap_or_default(),
+                }),
+            },
+            None => Err(Refusal {
+                code: "NoReceipt".to_owned(),
+                message: "EventBridge's answer says nothing of the entry".to_owned(),
+            }),
+        });
+        Ok(receipts.collect())
+    }
+}

@@ -1,0 +1,157 @@
+//! One invocation: from the payload's bytes to the function's answer.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use serde_json::value::RawValue;
+use tracing::Instrument as _;
+
+use crate::clock::{Budget, Clock};
+use crate::engine::Engine;
+use crate::event_bridge::EventBridge;
+use crate::invocation_error::InvocationError;
+use crate::metrics::Metrics;
+use crate::run::{Record, Run};
+use crate::settings::Settings;
+use crate::summary;
+use crate::text;
+use crate::timestamp::Timestamp;
+use crate::trigger::{Cause, Trigger};
+
+/// The longest name of a trigger that log lines carry.
+const LONGEST_LOGGED_NAME: usize = 255;
+
+/// The function, set up.
+#[derive(Debug)]
+pub struct Handler {
+    /// How the function was set up.
+    pub settings: Settings,
+    /// What deploys.
+    pub engine: Engine,
+    /// Where outcomes go.
+    pub event_bridge: EventBridge,
+}
+
+/// One invocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Invocation<'a> {
+    /// The payload's bytes, whatever they are.
+    pub payload: &'a [u8],
+    /// The Lambda request's id.
+    pub request_id: &'a str,
+    /// The function's name, which its metrics carry.
+    pub function_name: &'a str,
+    /// When Lambda ends the invocation.
+    pub deadline: Timestamp,
+    /// The time of day.
+    pub now: Timestamp,
+}
+
+impl Handler {
+    /// Handles an invocation; returns the summary, as JSON.
+    pub async fn handle(
+        &self,
+        invocation: Invocation<'_>,
+    ) -> Result<Box<RawValue>, InvocationError> {
+        let request_id = invocation.request_id;
+        let trigger = Trigger::parse(invocation.payload, self.settings.engine.name_rule())
+            .inspect_err(|error| {
+                tracing::error!(
+                    requestId = request_id,
+                    error = error.to_string(),
+                    "the payload is not supported"
+                );
+            })?;
+        let name = trigger.name.as_deref().unwrap_or_default();
+        let span = tracing::info_span!(
+            "run",
+            requestId = request_id,
+            trigger = trigger.cause.kind(),
+            triggerName = text::cut(name, LONGEST_LOGGED_NAME).as_ref(),
+        );
+        self.handle_trigger(invocation, &trigger)
+            .instrument(span)
+            .await
+    }
+
+    async fn handle_trigger(
+        &self,
+        invocation: Invocation<'_>,
+        trigger: &Trigger,
+    ) -> Result<Box<RawValue>, InvocationError> {
+        let mode = self.settings.policy.mode_for(trigger);
+        if let Cause::Alarm(alarm) = &trigger.cause
+            && let Some(why) = alarm.ignored()
+        {
+            tracing::info!(why, "ignored");
+            return Ok(raw(summary::ignored(trigger, mode, &why)));
+        }
+        let clock = Clock::starting_at(invocation.now);
+        let run = Run {
+            settings: &self.settings,
+            engine: &self.engine,
+            event_bridge: &self.event_bridge,
+            trigger,
+            request_id: invocation.request_id,
+            clock,
+            budget: Budget::of(clock.until(invocation.deadline)),
+        };
+        let record = run.go().await.inspect_err(|error| {
+            tracing::error!(error = error.to_string(), "the run failed");
+        })?;
+        Metrics::of(&record, trigger).emit(invocation, clock.now());
+        self.conclude(&record)?;
+        let outcomes = &record.outcomes;
+        Ok(raw(summary::answer(trigger, mode, record.tally, outcomes)))
+    }
+
+    /// Fails the invocation if an outcome is not published, or else if a retry may complete it.
+    fn conclude(&self, record: &Record) -> Result<(), InvocationError> {
+        for unpublished in &record.unpublished {
+            tracing::error!(
+                detail = unpublished.entry.detail,
+                resources = ?unpublished.entry.resources,
+                why = unpublished.why,
+                "unpublished outcome"
+            );
+        }
+        let failure = match record.unpublished.first() {
+            Some(first) => Some(InvocationError::publish_failed(
+                record.unpublished.len(),
+                self.event_bridge.bus(),
+                &first.why,
+            )),
+            None => InvocationError::incomplete(record.incomplete()),
+        };
+        match failure {
+            Some(failure) => {
+                tracing::error!(error = failure.to_string(), "the run is not complete");
+                Err(failure)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// JSON that is not parsed again.
+fn raw(json: String) -> Box<RawValue> {
+    RawValue::from_string(json).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+/// The system's time of day.
+#[must_use]
+pub fn system_time() -> Timestamp {
+    Utc::now()
+}
+
+/// The time of a deadline that Lambda gives in milliseconds since the epoch; without one that can
+/// be used, the longest an invocation can take from now.
+#[must_use]
+pub fn deadline(milliseconds: u64, now: Timestamp) -> Timestamp {
+    const LONGEST: Duration = Duration::from_mins(15);
+    i64::try_from(milliseconds)
+        .ok()
+        .and_then(Timestamp::from_timestamp_millis)
+        .unwrap_or(now + LONGEST)
+        .min(now + LONGEST)
+}

@@ -1,0 +1,121 @@
+//! Why an invocation fails, with a stable `errorType` and words for the operator.
+
+use lambda_runtime::Diagnostic;
+
+use crate::call_error::{CallError, Fault};
+use crate::engine::Engine;
+use crate::text;
+use crate::trigger::UnsupportedPayload;
+
+/// The most environments that an error message names.
+const MOST_NAMED: usize = 20;
+
+/// An invocation that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum InvocationError {
+    /// The payload is of no kind that the function understands.
+    #[error("nothing was cancelled: {0}")]
+    UnsupportedPayload(#[from] UnsupportedPayload),
+    /// The environments could not be listed.
+    #[error("{0}")]
+    ListFailed(String),
+    /// EventBridge did not take an outcome.
+    #[error("{0}")]
+    PublishFailed(String),
+    /// An environment's error may pass when the event is tried again.
+    #[error("{0}")]
+    Incomplete(String),
+}
+
+impl InvocationError {
+    /// The type that Lambda reports.
+    #[must_use]
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::UnsupportedPayload(_) => "UnsupportedPayload",
+            Self::ListFailed(_) => "ListFailed",
+            Self::PublishFailed(_) => "PublishFailed",
+            Self::Incomplete(_) => "Incomplete",
+        }
+    }
+
+    /// The environments could not be listed, or, for a request, read.
+    #[must_use]
+    pub fn list_failed(error: &CallError, engine: &Engine) -> Self {
+        let service = engine.service();
+        let mut remedy = match error.fault {
+            Fault::Unreachable => {
+                format!(
+                    "{service} cannot be reached: check the network, the region and the endpoint"
+                )
+            }
+            // The error's own words name the remedy.
+            Fault::Untrusted => "nothing was sent".to_owned(),
+            Fault::Late => "raise the function's timeout".to_owned(),
+            Fault::Throttled => format!(
+                "{service} throttles this account: lower `CONCURRENCY`, or ask for a higher quota"
+            ),
+            Fault::Broken | Fault::Lost => "Lambda tries the event again".to_owned(),
+            Fault::Conflict | Fault::NotFound | Fault::Refused => {
+                "check the function's role, credentials and region".to_owned()
+            }
+        };
+        // Where nobody answers, or with something else than before, it may be the end.
+        if let Some(ended) = engine.ended()
+            && !matches!(
+                error.fault,
+                Fault::Untrusted | Fault::Late | Fault::Throttled
+            )
+        {
+            remedy = format!("{remedy}; {ended}");
+        }
+        let error = error.to_string();
+        let error = text::cut(&error, 1000);
+        Self::ListFailed(format!(
+            "nothing was cancelled: the environments could not be listed ({error}); {remedy}"
+        ))
+    }
+
+    /// EventBridge did not take `count` outcomes.
+    #[must_use]
+    pub fn publish_failed(count: usize, bus: &str, why: &str) -> Self {
+        let why = text::cut(why, 1000);
+        Self::PublishFailed(format!(
+            "{count} outcomes could not be published to the event bus `{bus}` ({why}): the log has each of them whole under `unpublished outcome`; check that the bus exists and that the function's role allows `events:PutEvents` on it"
+        ))
+    }
+
+    /// For these environments a transient error outlasted the retries.
+    #[must_use]
+    pub fn incomplete<'a>(errors: impl Iterator<Item = (&'a str, &'a CallError)>) -> Option<Self> {
+        let errors: Vec<_> = errors.collect();
+        if errors.is_empty() {
+            return None;
+        }
+        let named: Vec<_> = errors
+            .iter()
+            .take(MOST_NAMED)
+            .map(|(name, error)| {
+                let message = text::cut(&error.message, 200);
+                format!("`{name}` ({}: {message})", error.code)
+            })
+            .collect();
+        let more = match errors.len().saturating_sub(MOST_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Some(Self::Incomplete(format!(
+            "not everything could be cancelled or read in time: {}{more}; Lambda tries the event again, which finds what is still `IN_PROGRESS`",
+            named.join(", ")
+        )))
+    }
+}
+
+impl From<InvocationError> for Diagnostic {
+    fn from(error: InvocationError) -> Self {
+        Self {
+            error_type: error.error_type().to_owned(),
+            error_message: error.to_string(),
+        }
+    }
+}

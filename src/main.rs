@@ -1,0 +1,58 @@
+//! The function, as Lambda starts it.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
+use proton_canceller::handler::{self, Invocation};
+use proton_canceller::payload::{self, KeepBytes};
+use proton_canceller::settings::Settings;
+use proton_canceller::{logging, start};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    logging::start();
+    let settings = match start::settings() {
+        Ok(settings) => settings,
+        Err(error) => {
+            tracing::error!(error = error.to_string(), "the function does not start");
+            start::report(&error).await;
+            return ExitCode::FAILURE;
+        }
+    };
+    match serve(settings).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error, "the Lambda runtime ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
+    // The clients are made while Lambda is asked for the first event.
+    let starting = tokio::spawn(start::handler(settings))
+        .map(Arc::new)
+        .shared();
+    let service = service_fn(async |event: LambdaEvent<()>| {
+        let started = starting.clone().await;
+        let handler = match &*started {
+            Ok(Ok(handler)) => handler,
+            Ok(Err(error)) => return Err(Diagnostic::from(error)),
+            Err(panic) => return Err(Diagnostic::from(panic.to_string())),
+        };
+        let now = handler::system_time();
+        let invocation = Invocation {
+            payload: &payload::bytes(),
+            request_id: &event.context.request_id,
+            function_name: &event.context.env_config.function_name,
+            deadline: handler::deadline(event.context.deadline, now),
+            now,
+        };
+        // Boxed: the whole run is one deeply nested future.
+        let answer = Box::pin(handler.handle(invocation)).await;
+        answer.map_err(Diagnostic::from)
+    });
+    Runtime::new(service).layer(KeepBytes).run().await
+}

@@ -1,0 +1,102 @@
+//! The run's metrics, in CloudWatch's [embedded metric format][emf] on standard output.
+//!
+//! They are no log lines: they come out whatever the log level, one JSON object a line.
+//!
+//! [emf]: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+
+use std::io::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use crate::handler::Invocation;
+use crate::outcome::{NAMES, Outcome};
+use crate::run::Record;
+use crate::timestamp::Timestamp;
+use crate::trigger::Trigger;
+
+/// The namespace that the metrics are found in.
+const NAMESPACE: &str = "proton-canceller";
+
+/// The counts of a run.
+#[derive(Debug)]
+pub struct Metrics {
+    in_progress: u64,
+    counts: Vec<(&'static str, u64)>,
+    time_to_first_cancel: Option<u64>,
+    trigger: &'static str,
+}
+
+impl Metrics {
+    /// Counts what a run did.
+    #[must_use]
+    pub fn of(record: &Record, trigger: &Trigger) -> Self {
+        let count = |name: &str| {
+            let of_that_name = |outcome: &&Outcome| outcome.end.name() == name;
+            record.outcomes.iter().filter(of_that_name).count() as u64
+        };
+        Self {
+            in_progress: record.tally.in_progress,
+            counts: NAMES
+                .into_iter()
+                .filter_map(|name| Some((metric_name(name)?, count(name))))
+                .collect(),
+            time_to_first_cancel: record
+                .time_to_first_cancel(trigger)
+                .and_then(|time| u64::try_from(time.as_millis()).ok()),
+            trigger: trigger.cause.kind(),
+        }
+    }
+
+    /// Writes the metrics to standard output.
+    pub fn emit(&self, invocation: Invocation<'_>, now: Timestamp) {
+        let line = format!("{}\n", self.document(invocation, now));
+        let mut stdout = std::io::stdout().lock();
+        // Nobody can be told if standard output is gone.
+        let _ = stdout
+            .write_all(line.as_bytes())
+            .and_then(|()| stdout.flush());
+    }
+
+    fn document(&self, invocation: Invocation<'_>, now: Timestamp) -> Value {
+        let mut metrics = vec![json!({ "Name": "InProgress", "Unit": "Count" })];
+        let mut document = Map::new();
+        document.insert("InProgress".to_owned(), self.in_progress.into());
+        for (name, count) in &self.counts {
+            metrics.push(json!({ "Name": name, "Unit": "Count" }));
+            document.insert((*name).to_owned(), (*count).into());
+        }
+        if let Some(milliseconds) = self.time_to_first_cancel {
+            metrics.push(json!({ "Name": "TimeToFirstCancel", "Unit": "Milliseconds" }));
+            document.insert("TimeToFirstCancel".to_owned(), milliseconds.into());
+        }
+        document.insert("FunctionName".to_owned(), invocation.function_name.into());
+        document.insert("requestId".to_owned(), invocation.request_id.into());
+        document.insert("trigger".to_owned(), self.trigger.into());
+        document.insert(
+            "_aws".to_owned(),
+            json!({
+                "Timestamp": now.timestamp_millis(),
+                "CloudWatchMetrics": [{
+                    "Namespace": NAMESPACE,
+                    "Dimensions": [["FunctionName"]],
+                    "Metrics": metrics,
+                }],
+            }),
+        );
+        Value::Object(document)
+    }
+}
+
+/// The metric that counts an outcome; a dry run's are what `Cancelled` would have been, and count
+/// as nothing that happened.
+fn metric_name(outcome: &str) -> Option<&'static str> {
+    match outcome {
+        "CANCELLED" => Some("Cancelled"),
+        "FAILED" => Some("Failed"),
+        "SUCCEEDED" => Some("Succeeded"),
+        "CANCELLING" => Some("Cancelling"),
+        "SKIPPED" => Some("Skipped"),
+        "ERROR" => Some("Errors"),
+        _ => None,
+    }
+}

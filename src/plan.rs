@@ -1,0 +1,439 @@
+//! The decision: what is to be done with each environment. No IO, no clock, no SDK type.
+//!
+//! The rules stand in the order in which they apply; the first that does wins. [`fence`] holds
+//! those that need a name only, [`Verdict::of`] those that need the deployment, [`tag_allows`] the
+//! one that needs the environment's tag, and [`within_limit`] the one that looks at them all.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use crate::deployment::{Deployment, EnvironmentName, Status};
+use crate::patterns::{BadGlob, Patterns};
+use crate::timestamp::Timestamp;
+use crate::trigger::{Cause, Trigger};
+
+/// What may be cancelled, and when.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Only environments whose name matches are touched.
+    pub environments: Patterns,
+    /// These are never cancelled, whatever else matches.
+    pub protected: Patterns,
+    /// Which environments an alarm concerns.
+    pub alarm_scope: AlarmScope,
+    /// On a schedule, how long ago a deployment must have started to be stuck.
+    pub stuck_after: Duration,
+    /// More selected than this: none is cancelled.
+    pub max_cancellations: u64,
+    /// Whether anything is cancelled at all.
+    pub mode: Mode,
+}
+
+/// Whether decisions are carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Decide, cancel, publish.
+    Live,
+    /// Decide and publish; make no mutating call.
+    DryRun,
+}
+
+/// Which environments an alarm concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlarmScope {
+    /// Every one.
+    All,
+    /// Those whose tag names the alarm.
+    Tagged,
+}
+
+/// Why an environment is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SkipReason {
+    /// Its name matches `PROTECTED_ENVIRONMENTS`.
+    Protected,
+    /// Its name matches no `ENVIRONMENTS` glob.
+    NotIncluded,
+    /// A request names it, and nothing runs there.
+    NotInProgress,
+    /// Its deployment started after the alarm spoke.
+    StartedAfterAlarm,
+    /// Its tag does not name the alarm.
+    NotTagged,
+    /// Its deployment started too recently for a schedule to call it stuck.
+    NotStuck,
+    /// The service did not say when its deployment started.
+    StartUnknown,
+    /// More were selected than one run may cancel.
+    OverLimit,
+}
+
+impl SkipReason {
+    /// The reason as outcomes name it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Protected => "PROTECTED",
+            Self::NotIncluded => "NOT_INCLUDED",
+            Self::NotInProgress => "NOT_IN_PROGRESS",
+            Self::StartedAfterAlarm => "STARTED_AFTER_ALARM",
+            Self::NotTagged => "NOT_TAGGED",
+            Self::NotStuck => "NOT_STUCK",
+            Self::StartUnknown => "START_UNKNOWN",
+            Self::OverLimit => "OVER_LIMIT",
+        }
+    }
+}
+
+impl Policy {
+    /// Whether this run carries its decisions out: neither the setting nor the request asks for a
+    /// dry run.
+    #[must_use]
+    pub fn mode_for(&self, trigger: &Trigger) -> Mode {
+        match (&trigger.cause, self.mode) {
+            (_, Mode::DryRun) => Mode::DryRun,
+            (Cause::Request(request), Mode::Live) if request.dry_run => Mode::DryRun,
+            (Cause::Request(_) | Cause::Alarm(_) | Cause::Schedule, Mode::Live) => Mode::Live,
+        }
+    }
+}
+
+/// Rules 1 and 2: what the name alone decides.
+#[must_use]
+pub fn fence(policy: &Policy, name: &EnvironmentName) -> Option<SkipReason> {
+    if policy.protected.matches(name.as_str()) {
+        Some(SkipReason::Protected)
+    } else if !policy.environments.matches(name.as_str()) {
+        Some(SkipReason::NotIncluded)
+    } else {
+        None
+    }
+}
+
+/// What rules 1 to 6 make of a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is left alone.
+    Skip(SkipReason),
+    /// It is selected if its tag names the alarm: see [`tag_allows`].
+    AskTag,
+    /// It is selected.
+    Select,
+}
+
+impl Verdict {
+    /// Applies rules 1 to 6, but for the tag that rule 5 needs.
+    #[must_use]
+    pub fn of(trigger: &Trigger, policy: &Policy, deployment: &Deployment, now: Timestamp) -> Self {
+        if let Some(reason) = fence(policy, &deployment.environment.name) {
+            return Self::Skip(reason);
+        }
+        match &trigger.cause {
+            Cause::Request(_) if deployment.status == Status::InProgress => Self::Select,
+            Cause::Request(_) => Self::Skip(SkipReason::NotInProgress),
+            Cause::Alarm(alarm) => match (deployment.started_at, policy.alarm_scope) {
+                (None, _) => Self::Skip(SkipReason::StartUnknown),
+                (Some(started), _) if started > alarm.spoke_at => {
+                    Self::Skip(SkipReason::StartedAfterAlarm)
+                }
+                (Some(_), AlarmScope::All) => Self::Select,
+                (Some(_), AlarmScope::Tagged) => Self::AskTag,
+            },
+            Cause::Schedule => match deployment.started_at {
+                None => Self::Skip(SkipReason::StartUnknown),
+                Some(started) if is_stuck(started, policy.stuck_after, now) => Self::Select,
+                Some(_) => Self::Skip(SkipReason::NotStuck),
+            },
+        }
+    }
+}
+
+fn is_stuck(started: Timestamp, stuck_after: Duration, now: Timestamp) -> bool {
+    TimeDelta::from_std(stuck_after)
+        .ok()
+        .and_then(|stuck_after| started.checked_add_signed(stuck_after))
+        .is_some_and(|stuck_at| stuck_at <= now)
+}
+
+/// Rule 5: whether an environment's tag, globs of alarm names separated by spaces, names the alarm.
+pub fn tag_allows(tag: Option<&str>, alarm_name: &str) -> Result<bool, BadGlob> {
+    tag.map_or(Ok(false), |globs| {
+        Patterns::space_separated(globs).map(|globs| globs.matches(alarm_name))
+    })
+}
+
+/// Rule 7: whether so many may be cancelled in one run. If not, none is.
+#[must_use]
+pub fn within_limit(policy: &Policy, selected: usize) -> bool {
+    u64::try_from(selected).is_ok_and(|selected| selected <= policy.max_cancellations)
+}
+
+/// The order of cancellation: the oldest deployment first, one whose start is unknown last.
+#[must_use]
+pub fn order(one: &Deployment, other: &Deployment) -> std::cmp::Ordering {
+    let key = |deployment: &Deployment| (deployment.started_at.is_none(), deployment.started_at);
+    key(one)
+        .cmp(&key(other))
+        .then_with(|| one.environment.name.cmp(&other.environment.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::{Environment, NameRule};
+    use crate::trigger::{Alarm, Request};
+
+    fn time(text: &str) -> Timestamp {
+        crate::timestamp::parse(text).unwrap()
+    }
+
+    fn name(name: &str) -> EnvironmentName {
+        EnvironmentName::parse(name, NameRule::Proton).unwrap()
+    }
+
+    fn policy() -> Policy {
+        Policy {
+            environments: Patterns::comma_separated("*").unwrap(),
+            protected: Patterns::none(),
+            alarm_scope: AlarmScope::All,
+            stuck_after: Duration::from_hours(1),
+            max_cancellations: 10,
+            mode: Mode::Live,
+        }
+    }
+
+    fn trigger(cause: Cause) -> Trigger {
+        Trigger {
+            cause,
+            id: None,
+            name: None,
+            arn: None,
+            time: None,
+            reason: None,
+        }
+    }
+
+    fn alarm() -> Trigger {
+        trigger(Cause::Alarm(Alarm {
+            name: "checkout-5xx".to_owned(),
+            state: "ALARM".to_owned(),
+            suppressed_by: None,
+            muted_by: None,
+            spoke_at: time("2026-11-23T06:45:12.321Z"),
+        }))
+    }
+
+    fn request(dry_run: bool) -> Trigger {
+        trigger(Cause::Request(Request {
+            environments: vec![name("net")],
+            dry_run,
+        }))
+    }
+
+    fn deployment(started: Option<&str>) -> Deployment {
+        Deployment {
+            environment: Environment::named(name("net")),
+            id: Some("d-1".to_owned()),
+            started_at: started.map(time),
+            status: Status::InProgress,
+            message: None,
+            ended_at: None,
+        }
+    }
+
+    fn verdict(trigger: &Trigger, policy: &Policy, deployment: &Deployment) -> Verdict {
+        Verdict::of(trigger, policy, deployment, time("2026-11-23T07:00:00Z"))
+    }
+
+    const BEFORE: Option<&str> = Some("2026-11-23T06:40:00Z");
+
+    #[test]
+    fn rule_1_protection_wins_over_everything() {
+        let policy = Policy {
+            protected: Patterns::comma_separated("net").unwrap(),
+            environments: Patterns::comma_separated("other").unwrap(),
+            ..policy()
+        };
+        for trigger in [alarm(), trigger(Cause::Schedule), request(false)] {
+            assert_eq!(
+                verdict(&trigger, &policy, &deployment(None)),
+                Verdict::Skip(SkipReason::Protected)
+            );
+        }
+    }
+
+    #[test]
+    fn rule_2_only_the_environments_that_match_are_touched() {
+        let policy = Policy {
+            environments: Patterns::comma_separated("other, *-prod").unwrap(),
+            ..policy()
+        };
+        assert_eq!(
+            verdict(&request(false), &policy, &deployment(BEFORE)),
+            Verdict::Skip(SkipReason::NotIncluded)
+        );
+        assert_eq!(fence(&policy, &name("net-prod")), None);
+    }
+
+    #[test]
+    fn rule_3_a_request_cancels_only_what_is_in_progress() {
+        for status in [
+            Status::Cancelling,
+            Status::Cancelled,
+            Status::Failed,
+            Status::Succeeded,
+            Status::Other("DELETE_IN_PROGRESS".to_owned()),
+        ] {
+            let deployment = Deployment {
+                status,
+                ..deployment(BEFORE)
+            };
+            assert_eq!(
+                verdict(&request(false), &policy(), &deployment),
+                Verdict::Skip(SkipReason::NotInProgress)
+            );
+        }
+        // A request asks for the environment, whatever its deployment's age.
+        assert_eq!(
+            verdict(&request(false), &policy(), &deployment(None)),
+            Verdict::Select
+        );
+    }
+
+    #[test]
+    fn rule_4_a_fix_that_started_after_the_alarm_goes_through() {
+        for (started, expected) in [
+            ("2026-11-23T06:45:12.320Z", Verdict::Select),
+            ("2026-11-23T06:45:12.321Z", Verdict::Select),
+            (
+                "2026-11-23T06:45:12.322Z",
+                Verdict::Skip(SkipReason::StartedAfterAlarm),
+            ),
+        ] {
+            let deployment = deployment(Some(started));
+            assert_eq!(
+                verdict(&alarm(), &policy(), &deployment),
+                expected,
+                "{started}"
+            );
+        }
+        assert_eq!(
+            verdict(&alarm(), &policy(), &deployment(None)),
+            Verdict::Skip(SkipReason::StartUnknown)
+        );
+    }
+
+    #[test]
+    fn rule_5_comes_after_rule_4_and_asks_for_the_tag() {
+        let policy = Policy {
+            alarm_scope: AlarmScope::Tagged,
+            ..policy()
+        };
+        assert_eq!(
+            verdict(&alarm(), &policy, &deployment(BEFORE)),
+            Verdict::AskTag
+        );
+        assert_eq!(
+            verdict(&alarm(), &policy, &deployment(Some("2026-11-23T06:50:00Z"))),
+            Verdict::Skip(SkipReason::StartedAfterAlarm)
+        );
+        assert_eq!(
+            verdict(&request(false), &policy, &deployment(BEFORE)),
+            Verdict::Select
+        );
+    }
+
+    #[test]
+    fn a_tag_holds_globs_of_alarm_names() {
+        let allows = |tag| tag_allows(tag, "checkout-5xx").unwrap();
+        assert!(allows(Some("checkout-*")));
+        assert!(allows(Some("other  checkout-5xx")));
+        assert!(!allows(Some("other")));
+        assert!(!allows(Some("")));
+        assert!(!allows(Some("other,checkout-5xx")));
+        assert!(!allows(None));
+        assert!(tag_allows(Some("check[out"), "checkout-5xx").is_err());
+    }
+
+    #[test]
+    fn rule_6_a_schedule_takes_what_started_long_enough_ago() {
+        for (started, expected) in [
+            ("2026-11-23T05:59:59.999Z", Verdict::Select),
+            ("2026-11-23T06:00:00Z", Verdict::Select),
+            (
+                "2026-11-23T06:00:00.001Z",
+                Verdict::Skip(SkipReason::NotStuck),
+            ),
+            ("2026-11-23T08:00:00Z", Verdict::Skip(SkipReason::NotStuck)),
+        ] {
+            let deployment = deployment(Some(started));
+            let schedule = trigger(Cause::Schedule);
+            assert_eq!(
+                verdict(&schedule, &policy(), &deployment),
+                expected,
+                "{started}"
+            );
+        }
+        assert_eq!(
+            verdict(&trigger(Cause::Schedule), &policy(), &deployment(None)),
+            Verdict::Skip(SkipReason::StartUnknown)
+        );
+    }
+
+    #[test]
+    fn a_time_to_be_stuck_beyond_all_calendars_selects_nothing() {
+        let policy = Policy {
+            stuck_after: Duration::MAX,
+            ..policy()
+        };
+        assert_eq!(
+            verdict(&trigger(Cause::Schedule), &policy, &deployment(BEFORE)),
+            Verdict::Skip(SkipReason::NotStuck)
+        );
+    }
+
+    #[test]
+    fn rule_7_the_limit_itself_is_allowed() {
+        assert!(within_limit(&policy(), 10));
+        assert!(!within_limit(&policy(), 11));
+        let none = Policy {
+            max_cancellations: 0,
+            ..policy()
+        };
+        assert!(within_limit(&none, 0));
+        assert!(!within_limit(&none, 1));
+    }
+
+    #[test]
+    fn either_switch_makes_a_dry_run() {
+        let dry = Policy {
+            mode: Mode::DryRun,
+            ..policy()
+        };
+        assert_eq!(policy().mode_for(&alarm()), Mode::Live);
+        assert_eq!(policy().mode_for(&request(false)), Mode::Live);
+        assert_eq!(policy().mode_for(&request(true)), Mode::DryRun);
+        assert_eq!(dry.mode_for(&request(false)), Mode::DryRun);
+        assert_eq!(dry.mode_for(&alarm()), Mode::DryRun);
+    }
+
+    #[test]
+    fn the_oldest_goes_first_and_the_unknown_last() {
+        let mut deployments = [
+            deployment(None),
+            deployment(Some("2026-11-23T06:40:00Z")),
+            deployment(Some("2026-11-23T06:30:00Z")),
+        ];
+        deployments.sort_by(order);
+        let starts: Vec<_> = deployments.iter().map(|one| one.started_at).collect();
+        assert_eq!(
+            starts,
+            [
+                Some(time("2026-11-23T06:30:00Z")),
+                Some(time("2026-11-23T06:40:00Z")),
+                None
+            ]
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! Starting: from settings to clients, and a word to Lambda where that fails.
+
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::service_config::ServiceConfigKey;
+use http::Uri;
+use http::header::{HeaderName, HeaderValue};
+use lambda_runtime::Diagnostic;
+use lambda_runtime_api_client::{BoxError, PooledClient, body::Body, build_request};
+
+use crate::engine::{CloudFormation, Engine, EngineKind, Proton};
+use crate::event_bridge::EventBridge;
+use crate::handler::Handler;
+use crate::settings::{BadSettings, Settings};
+use crate::transport::Transport;
+
+/// How long Lambda may take to hear of a failed start.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why the function does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Settings that cannot be used.
+    #[error("bad settings: {0}")]
+    Settings(#[from] BadSettings),
+    /// The process was not started by Lambda, or by something that stands in for it.
+    #[error(
+        "{0} is not set: this program runs under AWS Lambda; to try it here, run `cargo local events/alarm.json`"
+    )]
+    NotUnderLambda(&'static str),
+    /// An endpoint that leads nowhere.
+    #[error(
+        "the endpoint `{0}` cannot be used: `AWS_ENDPOINT_URL` and its like must be URLs, such as `https://proton.example.com`"
+    )]
+    Endpoint(String),
+    /// The TLS library does not work.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+impl StartError {
+    /// The type that Lambda reports.
+    fn error_type(&self) -> &'static str {
+        match self {
+            Self::Settings(_) => "BadSettings",
+            Self::NotUnderLambda(_) => "NotUnderLambda",
+            Self::Endpoint(_) => "BadEndpoint",
+            Self::Tls(_) => "TlsUnusable",
+        }
+    }
+}
+
+/// Reads the settings, and checks that Lambda started the process.
+pub fn settings() -> Result<Settings, StartError> {
+    let settings = Settings::from_environment()?;
+    under_lambda()?;
+    Ok(settings)
+}
+
+/// Makes the clients. Connections are started, but no call is made yet.
+pub async fn handler(mut settings: Settings) -> Result<Handler, StartError> {
+    let transport = Transport::new(settings.certificate_authorities.take())?;
+    let config = sdk_config(transport.http_client()).await;
+    let engine_endpoint = match settings.engine {
+        EngineKind::Proton => Proton::endpoint(&config).await,
+        EngineKind::CloudFormation => CloudFormation::endpoint(&config).await,
+    };
+    let endpoints = [engine_endpoint, EventBridge::endpoint(&config).await];
+    for endpoint in endpoints.into_iter().flatten() {
+        transport.connect_early(&address(endpoint)?);
+    }
+    Ok(Handler {
+        engine: match settings.engine {
+            EngineKind::Proton => Engine::Proton(Proton::new(&config)),
+            EngineKind::CloudFormation => Engine::CloudFormation(CloudFormation::new(&config)),
+        },
+        event_bridge: EventBridge::new(&config, &settings.event_bus),
+        settings,
+    })
+}
+
+fn address(endpoint: String) -> Result<Uri, StartError> {
+    endpoint
+        .parse()
+        .ok()
+        .filter(|address: &Uri| {
+            address.host().is_some() && matches!(address.scheme_str(), Some("http" | "https"))
+        })
+        .ok_or(StartError::Endpoint(endpoint))
+}
+
+/// The variables without which the Lambda runtime panics.
+fn under_lambda() -> Result<(), StartError> {
+    let needed = [
+        "AWS_LAMBDA_RUNTIME_API",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+    ];
+    match needed
+        .into_iter()
+        .find(|name| std::env::var_os(name).is_none())
+    {
+        Some(missing) => Err(StartError::NotUnderLambda(missing)),
+        None => Ok(()),
+    }
+}
+
+/// The SDK's configuration from its own variables. Its retries and timeouts are off: there is one
+/// layer of both, [`crate::calls`], that knows when a cancel may be repeated.
+pub async fn sdk_config(http_client: SharedHttpClient) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(http_client)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::disabled());
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if is_set("AWS_ACCESS_KEY_ID") && is_set("AWS_SECRET_ACCESS_KEY") {
+        // The default chain starts with these, but is slow to build.
+        loader = loader.credentials_provider(EnvironmentVariableCredentialsProvider::new());
+    }
+    loader.load().await
+}
+
+/// The endpoint that the SDK's variables name for a service, if they name one. An empty one, over
+/// which the SDK panics, names none.
+#[must_use]
+pub fn named_endpoint(config: &SdkConfig, service_id: &str) -> Option<String> {
+    let key = ServiceConfigKey::builder()
+        .service_id(service_id)
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build()
+        .ok()?;
+    config
+        .service_config()
+        .and_then(|services| services.load_config(key))
+        .filter(|endpoint| !endpoint.is_empty())
+        .or_else(|| config.endpoint_url().map(str::to_owned))
+        .filter(|endpoint| !endpoint.is_empty())
+}
+
+impl From<&StartError> for Diagnostic {
+    fn from(error: &StartError) -> Self {
+        Self {
+            error_type: error.error_type().to_owned(),
+            error_message: error.to_string(),
+        }
+    }
+}
+
+/// Tells Lambda why the function does not start, by the [Runtime API].
+///
+/// [Runtime API]: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html#runtimes-api-initerror
+pub async fn report(error: &StartError) {
+    if let Err(error) = tokio::time::timeout(REPORT_TIMEOUT, post(error))
+        .await
+        .unwrap_or_else(|late| Err(late.into()))
+    {
+        tracing::warn!(
+            error = error.to_string(),
+            "Lambda could not be told of the failed start"
+        );
+    }
+}
+
+async fn post(error: &StartError) -> Result<(), BoxError> {
+    const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
+    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
+        return Ok(());
+    }
+    let request = build_request()
+        .method(http::Method::POST)
+        .uri("/2018-06-01/runtime/init/error")
+        .header(ERROR_TYPE, HeaderValue::from_static(error.error_type()))
+        .body(Body::from(serde_json::to_vec(&Diagnostic::from(error))?))?;
+    PooledClient::builder().build().call(request).await?;
+    Ok(())
+}

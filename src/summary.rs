@@ -1,0 +1,122 @@
+//! The function's answer: what a run found and did.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::detail::{ErrorDetail, TriggerDetail};
+use crate::outcome::{NAMES, Outcome};
+use crate::plan::{Mode, SkipReason};
+use crate::text;
+use crate::trigger::Trigger;
+
+/// What a listing found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Environments listed; for a request, those that were read.
+    pub listed: u64,
+    /// Those of them whose deployment was `IN_PROGRESS`.
+    pub in_progress: u64,
+    /// Those of them whose deployment was `CANCELLING` already.
+    pub already_cancelling: u64,
+}
+
+/// The most bytes of an answer: Lambda takes [6 MB], its own envelope included.
+///
+/// [6 MB]: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+const MOST_BYTES: usize = 6_000_000;
+
+/// The function's answer: the summary of a run.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary<'a> {
+    trigger: TriggerDetail<'a>,
+    dry_run: bool,
+    ignored: Option<&'a str>,
+    listed: u64,
+    in_progress: u64,
+    already_cancelling: u64,
+    environments: Vec<EnvironmentSummary<'a>>,
+    counts: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EnvironmentSummary<'a> {
+    name: &'a str,
+    outcome: &'static str,
+    reason: Option<&'static str>,
+    deployment_id: Option<&'a str>,
+    error: Option<ErrorDetail<'a>>,
+}
+
+impl<'a> Summary<'a> {
+    /// The summary of a run that ended with these outcomes; each text from outside is cut to `limit`.
+    fn of(
+        trigger: &'a Trigger,
+        mode: Mode,
+        tally: Tally,
+        outcomes: &'a [Outcome],
+        limit: usize,
+    ) -> Self {
+        let environments = outcomes
+            .iter()
+            .map(|outcome| EnvironmentSummary {
+                name: outcome.environment.name.as_str(),
+                outcome: outcome.end.name(),
+                reason: outcome.end.skip_reason().map(SkipReason::as_str),
+                deployment_id: outcome
+                    .deployment
+                    .as_ref()
+                    .and_then(|deployment| deployment.id.as_deref()),
+                error: outcome
+                    .end
+                    .error()
+                    .map(|error| ErrorDetail::of(error, limit)),
+            })
+            .collect();
+        Self {
+            trigger: TriggerDetail::of(trigger, limit),
+            dry_run: mode == Mode::DryRun,
+            ignored: None,
+            listed: tally.listed,
+            in_progress: tally.in_progress,
+            already_cancelling: tally.already_cancelling,
+            environments,
+            counts: counts(outcomes),
+        }
+    }
+}
+
+/// The answer of a run that ended with these outcomes, as JSON.
+#[must_use]
+pub fn answer(trigger: &Trigger, mode: Mode, tally: Tally, outcomes: &[Outcome]) -> String {
+    text::fit(MOST_BYTES, |limit| {
+        json(&Summary::of(trigger, mode, tally, outcomes, limit))
+    })
+}
+
+/// The answer of a run that ended before anything was listed, as JSON.
+#[must_use]
+pub fn ignored(trigger: &Trigger, mode: Mode, why: &str) -> String {
+    text::fit(MOST_BYTES, |limit| {
+        json(&Summary {
+            ignored: Some(why),
+            ..Summary::of(trigger, mode, Tally::default(), &[], limit)
+        })
+    })
+}
+
+/// Texts, numbers and lists of them always have a JSON form.
+fn json(summary: &Summary<'_>) -> String {
+    serde_json::to_string(summary).unwrap_or_default()
+}
+
+/// How many outcomes there are of each name.
+fn counts(outcomes: &[Outcome]) -> BTreeMap<&'static str, u64> {
+    let mut counts: BTreeMap<_, _> = NAMES.into_iter().map(|name| (name, 0)).collect();
+    for outcome in outcomes {
+        *counts.entry(outcome.end.name()).or_default() += 1;
+    }
+    counts
+}

@@ -1,0 +1,71 @@
+//! Text that came from outside, cut to a length that it must not exceed.
+
+use std::borrow::Cow;
+
+/// The text, at most `limit` bytes of it; what was cut shows by an ellipsis at the end.
+#[must_use]
+pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
+    const MARK: &str = "…";
+    if text.len() <= limit {
+        return Cow::Borrowed(text);
+    }
+    let mut end = limit.saturating_sub(MARK.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let kept = text.get(..end).unwrap_or_default();
+    Cow::Owned(format!("{kept}{MARK}"))
+}
+
+/// What one text may be cut to, in bytes, tried in turn until all of them fit together.
+const LIMITS: [usize; 8] = [
+    usize::MAX,
+    256 * 1024,
+    128 * 1024,
+    64 * 1024,
+    32 * 1024,
+    16 * 1024,
+    4 * 1024,
+    1024,
+];
+
+/// What `write` makes of texts that are cut only as far as they must be, so that it is no larger
+/// than `most` bytes. It is given the limit of each text.
+#[must_use]
+pub fn fit(most: usize, write: impl Fn(usize) -> String) -> String {
+    let mut written = String::new();
+    for limit in LIMITS {
+        written = write(limit);
+        if written.len() <= most {
+            break;
+        }
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_only_as_far_as_they_must_be() {
+        let text = "x".repeat(200_000);
+        let write = |limit| cut(&text, limit).repeat(2);
+        assert_eq!(fit(1_000_000, write).len(), 400_000);
+        assert_eq!(fit(300_000, write).len(), 2 * 128 * 1024);
+        assert_eq!(fit(10, write).len(), 2 * 1024);
+    }
+
+    #[test]
+    fn short_text_stays_as_it_is() {
+        assert!(matches!(cut("abc", 3), Cow::Borrowed("abc")));
+    }
+
+    #[test]
+    fn long_text_is_cut_between_characters_and_marked() {
+        assert_eq!(cut("abcdefgh", 6), "abc…");
+        assert_eq!(cut("ääää", 7), "ää…");
+        assert_eq!(cut("ääää", 6), "ä…");
+        assert_eq!(cut("abcdef", 0), "…");
+    }
+}

@@ -1,0 +1,195 @@
+//! The HTTPS connection to AWS: one pool for every client of the SDK.
+//!
+//! The SDK's own connector reads the system's root certificates and is built twice for each
+//! client. This one is built once, on roots that are compiled in (or those of `AWS_CA_BUNDLE`), so
+//! that a cold start reads nothing; and it can connect before the first call is made.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use http::Uri;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tower::Service;
+
+/// How long a TCP connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a connection that nobody uses is kept. Services close theirs after a minute or so.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Certificates to trust unless others are given: Mozilla's.
+fn usual_authorities() -> RootCertStore {
+    RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    }
+}
+
+/// The connections to AWS.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    client: SharedHttpClient,
+    connector: Connector,
+}
+
+impl Transport {
+    /// Connections that trust these authorities, or else the usual ones.
+    ///
+    /// Timeouts and retries are the caller's: see [`crate::calls`].
+    pub fn new(authorities: Option<RootCertStore>) -> Result<Self, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(authorities.unwrap_or_else(usual_authorities))
+            .with_no_client_auth();
+        let mut tcp = TcpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let connector = Connector {
+            https,
+            early: Arc::default(),
+        };
+        let pool = Pool(
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .build(connector.clone()),
+        );
+        let pool = SharedHttpConnector::new(pool);
+        Ok(Self {
+            client: http_client_fn(move |_, _| pool.clone()),
+            connector,
+        })
+    }
+
+    /// The HTTP client that all clients of the SDK share.
+    #[must_use]
+    pub fn http_client(&self) -> SharedHttpClient {
+        self.client.clone()
+    }
+
+    /// Starts to connect, TLS included, for the first call to that address. Nothing is sent, and
+    /// nobody waits; if it fails, the call connects by itself.
+    pub fn connect_early(&self, address: &Uri) {
+        let mut https = self.connector.https.clone();
+        let connection = https.call(address.clone());
+        let early = Early {
+            connecting: tokio::spawn(async move { connection.await.ok() }),
+            since: SystemTime::now(),
+        };
+        self.connector.with_early(|all| {
+            all.entry(origin(address)).or_default().push(early);
+        });
+    }
+}
+
+#[derive(Debug)]
+struct Pool(Client<Connector, SdkBody>);
+
+impl HttpConnector for Pool {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let request = match request.try_into_http1x() {
+            Ok(request) => request,
+            Err(error) => {
+                return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into())));
+            }
+        };
+        let answer = self.0.request(request);
+        HttpConnectorFuture::new(async move {
+            match answer.await {
+                Ok(response) => HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
+                    .map_err(|error| ConnectorError::other(error.into(), None)),
+                Err(error) => Err(ConnectorError::io(error.into())),
+            }
+        })
+    }
+}
+
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Connects, or hands out a connection that was started early.
+#[derive(Clone)]
+struct Connector {
+    https: HttpsConnector<TcpConnector>,
+    early: Arc<Mutex<HashMap<Origin, Vec<Early>>>>,
+}
+
+/// The part of an address that a connection leads to.
+type Origin = (Option<http::uri::Scheme>, Option<http::uri::Authority>);
+
+fn origin(address: &Uri) -> Origin {
+    (address.scheme().cloned(), address.authority().cloned())
+}
+
+/// A connection that was started early.
+#[derive(Debug)]
+struct Early {
+    connecting: JoinHandle<Option<Stream>>,
+    /// By the system's clock: the other one may stand still while the function is frozen.
+    since: SystemTime,
+}
+
+impl Early {
+    fn is_fresh(&self) -> bool {
+        self.since.elapsed().is_ok_and(|age| age < IDLE_TIMEOUT / 2)
+    }
+}
+
+impl Connector {
+    fn with_early<T>(&self, change: impl FnOnce(&mut HashMap<Origin, Vec<Early>>) -> T) -> T {
+        change(&mut self.early.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Connector").finish_non_exhaustive()
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.https.poll_ready(context)
+    }
+
+    fn call(&mut self, address: Uri) -> Self::Future {
+        let early = self.with_early(|all| all.get_mut(&origin(&address))?.pop());
+        let Some(early) = early.filter(Early::is_fresh) else {
+            return self.https.call(address);
+        };
+        let mut https = self.https.clone();
+        Box::pin(async move {
+            match early.connecting.await {
+                Ok(Some(stream)) => Ok(stream),
+                Ok(None) | Err(_) => https.call(address).await,
+            }
+        })
+    }
+}
