@@ -1,0 +1,546 @@
+//! Chapter 6: when things go wrong.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use local_aws::{
+    Deployment, Environment, Fault, Faults, Invocation, Operation, Refusal, Rule, What, When, World,
+};
+use serde_json::{Value, json};
+use tokio::net::TcpSocket;
+
+use crate::harness::{Aws, Run, Stage, each, millis, quick, running, seconds};
+use crate::payloads::{alarm, request, schedule};
+use crate::tls::{Authority, TlsDoor};
+
+const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
+
+fn always(operation: Operation, code: &str) -> Rule {
+    Rule::new(Fault::error(code, format!("the message of {code}"))).operation(operation)
+}
+
+/// An address at which nobody listens, and nobody will while the socket is kept.
+fn deserted() -> (String, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    (url, socket)
+}
+
+#[tokio::test]
+async fn a_listing_that_is_refused_fails_at_once() {
+    for code in [
+        "AccessDeniedException",
+        "ValidationException",
+        "UnrecognizedClientException",
+    ] {
+        let run = Stage::running(["net"])
+            .faults(Faults::none().rule(always(Operation::ListEnvironments, code)))
+            .run(alarm().to_string())
+            .await;
+        assert_eq!(run.failure().kind, "ListFailed");
+        assert!(
+            run.failure().message.contains(code),
+            "{}",
+            run.failure().message
+        );
+        assert_eq!(run.calls.len(), 1, "{code}: it is not repeated");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_that_fails_on_a_later_page_cancels_nothing() {
+    let second = always(Operation::ListEnvironments, "AccessDeniedException").calls(2..=u64::MAX);
+    let world = (0..150).map(|number| running(&format!("net-{number:03}")));
+    let run = Stage::with(world)
+        .faults(Faults::none().rule(second))
+        .set("MAX_CANCELLATIONS", 1000)
+        .run(alarm().to_string())
+        .await;
+    assert_eq!(run.failure().kind, "ListFailed");
+    assert_eq!(run.calls.len(), 2);
+}
+
+#[tokio::test]
+async fn a_listing_is_retried_until_the_deadline_at_most() {
+    let runs = [
+        Fault::error("ThrottlingException", "Rate exceeded"),
+        Fault::error("InternalServerException", "oh"),
+        Fault::Drop,
+        Fault::Junk {
+            status: 502,
+            body: String::new(),
+        },
+    ]
+    .map(|fault| async move {
+        let rule = Rule::new(fault.clone()).operation(Operation::ListEnvironments);
+        let run = Stage::running(["net"])
+            .faults(Faults::none().rule(rule))
+            .timeout(seconds(10))
+            .run(schedule().to_string())
+            .await;
+        assert_eq!(run.failure().kind, "ListFailed", "{fault:?}");
+        assert!(run.calls.len() >= 5, "{:#?}", run.call_names());
+    });
+    join_all(runs).await;
+}
+
+#[tokio::test]
+async fn a_proton_that_no_longer_exists_names_cloudformation() {
+    let runs = [alarm(), schedule(), request(["net", "db"])].map(|payload| async move {
+        let (url, _kept) = deserted();
+        let run = Stage::running(["net"])
+            .set("AWS_ENDPOINT_URL_PROTON", url)
+            .timeout(seconds(3))
+            .run(payload.to_string())
+            .await;
+        let failure = run.failure();
+        assert_eq!(failure.kind, "ListFailed", "{failure:?}");
+        for word in ["CloudFormation", "2026-10-07", "reach"] {
+            assert!(failure.message.contains(word), "{failure:?}");
+        }
+        assert_eq!(run.calls, []);
+    });
+    join_all(runs).await;
+}
+
+async fn through_tls(
+    authority: &Authority,
+    name: &str,
+    bundle: Option<&Authority>,
+) -> (Run, usize) {
+    let stage = Stage::running(["net"]).timeout(seconds(20));
+    let aws = stage.open().await;
+    let door = TlsDoor::open(aws.server.address(), authority, name).await;
+    let port = aws.server.address().replace(':', "-");
+    let file = std::env::temp_dir().join(format!("proton-canceller-{port}.pem"));
+    let mut stage = stage.set("AWS_ENDPOINT_URL_PROTON", door.url());
+    if let Some(bundle) = bundle {
+        std::fs::write(&file, bundle.certificate_pem()).unwrap();
+        stage = stage.set("AWS_CA_BUNDLE", file.display());
+    }
+    let mut function = stage.start_in(aws);
+    function.invoke(alarm().to_string()).await;
+    let [run] = function.finish().await;
+    let _ = std::fs::remove_file(file);
+    (run, door.connections())
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_trusted_by_the_bundle_will_do() {
+    let authority = Authority::new("the contract's own");
+    let (run, connections) = through_tls(&authority, "localhost", Some(&authority)).await;
+    assert_eq!(run.outcomes(), each([("net", "CANCELLED")]));
+    assert!(connections > 0);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_fails_at_once() {
+    let ours = Authority::new("ours");
+    let theirs = Authority::new("theirs");
+    for (name, bundle) in [
+        ("localhost", None),
+        ("localhost", Some(&theirs)),
+        ("proton.example", Some(&ours)),
+    ] {
+        let (run, connections) = through_tls(&ours, name, bundle).await;
+        let failure = run.failure();
+        assert_eq!(failure.kind, "ListFailed", "{failure:?}");
+        assert!(failure.message.contains("certificate"), "{failure:?}");
+        assert!(failure.message.contains("AWS_CA_BUNDLE"), "{failure:?}");
+        // One ahead of the event and one for the call; retries would be more.
+        assert!(connections <= 2, "it is not transient: {failure:?}");
+        assert_eq!(run.calls, []);
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_that_cannot_be_published_fails_the_run_and_is_logged_whole() {
+    let refusal = Refusal::new("InternalFailure", "not this one").containing("\"name\":\"bad\"");
+    let run = Stage::running(["bad", "good", "fine"])
+        .faults(Faults::none().refuse(refusal))
+        .timeout(seconds(5))
+        .run(alarm().to_string())
+        .await;
+    assert_eq!(run.failure().kind, "PublishFailed");
+    let expected = each([("fine", "CANCELLED"), ("good", "CANCELLED")]);
+    assert_eq!(run.published_outcomes(), expected);
+    let whole = run.log().into_iter().find_map(|line| {
+        let detail = line.as_object()?.values().find_map(|value| {
+            let detail: Value = serde_json::from_str(value.as_str()?).ok()?;
+            detail.get("outcome").is_some().then_some(detail)
+        })?;
+        Some((line["level"].as_str()?.to_owned(), detail))
+    });
+    let (level, detail) = whole.expect("the outcome is not logged");
+    assert_eq!(level, "ERROR");
+    assert_eq!(detail["environment"]["name"], "bad");
+    assert_eq!(detail["outcome"], "CANCELLED");
+    assert_eq!(detail["run"]["requestId"], run.request_id.as_str());
+}
+
+#[tokio::test]
+async fn an_event_bridge_that_refuses_or_is_not_there_fails_the_run_after_the_work() {
+    let denied = always(Operation::PutEvents, "AccessDeniedException");
+    let stage = || Stage::running(["a", "b"]);
+    let run = stage()
+        .faults(Faults::none().rule(denied))
+        .run(alarm().to_string())
+        .await;
+    assert_eq!(run.failure().kind, "PublishFailed");
+    assert!(run.failure().message.contains("AccessDeniedException"));
+    let (url, _kept) = deserted();
+    let run_without = stage()
+        .set("AWS_ENDPOINT_URL_EVENTBRIDGE", url)
+        .timeout(seconds(3))
+        .run(alarm().to_string())
+        .await;
+    assert_eq!(run_without.failure().kind, "PublishFailed");
+    for run in [&run, &run_without] {
+        for name in ["a", "b"] {
+            assert_eq!(run.truth(name).last().unwrap().status.as_str(), "CANCELLED");
+            let is_logged = run.log().iter().any(|line| {
+                let text = line.to_string();
+                text.contains("CANCELLED") && text.contains(&format!("environment/{name}"))
+            });
+            assert!(is_logged, "{name}");
+        }
+        assert_eq!(run.metric("Cancelled"), Some(2));
+    }
+}
+
+#[tokio::test]
+async fn publish_failed_outranks_incomplete() {
+    let faults = Faults::none()
+        .rule(always(CANCEL, "ThrottlingException").environment("throttled"))
+        .rule(always(Operation::PutEvents, "AccessDeniedException").environment("\"net\""));
+    let run = Stage::running(["net", "throttled"])
+        .faults(faults)
+        .timeout(seconds(3))
+        .run(alarm().to_string())
+        .await;
+    assert_eq!(run.failure().kind, "PublishFailed");
+    assert_eq!(run.event("throttled").outcome(), "ERROR");
+}
+
+#[tokio::test]
+async fn what_outlasts_the_retries_is_published_and_the_run_incomplete() {
+    let runs = [
+        Fault::error("ThrottlingException", "Rate exceeded"),
+        Fault::error("InternalServerException", "oh"),
+        Fault::Drop,
+        Fault::Never,
+        Fault::Junk {
+            status: 503,
+            body: "<html>".to_owned(),
+        },
+    ]
+    .map(|fault| async move {
+        let rule = Rule::new(fault.clone())
+            .operation(CANCEL)
+            .environment("net");
+        let mut function = Stage::running(["net", "db"])
+            .faults(Faults::none().rule(rule.times(8)))
+            .start()
+            .await;
+        let payload = alarm().to_string();
+        function.invoke_within(seconds(3), &payload).await;
+        function.invoke_within(seconds(3), &payload).await;
+        let [first, second] = function.finish().await;
+        let failure = first.failure();
+        assert_eq!(failure.kind, "Incomplete", "{fault:?}");
+        assert!(failure.message.contains("`net`"), "{failure:?}");
+        assert!(!failure.message.contains("`db`"), "{failure:?}");
+        assert_eq!(first.event("net").outcome(), "ERROR");
+        assert_eq!(first.event("db").outcome(), "CANCELLED");
+        assert!(!second.cancels().contains(&"db"), "it is done");
+    });
+    join_all(runs).await;
+}
+
+#[tokio::test]
+async fn the_retry_finds_what_is_still_in_progress() {
+    // More than the first has the time for, fewer than the second has retries.
+    let rule = always(CANCEL, "ThrottlingException")
+        .environment("net")
+        .times(6);
+    let mut function = Stage::running(["net", "db"])
+        .faults(Faults::none().rule(rule))
+        .start()
+        .await;
+    let payload = alarm().to_string();
+    function.invoke_within(seconds(3), &payload).await;
+    function.invoke(&payload).await;
+    let [first, second] = function.finish().await;
+    assert_eq!(
+        first.failure().kind,
+        "Incomplete",
+        "{:?} {:#?}",
+        first.failure(),
+        first.call_names()
+    );
+    assert_eq!(second.outcomes(), each([("net", "CANCELLED")]));
+}
+
+#[tokio::test]
+async fn transient_errors_of_reading_make_a_run_incomplete_too() {
+    let tags = always(Operation::ListTagsForResource, "InternalServerException").environment("net");
+    let read = always(Operation::GetEnvironment, "InternalServerException").environment("net");
+    let stage = |rule| {
+        let tagged = |name| running(name).tag("proton-canceller:alarms", "*");
+        Stage::with([tagged("net"), tagged("db")])
+            .faults(Faults::none().rule(rule))
+            .set("ALARM_SCOPE", "tagged")
+            .timeout(seconds(3))
+    };
+    let asked = stage(tags).run(alarm().to_string()).await;
+    let named = stage(read).run(request(["net", "db"]).to_string()).await;
+    for run in [&asked, &named] {
+        assert_eq!(run.failure().kind, "Incomplete");
+        assert_eq!(run.event("net").outcome(), "ERROR");
+        assert_eq!(run.event("db").outcome(), "CANCELLED");
+        assert_eq!(run.cancels(), ["db"]);
+    }
+}
+
+#[tokio::test]
+async fn permanent_errors_and_limits_do_not_fail_the_run() {
+    for code in [
+        "AccessDeniedException",
+        "ResourceNotFoundException",
+        "ValidationException",
+        "ConflictException",
+    ] {
+        let run = Stage::running(["net"])
+            .faults(Faults::none().rule(always(CANCEL, code)))
+            .run(alarm().to_string())
+            .await;
+        assert_eq!(run.outcomes(), each([("net", &format!("ERROR {code}"))]));
+        assert_eq!(run.metric("Errors"), Some(1));
+    }
+    let run = Stage::running(["net"])
+        .set("MAX_CANCELLATIONS", 0)
+        .run(alarm().to_string())
+        .await;
+    assert_eq!(run.outcomes(), each([("net", "SKIPPED OVER_LIMIT")]));
+}
+
+#[tokio::test]
+async fn the_same_event_again_harms_no_later_deployment() {
+    let environment = Environment::new("net").deployment(quick()).then(
+        When::AfterEnd(millis(0)),
+        What::Deploy(Deployment::in_progress()),
+    );
+    let mut function = Stage::with([environment]).start().await;
+    let payload = alarm().to_string();
+    function.invoke(&payload).await;
+    function.invoke(&payload).await;
+    let [first, second] = function.finish().await;
+    assert_eq!(first.outcomes(), each([("net", "CANCELLED")]));
+    assert_eq!(
+        second.outcomes(),
+        each([("net", "SKIPPED STARTED_AFTER_ALARM")])
+    );
+    assert_eq!(
+        second.truth("net").last().unwrap().status.as_str(),
+        "IN_PROGRESS"
+    );
+}
+
+#[tokio::test]
+async fn two_alarms_at_once_cancel_each_deployment_once() {
+    let names: Vec<_> = (0..8).map(|number| format!("net-{number}")).collect();
+    let stage = Stage::of(
+        names
+            .iter()
+            .map(|name| {
+                running(name).then(
+                    When::AfterEnd(millis(0)),
+                    What::Deploy(Deployment::in_progress()),
+                )
+            })
+            .fold(World::new(), World::with)
+            .faults(Faults::none().latency(millis(5)..=millis(60))),
+    );
+    let aws = stage.open().await;
+    let processes = [stage.process(&aws), stage.process(&aws)];
+    let Aws { local, .. } = &aws;
+    let invoke = |payload: Value, request_id: &str| {
+        let invocation = Invocation {
+            timeout: Some(seconds(30)),
+            request_id: Some(request_id.to_owned()),
+        };
+        local.invoke(Bytes::from(payload.to_string()), invocation)
+    };
+    let mut other = alarm();
+    other["id"] = json!("another");
+    other["detail"]["alarmName"] = json!("another");
+    let (one, two) = tokio::join!(invoke(alarm(), "one"), invoke(other, "two"));
+    let mut hit = BTreeSet::new();
+    for call in local.calls() {
+        if let Some(id) = call.cancelled {
+            assert!(hit.insert(id), "a deployment was cancelled twice");
+        }
+    }
+    assert_eq!(hit.len(), 8);
+    for (id, result) in [("one", one), ("two", two)] {
+        let run = Run::new(id.to_owned(), &result, local, Vec::new());
+        for (name, outcome) in run.outcomes() {
+            assert_eq!(outcome, "CANCELLED", "{name}");
+            let told = run.event(name).text("/deployment/id").unwrap().to_owned();
+            assert!(hit.contains(&told), "{name}");
+        }
+    }
+    for name in &names {
+        let deployments = local.deployments();
+        let last = deployments
+            .iter()
+            .rfind(|it| it.environment == *name)
+            .unwrap();
+        assert_eq!(last.status.as_str(), "IN_PROGRESS", "the next one goes on");
+    }
+    drop(processes);
+}
+
+#[tokio::test]
+async fn the_process_serves_the_next_event_after_every_error() {
+    let faults = Faults::none()
+        .rule(always(Operation::ListEnvironments, "AccessDeniedException").times(1))
+        .rule(always(Operation::PutEvents, "AccessDeniedException").times(1))
+        .rule(
+            always(CANCEL, "ThrottlingException")
+                .environment("c")
+                .times(3),
+        );
+    let mut function = Stage::running(["a", "b", "c"]).faults(faults).start().await;
+    function.invoke("{}").await;
+    function.invoke(alarm().to_string()).await;
+    function.invoke(request(["a"]).to_string()).await;
+    function
+        .invoke_within(seconds(1), request(["c"]).to_string())
+        .await;
+    function.invoke(b"\x00\xff").await;
+    function.invoke(alarm().to_string()).await;
+    let runs: [Run; 6] = function.finish().await;
+    let kinds: Vec<_> = runs[..5]
+        .iter()
+        .map(|run| run.failure().kind.as_str())
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "UnsupportedPayload",
+            "ListFailed",
+            "PublishFailed",
+            "Incomplete",
+            "UnsupportedPayload"
+        ]
+    );
+    assert_eq!(
+        runs[5].outcomes(),
+        each([("b", "CANCELLED"), ("c", "CANCELLED")])
+    );
+}
+
+#[tokio::test]
+async fn whatever_bytes_come_there_is_an_answer_or_a_clear_error() {
+    let megabytes = 6 * 1024 * 1024;
+    let deep = |open: &str, close: &str, depth: usize| {
+        format!("{}{}", open.repeat(depth), close.repeat(depth)).into_bytes()
+    };
+    let mut all: Vec<Vec<u8>> = vec![
+        Vec::new(),
+        vec![0; megabytes],
+        vec![b' '; megabytes],
+        vec![b'['; megabytes],
+        deep("[", "]", 100_000),
+        deep("{\"environments\":", "}", 100_000),
+        deep("{\"detail\":", "}", 1_000_000),
+        format!("\"{}\"", "x".repeat(megabytes - 2)).into_bytes(),
+        b"\xef\xbb\xbf{}".to_vec(),
+        b"\xff\xfe{\x00}\x00".to_vec(),
+        b"{\"environments\": [\"net\xff\"]}".to_vec(),
+        b"{\"environments\": [\"\\ud800\"]}".to_vec(),
+        b"{\"environments\": 1e999999}".to_vec(),
+        format!("{{\"environments\": {}}}", "9".repeat(100_000)).into_bytes(),
+        b"-".to_vec(),
+        b"1e999".to_vec(),
+        b"NaN".to_vec(),
+        b"nul".to_vec(),
+        b"{\"environments\": [\"net\"], \"environments\": [\"db\"]}".to_vec(),
+        b"{'environments': ['net']}".to_vec(),
+        b"{\"environments\": [\"net\",]}".to_vec(),
+        b"<xml/>".to_vec(),
+        format!(
+            "{{\"environments\": [{}\"net\"]}}",
+            "\"net\",".repeat(900_000)
+        )
+        .into_bytes(),
+    ];
+    let refused = all.len();
+    // These are alarms all the same.
+    let with = |member: &str, value: &str| {
+        let text = alarm().to_string();
+        format!("{{\"{member}\":{value},{}", &text[1..]).into_bytes()
+    };
+    all.push(with("new", "1e999999"));
+    all.push(with("new", &"9".repeat(100_000)));
+    all.push(with("new", &format!("\"{}\"", "y".repeat(5 * 1024 * 1024))));
+    let nested = String::from_utf8(deep("[", "]", 100)).unwrap();
+    all.push(with("new", &nested));
+    let mut function = Stage::running(["net", "db"])
+        .set("DRY_RUN", "true")
+        .start()
+        .await;
+    for payload in &all {
+        function.invoke(payload).await;
+    }
+    let runs = function.finish_all().await;
+    for (payload, run) in all.iter().zip(&runs).take(refused) {
+        let start = String::from_utf8_lossy(&payload[..payload.len().min(60)]);
+        assert_eq!(run.failure().kind, "UnsupportedPayload", "{start}");
+        assert!(run.failure().message.len() < 5000, "{start}");
+    }
+    for (payload, run) in all.iter().zip(&runs).skip(refused) {
+        let start = String::from_utf8_lossy(&payload[..60]);
+        assert!(run.answer.is_ok(), "{start}: {:?}", run.answer);
+        assert_eq!(run.outcome("net"), "DRY_RUN", "{start}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_the_service_that_makes_no_sense_is_survived() {
+    let bodies = [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "{\"environments\":null}",
+        "{\"environments\":[{}]}",
+        "<html>",
+        "\u{0}",
+    ];
+    let runs = bodies.map(|body| async move {
+        for operation in [
+            Operation::ListEnvironments,
+            CANCEL,
+            Operation::GetDeployment,
+            Operation::PutEvents,
+        ] {
+            let rule = Rule::new(Fault::Junk {
+                status: 200,
+                body: body.to_owned(),
+            })
+            .operation(operation)
+            .times(1);
+            let run = Stage::running(["net"])
+                .faults(Faults::none().rule(rule))
+                .run(alarm().to_string())
+                .await;
+            assert!(!run.calls_of(operation).is_empty(), "{operation} {body}");
+        }
+    });
+    join_all(runs).await;
+}

@@ -1,0 +1,591 @@
+//! Runs the function in a world and shows what came of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use local_aws::{
+    Answer, Call, Clock, Deployment, DeploymentSnapshot, Environment, Event, Faults,
+    FunctionProcess, Invocation, InvocationResult, Line, LocalAws, Operation, Server, Status,
+    Stream, UpdateSnapshot, World,
+};
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use crate::holds;
+
+/// The credentials that the function gets, to be looked for in what it writes.
+pub(crate) const SECRETS: [(&str, &str); 2] = [
+    ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMIcontractEXAMPLEKEY"),
+    ("AWS_SESSION_TOKEN", "FwoGZXIvYXdzEcontractEXAMPLETOKEN"),
+];
+
+/// How long an invocation may take where a test says nothing.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+pub(crate) const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A stage: a world, and how the function is set up in it.
+pub(crate) struct Stage {
+    world: World,
+    variables: BTreeMap<String, String>,
+    timeout: Duration,
+}
+
+impl Stage {
+    pub(crate) fn of(world: World) -> Self {
+        let variables = SECRETS
+            .into_iter()
+            .chain([("AWS_LAMBDA_LOG_FORMAT", "JSON")])
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Self {
+            world,
+            variables,
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// A world of these environments.
+    pub(crate) fn with(environments: impl IntoIterator<Item = Environment>) -> Self {
+        Self::of(environments.into_iter().fold(World::new(), World::with))
+    }
+
+    /// A world of environments of these names, each in progress.
+    pub(crate) fn running<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::with(names.into_iter().map(running))
+    }
+
+    pub(crate) fn faults(mut self, faults: Faults) -> Self {
+        self.world = self.world.faults(faults);
+        self
+    }
+
+    /// Sets an environment variable of the function.
+    pub(crate) fn set(mut self, name: &str, value: impl fmt::Display) -> Self {
+        self.variables.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    pub(crate) fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Puts the same account before either engine; with CloudFormation every stack may be touched
+    /// unless the stage says otherwise.
+    pub(crate) fn on(mut self, engine: Engine) -> Self {
+        if engine == Engine::CloudFormation {
+            self.world = self.world.as_stacks();
+            self.variables
+                .insert("ENGINE".to_owned(), "cloudformation".to_owned());
+            self.variables
+                .entry("ENVIRONMENTS".to_owned())
+                .or_insert_with(|| "*".to_owned());
+        }
+        self
+    }
+
+    /// Opens the local AWS.
+    pub(crate) async fn open(&self) -> Aws {
+        let local = LocalAws::new(self.world.clone(), Clock::system());
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let server = local.serve(listener);
+        Aws { local, server }
+    }
+
+    /// Starts the function.
+    pub(crate) async fn start(&self) -> Function {
+        let aws = self.open().await;
+        self.start_in(aws)
+    }
+
+    /// Starts the function in a local AWS that is open.
+    pub(crate) fn start_in(&self, aws: Aws) -> Function {
+        let process = self.process(&aws);
+        Function {
+            aws,
+            process,
+            timeout: self.timeout,
+            is_json: self.is_json(),
+            runs: Vec::new(),
+        }
+    }
+
+    pub(crate) fn process(&self, aws: &Aws) -> FunctionProcess {
+        let program = env!("CARGO_BIN_EXE_proton-canceller");
+        FunctionProcess::start(program, &aws.server, self.variables.clone()).unwrap()
+    }
+
+    /// Runs one payload.
+    pub(crate) async fn run(&self, payload: impl AsRef<[u8]>) -> Run {
+        let mut function = self.start().await;
+        function.invoke(payload).await;
+        let [run] = function.finish().await;
+        run
+    }
+
+    /// Starts the function, which is not expected to come up.
+    pub(crate) async fn fail_to_start(&self) -> FailedStart {
+        let aws = self.open().await;
+        let mut process = self.process(&aws);
+        let invocation = aws.local.invoke(Bytes::from("{}"), Invocation::default());
+        let (status, invoked) = tokio::join!(
+            async {
+                let ended = tokio::time::timeout(seconds(20), process.watch(&aws.local)).await;
+                ended
+                    .expect("the function neither started nor ended")
+                    .unwrap()
+            },
+            invocation
+        );
+        let told = aws
+            .local
+            .init_error()
+            .map(|body| serde_json::from_slice(&body).unwrap())
+            .unwrap_or_default();
+        let lines = process.lines();
+        holds::no_credentials(&lines);
+        holds::json_lines(&lines);
+        assert!(
+            matches!(invoked, InvocationResult::Error { .. }),
+            "{invoked:?}"
+        );
+        assert_eq!(
+            aws.local.calls(),
+            [],
+            "a function that does not start calls nothing"
+        );
+        FailedStart {
+            status,
+            told,
+            lines,
+        }
+    }
+
+    fn is_json(&self) -> bool {
+        self.variables
+            .get("AWS_LAMBDA_LOG_FORMAT")
+            .is_some_and(|format| format == "JSON")
+    }
+}
+
+/// What deploys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Proton,
+    CloudFormation,
+}
+
+impl Engine {
+    pub(crate) const ALL: [Self; 2] = [Self::Proton, Self::CloudFormation];
+}
+
+/// The operation that cancels, of either engine.
+pub(crate) fn is_cancel(call: &Call) -> bool {
+    [
+        Operation::CancelEnvironmentDeployment,
+        Operation::CancelUpdateStack,
+    ]
+    .iter()
+    .any(|operation| call.operation == operation.to_string())
+}
+
+/// An environment in progress whose cancel leads to `CANCELLED` at once, or nearly so.
+pub(crate) fn running(name: &str) -> Environment {
+    Environment::new(name).deployment(quick())
+}
+
+/// A deployment in progress whose cancel leads to `CANCELLED` at once, or nearly so.
+pub(crate) fn quick() -> Deployment {
+    Deployment::in_progress().when_cancelled(local_aws::Cancellation::after(
+        millis(100),
+        local_aws::Ending::cancelled(),
+    ))
+}
+
+/// A local AWS behind its socket.
+pub(crate) struct Aws {
+    pub(crate) local: LocalAws,
+    pub(crate) server: Server,
+}
+
+/// A function that did not start.
+#[derive(Debug)]
+pub(crate) struct FailedStart {
+    pub(crate) status: ExitStatus,
+    /// What it posted to `/init/error`.
+    pub(crate) told: Value,
+    pub(crate) lines: Vec<Line>,
+}
+
+/// The function, running.
+pub(crate) struct Function {
+    pub(crate) aws: Aws,
+    process: FunctionProcess,
+    timeout: Duration,
+    is_json: bool,
+    runs: Vec<Run>,
+}
+
+impl Function {
+    /// Hands it a payload, and waits for the end.
+    pub(crate) async fn invoke(&mut self, payload: impl AsRef<[u8]>) {
+        self.invoke_within(self.timeout, payload).await;
+    }
+
+    /// Hands it a payload that it has so long for.
+    pub(crate) async fn invoke_within(&mut self, timeout: Duration, payload: impl AsRef<[u8]>) {
+        let local = &self.aws.local;
+        let calls_before = local.calls().len();
+        let request_id = format!("00000000-0000-4000-8000-{:012}", self.runs.len() + 1);
+        let invocation = Invocation {
+            timeout: Some(timeout),
+            request_id: Some(request_id.clone()),
+        };
+        let payload = Bytes::copy_from_slice(payload.as_ref());
+        let result = tokio::select! {
+            result = local.invoke(payload, invocation) => result,
+            status = self.process.ended() => panic!(
+                "the process ended: {status:?}\n{:#?}", self.process.lines()
+            ),
+        };
+        self.runs.push(Run::new(
+            request_id,
+            &result,
+            local,
+            local.calls().split_off(calls_before),
+        ));
+    }
+
+    /// Ends it, checks what must hold of every run, and gives the runs.
+    pub(crate) async fn finish<const RUNS: usize>(self) -> [Run; RUNS] {
+        let runs = self.finish_all().await;
+        let count = runs.len();
+        runs.try_into()
+            .unwrap_or_else(|_| panic!("there were {count} runs"))
+    }
+
+    /// The same for however many runs there were.
+    pub(crate) async fn finish_all(mut self) -> Vec<Run> {
+        self.process.kill().await;
+        // Its pipes are read to their ends.
+        self.process.ended().await.unwrap();
+        let lines = self.process.lines();
+        holds::no_credentials(&lines);
+        if self.is_json {
+            holds::json_lines(&lines);
+        }
+        log_calls(&self.aws.local.calls());
+        for run in &mut self.runs {
+            run.lines.clone_from(&lines);
+            run.metrics = holds::metrics_of(&lines, &run.request_id);
+            holds::always(run);
+        }
+        self.runs
+    }
+}
+
+/// Adds each operation that was called to the file that `PROTON_CANCELLER_CALL_LOG` names, if it is
+/// set: `deploy/check.sh` holds the template's role against it.
+fn log_calls(calls: &[Call]) {
+    use std::io::Write as _;
+
+    let Some(path) = std::env::var_os("PROTON_CANCELLER_CALL_LOG") else {
+        return;
+    };
+    let lines: BTreeSet<String> = calls
+        .iter()
+        .map(|call| {
+            let service = call.service.to_string();
+            let line = serde_json::json!({"service": service, "operation": call.operation});
+            format!("{line}\n")
+        })
+        .collect();
+    let mut log = std::fs::File::options()
+        .append(true)
+        .create(true)
+        .open(path)
+        .unwrap();
+    // In one piece: other tests write at the same time.
+    let lines: String = lines.into_iter().collect();
+    log.write_all(lines.as_bytes()).unwrap();
+}
+
+/// How an invocation failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) kind: String,
+    pub(crate) message: String,
+}
+
+/// An event that was published.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
+    pub(crate) event: Event,
+    pub(crate) detail: Value,
+}
+
+impl Published {
+    pub(crate) fn text(&self, pointer: &str) -> Option<&str> {
+        self.detail.pointer(pointer).and_then(Value::as_str)
+    }
+
+    pub(crate) fn environment(&self) -> &str {
+        self.text("/environment/name").unwrap()
+    }
+
+    pub(crate) fn outcome(&self) -> &str {
+        self.text("/outcome").unwrap()
+    }
+
+    pub(crate) fn time(&self, pointer: &str) -> Option<DateTime<Utc>> {
+        let text = self.text(pointer)?;
+        Some(DateTime::parse_from_rfc3339(text).unwrap().to_utc())
+    }
+}
+
+/// What came of one invocation.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) request_id: String,
+    /// The summary, or why there is none.
+    pub(crate) answer: Result<Value, Failure>,
+    pub(crate) events: Vec<Published>,
+    /// The calls that arrived while it ran, in order.
+    pub(crate) calls: Vec<Call>,
+    /// Every deployment as it was right after.
+    pub(crate) deployments: Vec<DeploymentSnapshot>,
+    /// What the process wrote, in this run and others.
+    pub(crate) lines: Vec<Line>,
+    /// The run's metric line.
+    pub(crate) metrics: Option<Value>,
+}
+
+impl Run {
+    pub(crate) fn new(
+        request_id: String,
+        result: &InvocationResult,
+        local: &LocalAws,
+        calls: Vec<Call>,
+    ) -> Self {
+        let answer = match result {
+            InvocationResult::Response(body) => Ok(serde_json::from_slice(body).unwrap()),
+            InvocationResult::Error {
+                error_type,
+                error_message,
+                ..
+            } => Err(Failure {
+                kind: error_type.clone(),
+                message: error_message.clone(),
+            }),
+        };
+        let mut events: Vec<_> = local
+            .events()
+            .into_iter()
+            .map(|event| Published {
+                detail: serde_json::from_str(&event.detail).unwrap(),
+                event,
+            })
+            .filter(|published| published.text("/run/requestId") == Some(&request_id))
+            .collect();
+        if calls.iter().any(is_lost_put) {
+            // What EventBridge took unheard comes again, and is the same.
+            let mut seen = BTreeSet::new();
+            events.retain(|published| seen.insert(published.event.detail.clone()));
+        }
+        Self {
+            events,
+            request_id,
+            answer,
+            calls,
+            deployments: local
+                .deployments()
+                .into_iter()
+                .chain(local.updates().into_iter().map(as_deployment))
+                .collect(),
+            lines: Vec::new(),
+            metrics: None,
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn summary(&self) -> &Value {
+        self.answer
+            .as_ref()
+            .unwrap_or_else(|failure| panic!("{failure:?}\ncalls: {:#?}", self.call_names()))
+    }
+
+    #[track_caller]
+    pub(crate) fn failure(&self) -> &Failure {
+        self.answer.as_ref().expect_err("the invocation succeeded")
+    }
+
+    /// The outcome of each environment by the summary, with its reason or error code:
+    /// `SKIPPED PROTECTED`, `ERROR AccessDeniedException`, `CANCELLED`.
+    #[track_caller]
+    pub(crate) fn outcomes(&self) -> BTreeMap<&str, String> {
+        self.summary()["environments"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|environment| {
+                let name = environment["name"].as_str().unwrap();
+                (name, outcome_of(environment))
+            })
+            .collect()
+    }
+
+    /// The same by the events published.
+    pub(crate) fn published_outcomes(&self) -> BTreeMap<&str, String> {
+        self.events
+            .iter()
+            .map(|event| (event.environment(), outcome_of(&event.detail)))
+            .collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn outcome(&self, environment: &str) -> String {
+        self.outcomes()
+            .get(environment)
+            .unwrap_or_else(|| panic!("`{environment}` is not in the summary"))
+            .clone()
+    }
+
+    #[track_caller]
+    pub(crate) fn event(&self, environment: &str) -> &Published {
+        let mut events = self
+            .events
+            .iter()
+            .filter(|event| event.environment() == environment);
+        let event = events.next().unwrap_or_else(|| {
+            let calls = self.call_names();
+            panic!("no event of `{environment}`: {:?}\n{calls:#?}", self.answer)
+        });
+        assert!(
+            events.next().is_none(),
+            "two events of `{environment}`: {:#?}",
+            self.events
+        );
+        event
+    }
+
+    /// The calls of one operation.
+    pub(crate) fn calls_of(&self, operation: Operation) -> Vec<&Call> {
+        self.calls
+            .iter()
+            .filter(|call| call.operation == operation.to_string())
+            .collect()
+    }
+
+    /// The calls of Proton that concern one environment by its name: their operations, in order.
+    pub(crate) fn calls_to(&self, environment: &str) -> Vec<&str> {
+        self.calls
+            .iter()
+            .filter(|call| call.environment.as_deref() == Some(environment))
+            .map(|call| call.operation.as_str())
+            .collect()
+    }
+
+    /// Every call, in order, to be read by a person.
+    pub(crate) fn call_names(&self) -> Vec<String> {
+        self.calls
+            .iter()
+            .map(|call| {
+                let environment = call.environment.as_deref().unwrap_or_default();
+                format!("{} {environment} {:?}", call.operation, call.answer)
+            })
+            .collect()
+    }
+
+    /// The environments in the order in which their cancel was asked for.
+    pub(crate) fn cancels(&self) -> Vec<&str> {
+        self.calls
+            .iter()
+            .filter(|call| is_cancel(call))
+            .map(|call| call.environment.as_deref().unwrap())
+            .collect()
+    }
+
+    /// The truth about the deployments of an environment, in the order in which they started.
+    pub(crate) fn truth(&self, environment: &str) -> Vec<&DeploymentSnapshot> {
+        self.deployments
+            .iter()
+            .filter(|deployment| deployment.environment == environment)
+            .collect()
+    }
+
+    /// The lines of this process's log, as JSON; its metric lines are left out.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        self.lines
+            .iter()
+            .filter_map(|line| serde_json::from_str(&line.text).ok())
+            .filter(|line: &Value| line.get("_aws").is_none())
+            .collect()
+    }
+
+    /// The metric's value.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> Option<u64> {
+        self.metrics.as_ref().expect("there is no metric line")[name].as_u64()
+    }
+
+    /// What was written to a stream.
+    pub(crate) fn written(&self, stream: Stream) -> Vec<&str> {
+        self.lines
+            .iter()
+            .filter(|line| line.stream == stream)
+            .map(|line| line.text.as_str())
+            .collect()
+    }
+}
+
+/// An update of a stack, as the deployment that it is.
+fn as_deployment(update: UpdateSnapshot) -> DeploymentSnapshot {
+    DeploymentSnapshot {
+        environment: update.stack,
+        id: update.id,
+        status: update
+            .status
+            .deployment_status()
+            .unwrap_or(Status::Cancelling),
+        message: update.reason,
+        started_at: update.started_at,
+        completed_at: update.completed_at,
+        cancelled_at: update.cancelled_at,
+    }
+}
+
+fn is_lost_put(call: &Call) -> bool {
+    call.operation == Operation::PutEvents.to_string() && call.answer == Answer::DroppedAfter
+}
+
+fn outcome_of(value: &Value) -> String {
+    let outcome = value["outcome"].as_str().unwrap();
+    let addition = value["reason"]
+        .as_str()
+        .or_else(|| value["error"]["code"].as_str());
+    match addition {
+        Some(addition) => format!("{outcome} {addition}"),
+        None => outcome.to_owned(),
+    }
+}
+
+/// What every environment's outcome should be, to compare with [`Run::outcomes`].
+pub(crate) fn each<'a, const N: usize>(
+    outcomes: [(&'a str, &str); N],
+) -> BTreeMap<&'a str, String> {
+    outcomes
+        .into_iter()
+        .map(|(name, outcome)| (name, outcome.to_owned()))
+        .collect()
+}

@@ -1,0 +1,240 @@
+//! Chapter 5: logs and metrics.
+
+use local_aws::{Environment, Fault, Faults, Operation, Rule, Stream};
+use serde_json::{Value, json};
+
+use crate::harness::{Run, Stage, running, seconds};
+use crate::payloads::{alarm, fresh, request};
+
+const LEVELS: [&str; 6] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
+
+/// A world in which a run logs at every level: a cancel, a skip, an error, a refusal.
+fn eventful() -> Stage {
+    let denied = Rule::new(Fault::error("AccessDeniedException", "no"))
+        .operation(Operation::CancelEnvironmentDeployment)
+        .environment("denied");
+    let once = Rule::new(Fault::error("InternalFailure", "oh"))
+        .operation(Operation::PutEvents)
+        .times(1);
+    Stage::with([running("net"), running("denied"), running("protected")])
+        .faults(Faults::none().rule(denied).rule(once))
+        .set("PROTECTED_ENVIRONMENTS", "protected")
+}
+
+/// Every text in a value.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(values) => values.iter().flat_map(texts).collect(),
+        Value::Object(members) => members.values().flat_map(texts).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn one_line_a_decision_with_request_id_and_trigger() {
+    let run = eventful().run(alarm().to_string()).await;
+    for (name, outcome) in run.outcomes() {
+        let (outcome, addition) = outcome.split_once(' ').unwrap_or((&outcome, ""));
+        let log = run.log();
+        let told = log.iter().filter(|line| {
+            let texts = texts(line);
+            [name, outcome, &run.request_id, "alarm"]
+                .iter()
+                .all(|text| texts.contains(text))
+                && texts.iter().any(|text| text.contains(addition))
+        });
+        assert_eq!(told.count(), 1, "{name} {outcome}: {log:#?}");
+    }
+}
+
+#[tokio::test]
+async fn json_lines_have_time_level_and_message() {
+    let run = eventful().run(alarm().to_string()).await;
+    assert!(run.log().len() >= 4);
+    for line in run.log() {
+        let time = line["timestamp"].as_str().unwrap();
+        assert!(chrono::DateTime::parse_from_rfc3339(time).is_ok(), "{line}");
+        assert!(LEVELS.contains(&line["level"].as_str().unwrap()), "{line}");
+        assert!(line["message"].is_string(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_level_is_obeyed_and_the_metrics_are_there_all_the_same() {
+    for (index, level) in LEVELS.into_iter().enumerate() {
+        let stage = eventful().set("AWS_LAMBDA_LOG_LEVEL", level);
+        let mut function = stage.start().await;
+        function.invoke(alarm().to_string()).await;
+        function.invoke("not even JSON").await;
+        let [run, refused] = function.finish().await;
+        assert_eq!(run.metric("Errors"), Some(1), "{level}");
+        assert_eq!(refused.failure().kind, "UnsupportedPayload");
+        // What is at most an error is told from `ERROR` on; Rust's logs know nothing worse.
+        let least = index.min(4);
+        for line in run.log() {
+            let said = line["level"].as_str().unwrap();
+            let said = LEVELS.iter().position(|level| *level == said).unwrap();
+            assert!(said >= least, "{level}: {line}");
+        }
+        let has = |level: &str| run.log().iter().any(|line| line["level"] == level);
+        assert_eq!(has("INFO"), least <= 2, "{level}");
+        if least <= 4 && level != "FATAL" {
+            assert!(has("ERROR"), "{level}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn text_is_text_and_the_metric_line_is_json_all_the_same() {
+    for level in ["TRACE", "INFO", "FATAL"] {
+        let run = eventful()
+            .set("AWS_LAMBDA_LOG_FORMAT", "Text")
+            .set("AWS_LAMBDA_LOG_LEVEL", level)
+            .run(alarm().to_string())
+            .await;
+        assert_eq!(run.metric("Cancelled"), Some(1));
+        assert_eq!(run.metric("Errors"), Some(1));
+        assert_eq!(run.metric("Skipped"), Some(1));
+        assert_eq!(run.metric("InProgress"), Some(3));
+        assert!(run.log().is_empty(), "{:#?}", run.lines);
+        let lines = run.written(Stream::Stdout).len() + run.written(Stream::Stderr).len();
+        if level != "FATAL" {
+            assert!(lines > 3, "{:#?}", run.lines);
+            let is_told = run.lines.iter().any(|line| {
+                ["denied", "AccessDeniedException", run.request_id.as_str()]
+                    .iter()
+                    .all(|text| line.text.contains(text))
+            });
+            assert!(is_told, "{:#?}", run.lines);
+        }
+        assert!(
+            run.lines.iter().all(|line| !line.text.contains('\u{1b}')),
+            "no colours"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_milliseconds_to_the_first_cancel_count_from_the_triggers_time() {
+    let mut payload = alarm();
+    let spoke = chrono::Utc::now() - chrono::TimeDelta::seconds(30);
+    payload["time"] = json!(spoke.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+    let run = Stage::running(["net"]).run(payload.to_string()).await;
+    let milliseconds = run.metric("TimeToFirstCancel").unwrap();
+    assert!((30_000..600_000).contains(&milliseconds), "{milliseconds}");
+    let run = Stage::with([Environment::new("net")])
+        .run(alarm().to_string())
+        .await;
+    assert_eq!(run.metric("TimeToFirstCancel"), None);
+}
+
+fn forges(run: &Run, word: &str) -> bool {
+    run.lines
+        .iter()
+        .any(|line| line.text.starts_with(word) || line.text.contains('\u{1b}'))
+}
+
+#[tokio::test]
+async fn what_comes_from_outside_cannot_forge_a_line() {
+    let hostile = "x\nFORGED {\"_aws\":{}}\r\n\u{1b}[2J\u{0}\u{85}\u{2028}FORGED\nFORGED";
+    let mut payload = alarm();
+    payload["detail"]["alarmName"] = json!(hostile);
+    payload["detail"]["state"]["reason"] = json!(hostile);
+    payload["id"] = json!(hostile);
+    payload["resources"][0] = json!(hostile);
+    let mut ignored = payload.clone();
+    ignored["detail"]["state"]["value"] = json!(hostile);
+    let mut refused = payload.clone();
+    refused["detail-type"] = json!(hostile);
+    let denied = Rule::new(Fault::error("ConflictException", hostile))
+        .operation(Operation::CancelEnvironmentDeployment);
+    for format in ["JSON", "Text"] {
+        let mut function = Stage::running(["net"])
+            .faults(Faults::none().rule(denied.clone()))
+            .set("AWS_LAMBDA_LOG_FORMAT", format)
+            .set("AWS_LAMBDA_LOG_LEVEL", "TRACE")
+            .start()
+            .await;
+        function.invoke(payload.to_string()).await;
+        function.invoke(ignored.to_string()).await;
+        function.invoke(refused.to_string()).await;
+        let [run, ignored, refused] = function.finish().await;
+        assert_eq!(run.outcome("net"), "ERROR ConflictException");
+        assert_eq!(run.event("net").text("/trigger/name"), Some(hostile));
+        assert_eq!(run.event("net").text("/error/message"), Some(hostile));
+        assert!(ignored.summary()["ignored"].is_string());
+        assert_eq!(refused.failure().kind, "UnsupportedPayload");
+        assert!(!forges(&run, "FORGED"), "{format}: {:#?}", run.lines);
+    }
+}
+
+#[tokio::test]
+async fn a_name_or_reason_of_a_megabyte_does_no_harm() {
+    let long = "long ".repeat(200_000);
+    let mut payload = alarm();
+    payload["detail"]["alarmName"] = json!(long);
+    payload["detail"]["state"]["reason"] = json!(long);
+    let mut arn = alarm();
+    arn["resources"][0] = json!(format!("arn:aws:cloudwatch:{long}"));
+    let mut function = Stage::running(["net", "db"]).start().await;
+    function.invoke(payload.to_string()).await;
+    function.invoke(arn.to_string()).await;
+    let [named, with_arn] = function.finish().await;
+    assert_eq!(named.outcome("net"), "CANCELLED");
+    assert!(
+        named
+            .event("net")
+            .text("/trigger/name")
+            .unwrap()
+            .ends_with('…')
+    );
+    assert_eq!(with_arn.summary()["environments"], json!([]));
+    let longest = named
+        .lines
+        .iter()
+        .map(|line| line.text.len())
+        .max()
+        .unwrap();
+    assert!(longest < 256 * 1024, "CloudWatch cuts lines: {longest}");
+}
+
+#[tokio::test]
+async fn nothing_of_the_payload_that_is_not_needed_is_logged() {
+    let mut payload = alarm();
+    payload["detail"]["configuration"] = json!({ "password": "hunter2-of-the-configuration" });
+    for level in ["TRACE", "INFO"] {
+        let run = Stage::running(["net"])
+            .set("AWS_LAMBDA_LOG_LEVEL", level)
+            .run(payload.to_string())
+            .await;
+        let shows = run.lines.iter().any(|line| line.text.contains("hunter2"));
+        assert!(!shows, "{level}: {:#?}", run.lines);
+    }
+}
+
+#[tokio::test]
+async fn an_ignored_and_a_failed_run_are_logged_with_their_request() {
+    let refused = Rule::new(Fault::error("AccessDeniedException", "no"))
+        .operation(Operation::ListEnvironments);
+    let mut function = Stage::running(["net"])
+        .faults(Faults::none().rule(refused))
+        .start()
+        .await;
+    function.invoke(fresh("ignored_alarm_ok.json")).await;
+    function
+        .invoke_within(seconds(5), alarm().to_string())
+        .await;
+    function.invoke("{}").await;
+    function.invoke(request(["missing"]).to_string()).await;
+    let runs: [Run; 4] = function.finish().await;
+    assert_eq!(runs[1].failure().kind, "ListFailed");
+    assert_eq!(runs[2].failure().kind, "UnsupportedPayload");
+    for run in &runs {
+        let log = run.log();
+        let is_told = log
+            .iter()
+            .any(|line| texts(line).contains(&run.request_id.as_str()));
+        assert!(is_told, "{}: {log:#?}", run.request_id);
+    }
+}

@@ -1,0 +1,23 @@
+//! The contract, over the wire: the built binary under the Runtime API, against the local AWS on a
+//! socket. One module a chapter of the contract; `harness` runs the function, `holds` checks what
+//! must hold of every run, and `payloads` writes what goes in.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "these are tests: a panic is how they fail"
+)]
+
+mod decided;
+mod done;
+mod engines;
+mod goes_in;
+mod goes_wrong;
+mod harness;
+mod holds;
+mod logs;
+mod payloads;
+mod published;
+mod settings;
+mod tls;

@@ -1,0 +1,340 @@
+//! Chapter 1: settings.
+
+use std::path::PathBuf;
+
+use local_aws::{Environment, Operation, World};
+use serde_json::json;
+
+use crate::harness::{Stage, each, running};
+use crate::payloads::{alarm, request, schedule};
+use crate::tls::Authority;
+
+/// A file that is gone when this is dropped.
+struct TemporaryFile(PathBuf);
+
+impl TemporaryFile {
+    fn new(name: &str, content: impl AsRef<[u8]>) -> Self {
+        let name = format!("proton-canceller-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, content).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The function does not start with this value, and says so; the complaint is returned.
+async fn complaint(variable: &str, value: &str) -> String {
+    let failed = Stage::of(World::new())
+        .set(variable, value)
+        .fail_to_start()
+        .await;
+    assert!(!failed.status.success(), "{variable}={value}: {failed:?}");
+    let message = failed.told["errorMessage"].as_str().unwrap_or_default();
+    assert!(
+        message.contains(variable) && message.contains(value),
+        "{variable}={value}: {failed:?}"
+    );
+    let kind = failed.told["errorType"].as_str().unwrap_or_default();
+    assert!(!kind.is_empty(), "{failed:?}");
+    let is_logged = failed.lines.iter().any(|line| line.text.contains(variable));
+    assert!(is_logged, "{failed:?}");
+    message.to_owned()
+}
+
+#[tokio::test]
+async fn numbers_that_are_no_whole_numbers_are_refused() {
+    for variable in [
+        "STUCK_AFTER_MINUTES",
+        "MAX_CANCELLATIONS",
+        "SETTLE_TIMEOUT_SECONDS",
+        "CONCURRENCY",
+    ] {
+        for value in ["-1", "1.5", "ten", "1e3", " 5", "0x10", "1_000", "٣"] {
+            let complaint = complaint(variable, value).await;
+            assert!(complaint.contains("whole number"), "{complaint}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn concurrency_is_1_to_100() {
+    for value in ["0", "101", "4294967297"] {
+        let complaint = complaint("CONCURRENCY", value).await;
+        assert!(complaint.contains("from 1 to 100"), "{complaint}");
+    }
+    for value in ["1", "100"] {
+        let run = Stage::running(["net"])
+            .set("CONCURRENCY", value)
+            .run(alarm().to_string())
+            .await;
+        assert_eq!(run.outcome("net"), "CANCELLED");
+    }
+}
+
+#[tokio::test]
+async fn dry_run_is_true_or_false() {
+    for value in ["True", "TRUE", "1", "yes", "on", " true", "0", "no"] {
+        let complaint = complaint("DRY_RUN", value).await;
+        assert!(complaint.contains("`true` or `false`"), "{complaint}");
+    }
+}
+
+#[tokio::test]
+async fn alarm_scope_is_all_or_tagged() {
+    for value in ["ALL", "tag", "none", "all,tagged"] {
+        let complaint = complaint("ALARM_SCOPE", value).await;
+        assert!(complaint.contains("`all` or `tagged`"), "{complaint}");
+    }
+}
+
+#[tokio::test]
+async fn broken_globs_are_refused() {
+    for variable in ["ENVIRONMENTS", "PROTECTED_ENVIRONMENTS"] {
+        for value in ["prod-[", "{a,b", "[z-a]", "ok-*,prod-["] {
+            complaint(variable, value).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bus_is_a_name_or_an_arn() {
+    for value in [
+        "my bus",
+        "bus\u{fc}",
+        "team/ops",
+        "arn:aws:sns:us-east-1:123456789012:topic",
+        "arn:aws:events:us-east-1:123456789012:event-bus/team/ops",
+        "arn:aws:events:us-east-1:event-bus/ops",
+        "arn:aws:events:us-east-1:123456789012:event-bus/",
+    ] {
+        complaint("EVENT_BUS_NAME", value).await;
+    }
+}
+
+#[tokio::test]
+async fn every_bad_value_is_in_one_error() {
+    let bad = [
+        ("DRY_RUN", "maybe"),
+        ("ENVIRONMENTS", "{a"),
+        ("PROTECTED_ENVIRONMENTS", "[b"),
+        ("ALARM_SCOPE", "some"),
+        ("STUCK_AFTER_MINUTES", "soon"),
+        ("MAX_CANCELLATIONS", "-10"),
+        ("SETTLE_TIMEOUT_SECONDS", "1.25"),
+        ("EVENT_BUS_NAME", "a bus"),
+        ("CONCURRENCY", "1000"),
+        ("AWS_CA_BUNDLE", "/nowhere/ca.pem"),
+    ];
+    let stage = bad
+        .iter()
+        .fold(Stage::of(World::new()), |stage, (name, value)| {
+            stage.set(name, value)
+        });
+    let failed = stage.fail_to_start().await;
+    assert!(!failed.status.success());
+    let message = failed.told["errorMessage"].as_str().unwrap();
+    for (name, value) in bad {
+        assert!(
+            message.contains(name) && message.contains(value),
+            "{name}: {message}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_bundle_that_cannot_be_used_is_a_bad_value() {
+    let text = TemporaryFile::new("text.pem", "no certificate here\n");
+    let empty = TemporaryFile::new("empty.pem", "");
+    let key = TemporaryFile::new("key.pem", Authority::new("contract").key_pem());
+    let broken_text = TemporaryFile::new(
+        "broken-text.pem",
+        "-----BEGIN CERTIFICATE-----\n!!! not base64 !!!\n-----END CERTIFICATE-----\n",
+    );
+    let broken_der = TemporaryFile::new(
+        "broken-der.pem",
+        "-----BEGIN CERTIFICATE-----\nAAECAwQFBgcICQ==\n-----END CERTIFICATE-----\n",
+    );
+    let good = Authority::new("contract").certificate_pem();
+    let half = TemporaryFile::new(
+        "half.pem",
+        format!("{good}-----BEGIN CERTIFICATE-----\nAAECAwQFBgcICQ==\n-----END CERTIFICATE-----\n"),
+    );
+    let folder = std::env::temp_dir();
+    for path in [
+        "/nowhere/ca.pem",
+        folder.to_str().unwrap(),
+        text.path(),
+        empty.path(),
+        key.path(),
+        broken_text.path(),
+        broken_der.path(),
+        half.path(),
+    ] {
+        complaint("AWS_CA_BUNDLE", path).await;
+    }
+}
+
+#[tokio::test]
+async fn a_good_certificate_bundle_does_no_harm_without_tls() {
+    let bundle = format!(
+        "# two of them\n{}\n{}",
+        Authority::new("one").certificate_pem(),
+        Authority::new("two").certificate_pem()
+    );
+    let bundle = TemporaryFile::new("good.pem", bundle);
+    let run = Stage::running(["net"])
+        .set("AWS_CA_BUNDLE", bundle.path())
+        .run(alarm().to_string())
+        .await;
+    assert_eq!(run.outcome("net"), "CANCELLED");
+}
+
+#[tokio::test]
+async fn empty_means_the_default() {
+    let names: Vec<_> = (1..=10).map(|number| format!("net-{number}")).collect();
+    let mut stage = Stage::running(names.iter().map(String::as_str));
+    for variable in [
+        "DRY_RUN",
+        "ENVIRONMENTS",
+        "PROTECTED_ENVIRONMENTS",
+        "ALARM_SCOPE",
+        "STUCK_AFTER_MINUTES",
+        "MAX_CANCELLATIONS",
+        "SETTLE_TIMEOUT_SECONDS",
+        "EVENT_BUS_NAME",
+        "CONCURRENCY",
+        "AWS_CA_BUNDLE",
+    ] {
+        stage = stage.set(variable, "");
+    }
+    let run = stage.run(alarm().to_string()).await;
+    assert_eq!(run.summary()["counts"]["CANCELLED"], 10);
+    assert_eq!(run.summary()["dryRun"], false);
+    assert!(run.events.iter().all(|event| event.event.bus == "default"));
+}
+
+#[tokio::test]
+async fn the_largest_numbers_are_taken() {
+    let largest = u64::MAX;
+    let stage = Stage::running(["net"])
+        .set("STUCK_AFTER_MINUTES", largest)
+        .set("MAX_CANCELLATIONS", largest)
+        .set("SETTLE_TIMEOUT_SECONDS", largest);
+    let mut function = stage.start().await;
+    function.invoke(schedule().to_string()).await;
+    function.invoke(alarm().to_string()).await;
+    let [scheduled, alarmed] = function.finish().await;
+    assert_eq!(scheduled.outcome("net"), "SKIPPED NOT_STUCK");
+    assert_eq!(alarmed.outcome("net"), "CANCELLED");
+}
+
+#[tokio::test]
+async fn the_event_bus_is_the_one_that_was_set() {
+    for bus in [
+        "ops",
+        "arn:aws:events:us-east-1:123456789012:event-bus/team.ops_1",
+    ] {
+        let run = Stage::running(["net"])
+            .set("EVENT_BUS_NAME", bus)
+            .run(alarm().to_string())
+            .await;
+        assert_eq!(run.event("net").event.bus, bus);
+    }
+}
+
+#[tokio::test]
+async fn globs_have_stars_question_marks_classes_and_braces() {
+    let world = [
+        "prod-net", "prod-db1", "prod-db2", "stage-a", "stage-b", "test", "a_b-c",
+    ];
+    for (globs, matched) in [
+        (
+            "*",
+            vec![
+                "prod-net", "prod-db1", "prod-db2", "stage-a", "stage-b", "test", "a_b-c",
+            ],
+        ),
+        ("prod-db?", vec!["prod-db1", "prod-db2"]),
+        ("stage-[ab]", vec!["stage-a", "stage-b"]),
+        ("stage-[!a]", vec!["stage-b"]),
+        ("{prod,stage}-{net,a}", vec!["prod-net", "stage-a"]),
+        (" prod-net , test ,", vec!["prod-net", "test"]),
+        ("PROD-*", vec![]),
+        ("prod", vec![]),
+        ("*b-c", vec!["a_b-c"]),
+    ] {
+        let run = Stage::running(world)
+            .set("ENVIRONMENTS", globs)
+            .set("DRY_RUN", "true")
+            .run(alarm().to_string())
+            .await;
+        for name in world {
+            let expected = if matched.contains(&name) {
+                "DRY_RUN"
+            } else {
+                "SKIPPED NOT_INCLUDED"
+            };
+            assert_eq!(run.outcome(name), expected, "{globs}: {name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn dry_run_decides_and_publishes_and_changes_nothing() {
+    let stage = Stage::running(["net", "db"])
+        .set("DRY_RUN", "true")
+        .set("PROTECTED_ENVIRONMENTS", "db");
+    let mut function = stage.start().await;
+    function.invoke(alarm().to_string()).await;
+    function.invoke(request(["net"]).to_string()).await;
+    let mut explicit = request(["net"]);
+    explicit["dryRun"] = json!(false);
+    function.invoke(explicit.to_string()).await;
+    let runs: [_; 3] = function.finish().await;
+    assert_eq!(
+        runs[0].outcomes(),
+        each([("net", "DRY_RUN"), ("db", "SKIPPED PROTECTED")])
+    );
+    for run in &runs {
+        assert_eq!(run.summary()["dryRun"], true);
+        assert_eq!(run.outcome("net"), "DRY_RUN");
+        assert_eq!(run.event("net").detail["dryRun"], true);
+        assert_eq!(
+            run.event("net").text("/deployment/status"),
+            Some("IN_PROGRESS")
+        );
+        assert_eq!(
+            run.truth("net").last().unwrap().status.as_str(),
+            "IN_PROGRESS"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_of_the_request_alone_is_enough() {
+    let mut payload = request(["net"]);
+    payload["dryRun"] = json!(true);
+    let run = Stage::running(["net"]).run(payload.to_string()).await;
+    assert_eq!(run.outcome("net"), "DRY_RUN");
+    assert_eq!(run.summary()["dryRun"], true);
+}
+
+#[tokio::test]
+async fn only_what_is_needed_is_called() {
+    let world = World::new()
+        .with(running("net"))
+        .with(Environment::new("settled"));
+    let run = Stage::of(world).run(alarm().to_string()).await;
+    assert_eq!(run.cancels(), ["net"]);
+    assert_eq!(run.calls_of(Operation::ListTagsForResource).len(), 0);
+    assert_eq!(run.calls_to("settled"), Vec::<&str>::new());
+}

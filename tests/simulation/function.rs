@@ -1,0 +1,86 @@
+//! The function in this process: the code that ships, with the in-process door of the local AWS as
+//! its HTTP client.
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_eventbridge::config::{Credentials, SharedCredentialsProvider};
+use chrono::{DateTime, Utc};
+use local_aws::{Clock, LocalAws, World};
+use proton_canceller::engine::{CloudFormation, Engine, EngineKind, Proton};
+use proton_canceller::event_bridge::EventBridge;
+use proton_canceller::handler::{Handler, Invocation};
+use proton_canceller::invocation_error::InvocationError;
+use proton_canceller::settings::Settings;
+use serde_json::Value;
+
+/// When every simulated world starts.
+pub(crate) fn start() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_mins(29_923_585)
+}
+
+/// How an invocation ended.
+pub(crate) type Answer = Result<Value, InvocationError>;
+
+/// A world with the function in it.
+pub(crate) struct Simulated {
+    /// The world.
+    pub(crate) local: LocalAws,
+    handler: Handler,
+}
+
+impl Simulated {
+    /// Sets the function up in a world. It must be called within a runtime whose time is paused.
+    pub(crate) fn new(world: World, variables: &[(&str, String)]) -> Self {
+        let local = LocalAws::new(world, Clock::paused(start()));
+        let settings = Settings::read(|name| {
+            let given = variables.iter().find(|(variable, _)| *variable == name);
+            given.map(|(_, value)| value.clone())
+        })
+        .expect("the settings are good");
+        let config = sdk_config(&local);
+        let handler = Handler {
+            engine: match settings.engine {
+                EngineKind::Proton => Engine::Proton(Proton::new(&config)),
+                EngineKind::CloudFormation => Engine::CloudFormation(CloudFormation::new(&config)),
+            },
+            event_bridge: EventBridge::new(&config, &settings.event_bus),
+            settings,
+        };
+        Self { local, handler }
+    }
+
+    /// The world's time.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.local.clock().now().into()
+    }
+
+    /// Hands the function a payload, with so much time.
+    pub(crate) async fn invoke(&self, request_id: &str, payload: &Value, time: Duration) -> Answer {
+        let now = self.now();
+        let payload = payload.to_string();
+        let invocation = Invocation {
+            payload: payload.as_bytes(),
+            request_id,
+            function_name: "proton-canceller",
+            deadline: now + time,
+            now,
+        };
+        let summary = self.handler.handle(invocation).await?;
+        Ok(serde_json::from_str(summary.get()).expect("the summary is JSON"))
+    }
+}
+
+fn sdk_config(local: &LocalAws) -> SdkConfig {
+    let credentials = Credentials::new("AKIDSIMULATED", "simulated", None, None, "simulation");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(local.http_client())
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::disabled())
+        .build()
+}
