@@ -221,6 +221,12 @@ fn typed<'a, T: Deserialize<'a>>(what: &str, json: &'a str) -> Result<T, Unsuppo
 
 fn event_bridge(payload: &str) -> Result<Trigger, UnsupportedPayload> {
     let event: EventBridgeEvent<Option<Box<RawValue>>> = typed("the EventBridge event", payload)?;
+    // The envelope's type takes years that no other service can read again.
+    if let Some(time) = event.time.filter(|time| !timestamp::can_be_written(time)) {
+        return Err(unsupported(format!(
+            "the EventBridge event's `time` is `{time}`, which is no time"
+        )));
+    }
     match (event.source.as_str(), event.detail_type.as_str()) {
         (
             "aws.cloudwatch",

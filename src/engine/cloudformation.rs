@@ -22,7 +22,7 @@ use crate::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
 use crate::engine::{Page, Sight};
 use crate::start::named_endpoint;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{self, Timestamp};
 
 /// The statuses that a listing asks for: an update that runs, and one that is rolled back.
 const LISTED: [StackStatus; 3] = [
@@ -433,7 +433,7 @@ fn token_of(deployment: &Deployment) -> String {
 }
 
 fn known_time(time: DateTime) -> Option<Timestamp> {
-    Timestamp::from_timestamp(time.secs(), time.subsec_nanos())
+    Timestamp::from_timestamp(time.secs(), time.subsec_nanos()).filter(timestamp::can_be_written)
 }
 
 fn incomplete(what: &str) -> CallError {

@@ -17,7 +17,7 @@ use crate::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
 use crate::engine::{Page, Sight};
 use crate::start::named_endpoint;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{self, Timestamp};
 
 /// The most environments that `ListEnvironments` puts on a page.
 const PAGE_SIZE: i32 = 100;
@@ -250,7 +250,8 @@ fn version(major: &str, minor: &str) -> Option<String> {
 fn known_time(time: DateTime) -> Option<Timestamp> {
     let rounded = time.as_nanos() + 500_000;
     let milliseconds = i64::try_from(rounded.div_euclid(1_000_000)).ok()?;
-    Timestamp::from_timestamp_millis(milliseconds).filter(|time| *time > Timestamp::UNIX_EPOCH)
+    Timestamp::from_timestamp_millis(milliseconds)
+        .filter(|time| *time > Timestamp::UNIX_EPOCH && timestamp::can_be_written(time))
 }
 
 fn incomplete(what: &str) -> CallError {
@@ -284,5 +285,7 @@ mod tests {
         assert_eq!(known_time(DateTime::from_secs(0)), None);
         assert_eq!(known_time(DateTime::from_secs(-5)), None);
         assert_eq!(known_time(DateTime::from_secs(i64::MAX)), None);
+        // A year of five digits.
+        assert_eq!(known_time(DateTime::from_secs(253_402_300_800)), None);
     }
 }
