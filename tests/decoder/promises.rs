@@ -1,0 +1,202 @@
+//! What is promised of any payload, whatever its bytes. The property tests here and the fuzz target
+//! in `fuzz/` hold the decoder against it.
+
+use proton_canceller::call_error::{CallError, Fault};
+use proton_canceller::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
+use proton_canceller::detail::{Context, Entry, MOST_BYTES};
+use proton_canceller::outcome::{End, Outcome};
+use proton_canceller::plan::Mode;
+use proton_canceller::summary::{self, Tally};
+use proton_canceller::timestamp::{self, Timestamp};
+use proton_canceller::trigger::{Alarm, Cause, Request, Trigger};
+use serde_json::Value;
+
+/// The longest answer that Lambda takes.
+const LONGEST_ANSWER: usize = 6 * 1024 * 1024;
+
+/// What became of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is refused.
+    Refused,
+    /// It is an alarm that asks for nothing.
+    Ignored,
+    /// It leads to a run.
+    Acts,
+}
+
+/// Hands the decoder a payload and checks what it makes of it, by either engine's rule.
+pub(crate) fn hold(payload: &[u8]) -> Taken {
+    hold_by(NameRule::CloudFormation, payload);
+    hold_by(NameRule::Proton, payload)
+}
+
+fn hold_by(rule: NameRule, payload: &[u8]) -> Taken {
+    let trigger = match Trigger::parse(payload, rule) {
+        Ok(trigger) => trigger,
+        Err(refusal) => {
+            let words = refusal.to_string();
+            assert!(words.len() < 2_000, "{} bytes", words.len());
+            assert!(words.contains("expected a CloudWatch alarm"), "{words}");
+            return Taken::Refused;
+        }
+    };
+    assert_eq!(
+        Some(&trigger),
+        Trigger::parse(payload, rule).ok().as_ref(),
+        "the same bytes mean the same"
+    );
+    if let Some(time) = trigger.time {
+        can_be_written(time);
+    }
+    is_told_well(&trigger);
+    let ignored = match &trigger.cause {
+        Cause::Alarm(alarm) => alarm_holds(&trigger, alarm, payload),
+        Cause::Request(request) => {
+            request_holds(request, rule, payload);
+            None
+        }
+        Cause::Schedule => None,
+    };
+    match ignored {
+        Some(why) => {
+            assert!(why.len() < 2_000, "{} bytes", why.len());
+            let answer = summary::ignored(&trigger, Mode::Live, &why);
+            assert!(answer.len() < LONGEST_ANSWER, "{} bytes", answer.len());
+            is_json(&answer);
+            Taken::Ignored
+        }
+        None => Taken::Acts,
+    }
+}
+
+fn alarm_holds(trigger: &Trigger, alarm: &Alarm, payload: &[u8]) -> Option<String> {
+    assert!(!alarm.name.is_empty(), "an alarm has a name");
+    assert_eq!(trigger.name.as_ref(), Some(&alarm.name));
+    can_be_written(alarm.spoke_at);
+    if let Some(time) = trigger.time {
+        assert!(alarm.spoke_at >= time, "it spoke before its time");
+    }
+    let ignored = alarm.ignored();
+    if ignored.is_none() {
+        // A general reader of JSON that knows nothing of alarms; it reads less deep, and no number
+        // as huge, as a payload may hold where it is not looked at.
+        if let Ok(value) = serde_json::from_slice::<Value>(payload) {
+            fires(&value);
+        }
+    }
+    ignored
+}
+
+/// Checks that a payload that leads to a run says so in so many words.
+fn fires(payload: &Value) {
+    let facts = [
+        payload.pointer("/detail"),
+        payload.pointer("/alarmData"),
+        payload.pointer("/Records/0/Sns/Message"),
+    ];
+    let ([Some(facts), None, None] | [None, Some(facts), None] | [None, None, Some(facts)]) =
+        facts.map(|facts| facts.filter(|facts| !facts.is_null()))
+    else {
+        // Beside the one that is looked at there may be another that is not.
+        return;
+    };
+    if let Value::String(message) = facts {
+        let Ok(message) = serde_json::from_str::<Value>(message) else {
+            return;
+        };
+        if message
+            .get("detail-type")
+            .is_some_and(|kind| !kind.is_null())
+        {
+            return fires(&message);
+        }
+        assert_eq!(message.get("NewStateValue"), Some(&Value::from("ALARM")));
+        return;
+    }
+    assert_eq!(facts.pointer("/state/value"), Some(&Value::from("ALARM")));
+    for pointer in ["/state/actionsSuppressedBy", "/muteDetail"] {
+        let silenced = facts.pointer(pointer).is_some_and(|by| !by.is_null());
+        assert!(!silenced, "{pointer}: {facts}");
+    }
+}
+
+fn request_holds(request: &Request, rule: NameRule, payload: &[u8]) {
+    let names = &request.environments;
+    assert!((1..=100).contains(&names.len()), "{} names", names.len());
+    for (index, name) in names.iter().enumerate() {
+        let again = EnvironmentName::parse(name.as_str(), rule);
+        assert_eq!(again.as_ref(), Ok(name));
+        let is_first = !names.iter().take(index).any(|before| before == name);
+        assert!(is_first, "`{name}` is there twice");
+    }
+    if let Ok(value) = serde_json::from_slice::<Value>(payload) {
+        assert_eq!(
+            value.get("dryRun").unwrap_or(&false.into()),
+            request.dry_run
+        );
+        for name in value["environments"].as_array().into_iter().flatten() {
+            let named = names
+                .iter()
+                .any(|known| Some(known.as_str()) == name.as_str());
+            assert!(named, "{name} is lost");
+        }
+    }
+}
+
+/// Checks what is published of a trigger, and answered.
+fn is_told_well(trigger: &Trigger) {
+    let Ok(name) = EnvironmentName::parse("net", NameRule::Proton) else {
+        return;
+    };
+    let context = Context {
+        trigger,
+        mode: Mode::Live,
+        request_id: "8a1c",
+    };
+    let error = CallError {
+        fault: Fault::Refused,
+        code: "AccessDeniedException".to_owned(),
+        message: "no".to_owned(),
+    };
+    let outcomes = [
+        Outcome::unread(Environment::named(name.clone()), End::Error(error)),
+        Outcome::without_cancel(
+            Deployment {
+                environment: Environment::named(name),
+                id: None,
+                started_at: None,
+                status: Status::InProgress,
+                message: trigger.reason.clone(),
+                ended_at: None,
+            },
+            End::DryRun,
+        ),
+    ];
+    for outcome in &outcomes {
+        let entry = Entry::of(outcome, context);
+        assert!(entry.size() <= MOST_BYTES, "{} bytes", entry.size());
+        let detail = is_json(&entry.detail);
+        assert_eq!(detail["trigger"]["kind"], trigger.cause.kind());
+        let longest = entry.resources.iter().map(String::len).max();
+        assert!(longest.is_none_or(|longest| longest <= 2048), "{longest:?}");
+    }
+    let answer = summary::answer(trigger, Mode::Live, Tally::default(), &outcomes);
+    assert!(answer.len() < LONGEST_ANSWER, "{} bytes", answer.len());
+    is_json(&answer);
+}
+
+/// Checks that a time can be written as RFC 3339, and read again.
+fn can_be_written(time: Timestamp) {
+    let written = timestamp::format(time);
+    assert_eq!(timestamp::parse(&written), Some(time), "{written}");
+    assert_eq!(written.find('-'), Some(4), "{written} has another year");
+}
+
+fn is_json(text: &str) -> Value {
+    assert!(!text.contains('\n'), "more than a line");
+    match serde_json::from_str(text) {
+        Ok(value) => value,
+        Err(error) => panic!("{error}: {text}"),
+    }
+}
