@@ -1,10 +1,29 @@
 //! What can go wrong with a call to AWS, classified by what it means for the caller.
 
+use std::borrow::Cow;
 use std::error::Error;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::text;
+
+/// The longest code that is kept of what a service says.
+const LONGEST_CODE: usize = 255;
+
+/// The longest message that is kept of what a service says: a log line that carries it stays below
+/// the 256 KiB that CloudWatch keeps of one, even if each byte takes six to be escaped.
+const LONGEST_MESSAGE: usize = 32 * 1024;
+
+/// What begins the parts of a request that must not be shown: AWS repeats a request whose signature
+/// it cannot verify, the session's token with it.
+const SECRET_PARTS: [&str; 4] = [
+    "the canonical string",
+    "x-amz-security-token",
+    "authorization:",
+    "aws4-hmac-sha256",
+];
 
 /// A call that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +127,7 @@ impl CallError {
     /// A deployment that was seen in a status that says nothing about its cancellation.
     #[must_use]
     pub fn unexpected_status(status: &str) -> Self {
+        let status = text::cut(status, LONGEST_CODE);
         Self {
             fault: Fault::Refused,
             code: "UnexpectedStatus".to_owned(),
@@ -188,13 +208,15 @@ impl CallError {
             }
             _ => Fault::Refused,
         };
+        let code = code.map_or_else(|| format!("Http{status}"), str::to_owned);
+        let message = message.map_or_else(
+            || format!("the service answered with HTTP status {status}").into(),
+            without_credentials,
+        );
         Self {
             fault,
-            code: code.map_or_else(|| format!("Http{status}"), str::to_owned),
-            message: message.map_or_else(
-                || format!("the service answered with HTTP status {status}"),
-                str::to_owned,
-            ),
+            code: text::cut(&code, LONGEST_CODE).into_owned(),
+            message: text::cut(&message, LONGEST_MESSAGE).into_owned(),
         }
     }
 
@@ -239,6 +261,19 @@ impl CallError {
     }
 }
 
+/// A service's words, up to where they repeat what signs a request.
+fn without_credentials(message: &str) -> Cow<'_, str> {
+    let lower = message.to_ascii_lowercase();
+    let first = SECRET_PARTS
+        .iter()
+        .filter_map(|part| lower.find(part))
+        .min();
+    match first.and_then(|first| message.get(..first)) {
+        Some(kept) => format!("{}…", kept.trim_end()).into(),
+        None => message.into(),
+    }
+}
+
 /// What an error and those below it say, each once. The SDK's own way to write them shows whole
 /// requests.
 fn words(error: &(dyn Error + 'static)) -> String {
@@ -249,7 +284,7 @@ fn words(error: &(dyn Error + 'static)) -> String {
             words.push(says);
         }
     }
-    crate::text::cut(&words.join(": "), 500).into_owned()
+    text::cut(&words.join(": "), 500).into_owned()
 }
 
 /// An error and those below it. An `io::Error` hides the one it carries from `source`.
@@ -295,6 +330,31 @@ mod tests {
         assert_eq!(fault(400, Some("ValidationException")), Fault::Refused);
         assert_eq!(fault(500, Some("InternalServerException")), Fault::Broken);
         assert_eq!(fault(400, Some("InternalServerException")), Fault::Broken);
+    }
+
+    #[test]
+    fn a_services_words_end_where_they_repeat_what_signs_a_request() {
+        let message = |words| CallError::answered(400, Some("Any"), Some(words)).message;
+        assert_eq!(
+            message("no match.\n\nThe Canonical String was\n'POST\nx-amz-security-token:abc'"),
+            "no match.…"
+        );
+        assert_eq!(message("bad X-Amz-Security-Token=abc"), "bad…");
+        assert_eq!(message("Authorization: AWS4-HMAC-SHA256 abc"), "…");
+        assert_eq!(message("ä AWS4-HMAC-SHA256 abc"), "ä…");
+        let denied = "User: u is not authorized to perform: proton:ListEnvironments";
+        assert_eq!(message(denied), denied);
+    }
+
+    #[test]
+    fn a_services_words_are_bounded() {
+        let long = "\u{1}".repeat(1_000_000);
+        let error = CallError::answered(400, Some(&long), Some(&long));
+        assert_eq!(error.code.len(), LONGEST_CODE);
+        assert_eq!(error.message.len(), LONGEST_MESSAGE);
+        assert!(error.message.ends_with('…'));
+        let unexpected = CallError::unexpected_status(&long).message;
+        assert!(unexpected.len() < 500, "{} bytes", unexpected.len());
     }
 
     #[test]

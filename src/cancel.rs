@@ -356,8 +356,8 @@ impl<'a> Cancels<'a> {
         let deployment = if hit_another {
             tracing::error!(
                 environment = current.environment.name.as_str(),
-                meant = meant.id,
-                hit = current.id,
+                meant = meant.id_for_a_line().as_deref(),
+                hit = current.id_for_a_line().as_deref(),
                 "the cancel hit a deployment that had started a moment before; it is the one that is followed"
             );
             current

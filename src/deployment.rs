@@ -1,5 +1,6 @@
 //! The domain's nouns: an environment, one deployment to it, and the deployment's status.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -175,6 +176,12 @@ impl Deployment {
             message: seen.message.or(words),
             ..seen
         }
+    }
+
+    /// Its id, as far as a log line should carry it: a service's is no longer.
+    #[must_use]
+    pub fn id_for_a_line(&self) -> Option<Cow<'_, str>> {
+        self.id.as_deref().map(|id| crate::text::cut(id, 255))
     }
 
     /// Whether this reading is of the very deployment that was read before.

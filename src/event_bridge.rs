@@ -10,6 +10,7 @@ use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use crate::call_error::CallError;
 use crate::detail::{DETAIL_TYPE, Entry, SOURCE};
 use crate::start::named_endpoint;
+use crate::text;
 
 /// A client of EventBridge that puts events on one bus.
 #[derive(Clone, Debug)]
@@ -29,6 +30,16 @@ pub struct Refusal {
     pub code: String,
     /// EventBridge's message.
     pub message: String,
+}
+
+impl Refusal {
+    /// EventBridge's words, as far as a log line should carry them.
+    fn of(code: &str, message: &str) -> Self {
+        Self {
+            code: text::cut(code, 255).into_owned(),
+            message: text::cut(message, 1000).into_owned(),
+        }
+    }
 }
 
 impl EventBridge {
@@ -88,10 +99,10 @@ impl EventBridge {
         let receipts = entries.iter().map(|_| match results.next() {
             Some(result) => match (result.event_id, result.error_code) {
                 (Some(_), None) => Ok(()),
-                (_, code) => Err(Refusal {
-                    code: code.unwrap_or_else(|| "NoEventId".to_owned()),
-                    message: result.error_message.unwrap_or_default(),
-                }),
+                (_, code) => Err(Refusal::of(
+                    code.as_deref().unwrap_or("NoEventId"),
+                    result.error_message.as_deref().unwrap_or_default(),
+                )),
             },
             None => Err(Refusal {
                 code: "NoReceipt".to_owned(),

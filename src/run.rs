@@ -11,7 +11,7 @@ use crate::call_error::CallError;
 use crate::calls::Calls;
 use crate::cancel::{Attempt, Cancels, Watch};
 use crate::clock::{Budget, Clock};
-use crate::deployment::{Environment, Status};
+use crate::deployment::{Deployment, Environment, Status};
 use crate::detail::{Context, Entry};
 use crate::engine::Engine;
 use crate::event_bridge::EventBridge;
@@ -71,7 +71,8 @@ impl Ledger<'_> {
         let deployment = outcome
             .deployment
             .as_ref()
-            .and_then(|seen| seen.id.as_deref());
+            .and_then(Deployment::id_for_a_line);
+        let deployment = deployment.as_deref();
         let name = outcome.end.name();
         match (outcome.end.error(), outcome.end.skip_reason()) {
             (Some(error), _) => tracing::error!(

@@ -1,5 +1,6 @@
 //! The function's answer: what a run found and did.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -46,7 +47,7 @@ struct EnvironmentSummary<'a> {
     name: &'a str,
     outcome: &'static str,
     reason: Option<&'static str>,
-    deployment_id: Option<&'a str>,
+    deployment_id: Option<Cow<'a, str>>,
     error: Option<ErrorDetail<'a>>,
 }
 
@@ -68,7 +69,8 @@ impl<'a> Summary<'a> {
                 deployment_id: outcome
                     .deployment
                     .as_ref()
-                    .and_then(|deployment| deployment.id.as_deref()),
+                    .and_then(|deployment| deployment.id.as_deref())
+                    .map(|id| text::cut(id, limit)),
                 error: outcome
                     .end
                     .error()

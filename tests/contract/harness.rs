@@ -276,7 +276,16 @@ impl Function {
     }
 
     /// The same for however many runs there were.
-    pub(crate) async fn finish_all(mut self) -> Vec<Run> {
+    pub(crate) async fn finish_all(self) -> Vec<Run> {
+        let runs = self.finish_among_lies().await;
+        for run in &runs {
+            holds::always(run);
+        }
+        runs
+    }
+
+    /// The same where the service says what is not so: the lines are checked, the truth is not.
+    pub(crate) async fn finish_among_lies(mut self) -> Vec<Run> {
         self.process.kill().await;
         // Its pipes are read to their ends.
         self.process.ended().await.unwrap();
@@ -289,7 +298,6 @@ impl Function {
         for run in &mut self.runs {
             run.lines.clone_from(&lines);
             run.metrics = holds::metrics_of(&lines, &run.request_id);
-            holds::always(run);
         }
         self.runs
     }

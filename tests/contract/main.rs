@@ -16,6 +16,7 @@ mod goes_in;
 mod goes_wrong;
 mod harness;
 mod holds;
+mod hostile;
 mod logs;
 mod payloads;
 mod published;

@@ -1,0 +1,223 @@
+//! Hostile content: what comes from outside breaks no line, no metric, no event and no call, and
+//! brings no credential to light. [`holds`](crate::holds) checks the lines, the metrics and the
+//! events of every run; these tests bring it the worst.
+
+use std::time::Duration;
+
+use local_aws::{Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Rule};
+use serde_json::{Value, json};
+
+use crate::harness::{Engine, Failure, Run, SECRETS, Stage, running};
+use crate::payloads::{alarm, request};
+
+/// Quotes, ends of lines, escape sequences, and what looks like a line or a metric of the function.
+const HOSTILE: &str = "\"'`\\\" \n{\"_aws\":{\"CloudWatchMetrics\":[]},\"Cancelled\":99}\r\n\u{1b}[2J\u{1b}]0;x\u{7}\u{0}\u{8}\u{7f}\u{85}\u{2028}\u{2029}\u{202e}\u{feff}${jndi:x} %s %n <script> ';--";
+
+/// The most bytes that CloudWatch keeps of a line.
+const LONGEST_LINE: usize = 256 * 1024;
+
+#[track_caller]
+fn lines_are_short(run: &Run) {
+    for line in &run.lines {
+        let start: String = line.text.chars().take(200).collect();
+        assert!(
+            line.text.len() < LONGEST_LINE,
+            "{}: {start}",
+            line.text.len()
+        );
+    }
+}
+
+/// A listing's page with an environment of each of these names in progress.
+fn page(names: &[&str]) -> Fault {
+    let environments: Vec<Value> = names
+        .iter()
+        .map(|name| {
+            json!({
+                "name": name,
+                "arn": format!("arn:aws:proton:us-east-1:123456789012:environment/{name}"),
+                "createdAt": 1_790_000_000.0,
+                "deploymentStatus": "IN_PROGRESS",
+                "lastDeploymentAttemptedAt": 1_790_000_000.0,
+                "lastDeploymentSucceededAt": 1_790_000_000.0,
+                "lastAttemptedDeploymentId": "5e0b1f7c-0000-4000-8000-000000000001",
+                "templateName": "net",
+                "templateMajorVersion": "1",
+                "templateMinorVersion": "0",
+            })
+        })
+        .collect();
+    Fault::Junk {
+        status: 200,
+        body: json!({ "environments": environments }).to_string(),
+    }
+}
+
+#[tokio::test]
+async fn a_listed_name_that_no_environment_can_have_is_used_in_no_call() {
+    let long = "a".repeat(1_000_000);
+    let names = [
+        "",
+        "..",
+        "../prod",
+        "*",
+        "net?x=1",
+        "net/../db",
+        "net db",
+        "net\n",
+        "-net",
+        "nät",
+        HOSTILE,
+        "arn:aws:proton:us-east-1:123456789012:environment/net",
+        &long,
+    ];
+    let all: Vec<_> = names.iter().chain(&["net"]).copied().collect();
+    let rule = Rule::new(page(&all)).operation(Operation::ListEnvironments);
+    let mut function = Stage::running(["net"])
+        .faults(Faults::none().rule(rule))
+        .set("DRY_RUN", "true")
+        .start()
+        .await;
+    function.invoke(alarm().to_string()).await;
+    let runs = function.finish_among_lies().await;
+    let run = &runs[0];
+    assert_eq!(run.summary()["listed"], all.len());
+    let outcomes = run.outcomes();
+    assert_eq!(outcomes.keys().collect::<Vec<_>>(), [&"net"]);
+    let left_alone = run.log().into_iter().filter(|line| {
+        line["message"] == "Proton listed an environment that is left alone"
+            && line["level"] == "ERROR"
+    });
+    assert_eq!(left_alone.count(), names.len());
+    lines_are_short(run);
+
+    let live = Rule::new(page(&names)).operation(Operation::ListEnvironments);
+    let run = Stage::running(["net"])
+        .faults(Faults::none().rule(live))
+        .run(alarm().to_string())
+        .await;
+    assert_eq!(run.cancels(), Vec::<&str>::new());
+    assert_eq!(run.summary()["environments"], json!([]));
+}
+
+/// What AWS answers to a signature that it cannot verify holds the request as it should have been
+/// signed, the session's token with it.
+fn signature_mismatch() -> String {
+    let (_, token) = SECRETS[1];
+    format!(
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.\n\nThe Canonical String for this request should have been\n'POST\n/\n\nhost:proton.us-east-1.amazonaws.com\nx-amz-date:20261123T064512Z\nx-amz-security-token:{token}\n\nhost;x-amz-date;x-amz-security-token\ne3b0'\n\nThe String-to-Sign should have been\n'AWS4-HMAC-SHA256\n20261123T064512Z\n20261123/us-east-1/proton/aws4_request\ne3b0'\n"
+    )
+}
+
+#[track_caller]
+fn spills_nothing(run: &Run) {
+    let (_, token) = SECRETS[1];
+    let told = run.events.iter().map(|event| event.event.detail.clone());
+    let answer = match &run.answer {
+        Ok(summary) => summary.to_string(),
+        Err(Failure { message, .. }) => message.clone(),
+    };
+    for text in told.chain([answer]) {
+        assert!(!text.contains(token), "{text}");
+        let lower = text.to_lowercase();
+        assert!(!lower.contains("aws4-hmac"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_services_words_on_a_signature_spill_no_credential() {
+    for operation in [
+        Operation::ListEnvironments,
+        Operation::CancelEnvironmentDeployment,
+        Operation::PutEvents,
+    ] {
+        for code in ["InvalidSignatureException", "SignatureDoesNotMatch"] {
+            let rule = Rule::new(Fault::error(code, signature_mismatch())).operation(operation);
+            let run = Stage::running(["net"])
+                .faults(Faults::none().rule(rule))
+                .set("AWS_LAMBDA_LOG_LEVEL", "TRACE")
+                .run(alarm().to_string())
+                .await;
+            spills_nothing(&run);
+            let is_told = run.lines.iter().any(|line| {
+                line.text.contains(code) && line.text.contains("does not match the signature")
+            });
+            assert!(is_told, "{operation} {code}: {:#?}", run.lines);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_either_service_says_of_a_deployment_breaks_nothing() {
+    let long = format!("{HOSTILE}{}", "\u{1}\"".repeat(150_000));
+    for engine in Engine::ALL {
+        for words in [HOSTILE, &long] {
+            let db = Deployment::in_progress()
+                .when_cancelled(Cancellation::after(Duration::ZERO, Ending::failed(words)));
+            let stage = Stage::with([running("net"), Environment::new("db").deployment(db)]);
+            let cancel = match engine {
+                Engine::Proton => Operation::CancelEnvironmentDeployment,
+                Engine::CloudFormation => Operation::CancelUpdateStack,
+            };
+            let rule = Rule::new(Fault::error(words, words))
+                .operation(cancel)
+                .environment("net");
+            let run = stage
+                .faults(Faults::none().rule(rule))
+                .on(engine)
+                .run(alarm().to_string())
+                .await;
+            assert_eq!(run.summary()["counts"]["ERROR"], 1, "{engine:?}");
+            assert_eq!(run.events.len(), 2);
+            lines_are_short(&run);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deployments_id_and_status_of_a_megabyte_break_nothing() {
+    let long = format!("{HOSTILE}{}", "x".repeat(1_000_000));
+    let seen = |status: &str| {
+        json!({ "environment": {
+            "name": "net",
+            "arn": "arn:aws:proton:us-east-1:123456789012:environment/net",
+            "createdAt": 1_790_000_000.0,
+            "deploymentStatus": status,
+            "lastDeploymentAttemptedAt": 1_790_000_000.0,
+            "lastDeploymentSucceededAt": 1_790_000_000.0,
+            "lastAttemptedDeploymentId": long,
+            "deploymentStatusMessage": long,
+            "templateName": long,
+            "templateMajorVersion": long,
+            "templateMinorVersion": long,
+        } })
+    };
+    let get = Rule::new(Fault::Junk {
+        status: 200,
+        body: seen("IN_PROGRESS").to_string(),
+    })
+    .operation(Operation::GetEnvironment);
+    let cancel = Rule::new(Fault::Junk {
+        status: 200,
+        body: seen(&long).to_string(),
+    })
+    .operation(Operation::CancelEnvironmentDeployment);
+    let names: Vec<_> = (0..8).map(|number| format!("net-{number}")).collect();
+    let mut function = Stage::with(names.iter().map(Environment::new))
+        .faults(Faults::none().rule(get).rule(cancel))
+        .set("MAX_CANCELLATIONS", 100)
+        .start()
+        .await;
+    let payload = request(names.iter().map(String::as_str));
+    function.invoke(payload.to_string()).await;
+    let runs = function.finish_among_lies().await;
+    let run = &runs[0];
+    lines_are_short(run);
+    let answer = run.summary().to_string();
+    assert!(answer.len() < 6_000_000, "{} bytes", answer.len());
+    assert_eq!(run.summary()["counts"]["ERROR"], names.len());
+    for event in &run.events {
+        assert!(event.event.detail.len() <= 1024 * 1024);
+        assert!(event.text("/deployment/status").unwrap().ends_with('…'));
+    }
+}
