@@ -151,7 +151,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn apply(payload: &mut Value, at: &Index, change: Change) {
+fn apply(payload: &mut Value, at: Index, change: Change) {
     let all = pointers(payload);
     let pointer = at.get(&all);
     match change {
@@ -201,7 +201,7 @@ proptest! {
         changes in prop::collection::vec((any::<Index>(), change()), 1..4),
     ) {
         for (at, change) in changes {
-            apply(&mut payload, &at, change);
+            apply(&mut payload, at, change);
         }
         hold(payload.to_string().as_bytes());
     }

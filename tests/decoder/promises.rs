@@ -135,11 +135,11 @@ fn request_holds(request: &Request, rule: NameRule, payload: &[u8]) {
             value.get("dryRun").unwrap_or(&false.into()),
             request.dry_run
         );
-        for name in value["environments"].as_array().into_iter().flatten() {
-            let named = names
+        for asked in value["environments"].as_array().into_iter().flatten() {
+            let is_kept = names
                 .iter()
-                .any(|known| Some(known.as_str()) == name.as_str());
-            assert!(named, "{name} is lost");
+                .any(|known| Some(known.as_str()) == asked.as_str());
+            assert!(is_kept, "{asked} is lost");
         }
     }
 }
