@@ -90,6 +90,12 @@ impl FunctionProcess {
         lines.clone()
     }
 
+    /// The process's id, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Waits until it ends by itself; then every line that it wrote is there.
     pub async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         let status = self.child.wait().await?;
