@@ -268,3 +268,91 @@ impl<'a> TriggerDetail<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::call_error::Fault;
+    use crate::deployment::{Environment, EnvironmentName, NameRule, Status};
+    use crate::outcome::End;
+    use crate::trigger::Alarm;
+
+    /// A text of up to three megabytes once it is written as JSON.
+    fn text() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just("x".to_owned()),
+            Just("\u{1}".to_owned()),
+            Just("\"\\\n".to_owned()),
+            Just("\u{2028}".to_owned()),
+            any::<String>(),
+        ];
+        let count = prop_oneof![4 => 0..40_usize, 1 => 0..500_000_usize];
+        (piece, count)
+            .prop_map(|(piece, count)| piece.repeat(count.min(500_000 / piece.len().max(1))))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn whatever_the_texts_are_an_event_is_json_and_fits(
+            texts in prop::collection::vec(text(), 12),
+        ) {
+            let mut texts = texts.into_iter();
+            let mut next = || texts.next();
+            let trigger = Trigger {
+                cause: Cause::Alarm(Alarm {
+                    name: next().unwrap_or_default(),
+                    state: "ALARM".to_owned(),
+                    suppressed_by: None,
+                    muted_by: None,
+                    spoke_at: Timestamp::UNIX_EPOCH,
+                }),
+                id: next(),
+                name: next(),
+                arn: next(),
+                time: None,
+                reason: next(),
+            };
+            let name = EnvironmentName::parse("net", NameRule::Proton).unwrap();
+            let outcome = Outcome {
+                cancel_requested_at: None,
+                settled_at: None,
+                environment: Environment {
+                    arn: next(),
+                    template_name: next(),
+                    ..Environment::named(name.clone())
+                },
+                deployment: Some(Deployment {
+                    environment: Environment::named(name),
+                    id: next(),
+                    started_at: None,
+                    status: Status::Other(next().unwrap_or_default()),
+                    message: next(),
+                    ended_at: None,
+                }),
+                end: End::Error(CallError {
+                    fault: Fault::Refused,
+                    code: next().unwrap_or_default(),
+                    message: next().unwrap_or_default(),
+                }),
+            };
+            let context = Context { trigger: &trigger, mode: Mode::Live, request_id: "8a1c" };
+            let entry = Entry::of(&outcome, context);
+            prop_assert!(entry.size() <= MOST_BYTES, "{} bytes", entry.size());
+            prop_assert!(entry.resources.iter().all(|arn| arn.len() <= LONGEST_RESOURCE));
+            let detail: Value = serde_json::from_str(&entry.detail).unwrap();
+            for (pointer, whole) in [
+                ("/trigger/reason", trigger.reason.as_deref()),
+                ("/message", outcome.deployment.as_ref().and_then(|seen| seen.message.as_deref())),
+            ] {
+                let (told, whole) = (detail.pointer(pointer).and_then(Value::as_str).unwrap(), whole.unwrap());
+                let is_cut = told.strip_suffix('…').is_some_and(|kept| whole.starts_with(kept));
+                prop_assert!(told == whole || is_cut, "{pointer}");
+            }
+        }
+    }
+}

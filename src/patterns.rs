@@ -87,7 +87,66 @@ fn split_outside_braces(text: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// A glob with braces, and all the names that it stands for.
+    fn braced() -> impl Strategy<Value = (String, Vec<String>)> {
+        let word = "[a-z0-9_-]{0,3}";
+        (word, prop::collection::vec(word, 1..4), word).prop_map(|(before, each, after)| {
+            let glob = format!("{before}{{{}}}{after}", each.join(","));
+            let names = each.iter().map(|one| format!("{before}{one}{after}"));
+            (glob, names.collect())
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn globs_stand_for_exactly_their_names(
+            globs in prop::collection::vec(braced(), 1..4),
+            separator in "[ ]{0,2},[ ,]{0,2}",
+            other in "[a-z0-9_-]{0,9}",
+        ) {
+            let text: Vec<_> = globs.iter().map(|(glob, _)| glob.as_str()).collect();
+            let read = patterns(&text.join(&separator));
+            let mut names = globs.iter().flat_map(|(_, names)| names);
+            for name in names.clone() {
+                prop_assert!(read.matches(name), "{name}");
+            }
+            prop_assert_eq!(read.matches(&other), names.any(|name| *name == other));
+        }
+
+        #[test]
+        fn any_text_is_globs_or_names_the_one_that_is_none(
+            text in prop_oneof![any::<String>(), r"[a-c,{}\[\]!*?\\ -]{0,24}"],
+            name in "[a-z0-9_-]{0,9}",
+        ) {
+            for read in [Patterns::comma_separated(&text), Patterns::space_separated(&text)] {
+                match read {
+                    Ok(patterns) => prop_assert!(!(patterns.is_empty() && patterns.matches(&name))),
+                    Err(bad) => prop_assert!(text.contains(&bad.glob), "{bad}"),
+                }
+            }
+        }
+
+        #[test]
+        fn splitting_loses_nothing_but_commas_and_spaces(text in "[a-c,{}\\\\ ]{0,24}") {
+            let kept = |text: &str| text.replace([',', ' '], "");
+            let parts: Vec<_> = split_outside_braces(&text).collect();
+            prop_assert_eq!(kept(&parts.concat()), kept(&text));
+            prop_assert!(parts.iter().all(|part| !part.is_empty() && part.trim() == *part));
+        }
+    }
+
+    #[test]
+    fn nested_without_end_is_refused_or_read() {
+        let deep = format!("{}a{}", "{".repeat(2_000), "}".repeat(2_000));
+        let _ = Patterns::comma_separated(&deep);
+        assert!(Patterns::comma_separated(&"{".repeat(4_000)).is_err());
+        let wide = vec!["{a,b}*?[a-z]"; 300].join(",");
+        assert!(patterns(&wide).matches("axyz"));
+    }
 
     fn patterns(text: &str) -> Patterns {
         Patterns::comma_separated(text).unwrap()

@@ -45,7 +45,40 @@ pub fn fit(most: usize, write: impl Fn(usize) -> String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_cut_is_the_texts_beginning_and_a_mark(text in any::<String>(), limit in 0..64_usize) {
+            let kept = cut(&text, limit);
+            if text.len() <= limit {
+                prop_assert_eq!(kept, text.as_str());
+            } else {
+                // The mark itself takes three bytes, whatever the limit.
+                prop_assert!(kept.len() <= limit.max(3));
+                let beginning = kept.strip_suffix('…').unwrap();
+                prop_assert!(text.starts_with(beginning));
+                // No more is lost than the mark and a character take.
+                prop_assert!(beginning.len() + 6 >= limit.min(text.len()));
+            }
+        }
+
+        #[test]
+        fn texts_fit_at_the_first_limit_that_does(
+            lengths in prop::collection::vec(0..400_000_usize, 1..4),
+            most in 4_000..1_000_000_usize,
+        ) {
+            let written = |limit: usize| {
+                lengths.iter().map(|length| (*length).min(limit)).sum::<usize>()
+            };
+            let size = fit(most, |limit| "x".repeat(written(limit))).len();
+            let expected = LIMITS.into_iter().map(written).find(|size| *size <= most);
+            prop_assert!(size <= most);
+            prop_assert_eq!(Some(size), expected);
+        }
+    }
 
     #[test]
     fn texts_are_cut_only_as_far_as_they_must_be() {
