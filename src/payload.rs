@@ -20,7 +20,7 @@ pub fn bytes() -> Bytes {
     PAYLOAD.try_with(Bytes::clone).unwrap_or_default()
 }
 
-/// Keeps each invocation's bytes for [`bytes`].
+/// Keeps each invocation's bytes for [`bytes()`].
 #[derive(Clone, Copy, Debug)]
 pub struct KeepBytes;
 
