@@ -30,6 +30,8 @@ pub struct Handler {
     pub engine: Engine,
     /// Where outcomes go.
     pub event_bridge: EventBridge,
+    /// Where a run's line of metrics goes.
+    pub metrics: fn(&str),
 }
 
 /// One invocation.
@@ -99,7 +101,7 @@ impl Handler {
         let record = run.go().await.inspect_err(|error| {
             tracing::error!(error = error.to_string(), "the run failed");
         })?;
-        Metrics::of(&record, trigger).emit(invocation, clock.now());
+        (self.metrics)(&Metrics::of(&record, trigger).line(invocation, clock.now()));
         self.conclude(&record)?;
         let outcomes = &record.outcomes;
         Ok(raw(summary::answer(trigger, mode, record.tally, outcomes)))

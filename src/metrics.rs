@@ -47,14 +47,10 @@ impl Metrics {
         }
     }
 
-    /// Writes the metrics to standard output.
-    pub fn emit(&self, invocation: Invocation<'_>, now: Timestamp) {
-        let line = format!("{}\n", self.document(invocation, now));
-        let mut stdout = std::io::stdout().lock();
-        // Nobody can be told if standard output is gone.
-        let _ = stdout
-            .write_all(line.as_bytes())
-            .and_then(|()| stdout.flush());
+    /// The metrics as one line of JSON.
+    #[must_use]
+    pub fn line(&self, invocation: Invocation<'_>, now: Timestamp) -> String {
+        self.document(invocation, now).to_string()
     }
 
     fn document(&self, invocation: Invocation<'_>, now: Timestamp) -> Value {
@@ -85,6 +81,17 @@ impl Metrics {
         );
         Value::Object(document)
     }
+}
+
+/// Writes a run's line where Lambda reads metrics.
+pub fn to_standard_output(line: &str) {
+    // One write: whoever reads the other end sees whole lines.
+    let line = format!("{line}\n");
+    let mut stdout = std::io::stdout().lock();
+    // Nobody can be told if standard output is gone.
+    let _ = stdout
+        .write_all(line.as_bytes())
+        .and_then(|()| stdout.flush());
 }
 
 /// The metric that counts an outcome; a dry run's are what `Cancelled` would have been, and count

@@ -16,6 +16,7 @@ use lambda_runtime_api_client::{BoxError, PooledClient, body::Body, build_reques
 use crate::engine::{CloudFormation, Engine, EngineKind, Proton};
 use crate::event_bridge::EventBridge;
 use crate::handler::Handler;
+use crate::metrics;
 use crate::settings::{BadSettings, Settings};
 use crate::transport::Transport;
 
@@ -80,6 +81,7 @@ pub async fn handler(mut settings: Settings) -> Result<Handler, StartError> {
             EngineKind::CloudFormation => Engine::CloudFormation(CloudFormation::new(&config)),
         },
         event_bridge: EventBridge::new(&config, &settings.event_bus),
+        metrics: metrics::to_standard_output,
         settings,
     })
 }

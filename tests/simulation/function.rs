@@ -47,6 +47,7 @@ impl Simulated {
                 EngineKind::CloudFormation => Engine::CloudFormation(CloudFormation::new(&config)),
             },
             event_bridge: EventBridge::new(&config, &settings.event_bus),
+            metrics: |_| {},
             settings,
         };
         Self { local, handler }
