@@ -15,7 +15,7 @@ use crate::event_bridge::EventBridge;
 const MOST_ENTRIES: usize = 10;
 
 /// Calls to EventBridge in flight at once.
-const MOST_CALLS: usize = 8;
+const MOST_CALLS: usize = 16;
 
 /// An event that EventBridge did not take.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub async fn publish(
     let mut unpublished = Vec::new();
     let mut more_to_come = true;
     loop {
+        // Outcomes often become known together, and then fit into one call.
+        tokio::task::yield_now().await;
         while more_to_come {
             match entries.try_recv() {
                 Ok(entry) => waiting.push_back(entry),

@@ -74,7 +74,7 @@ impl<'a> Settling<'a> {
     /// Follows what arrives until it has settled or its time is over, and tells each outcome.
     /// Cancels come first: nothing is looked at while others wait for their turn.
     pub async fn run(mut self, mut arrivals: UnboundedReceiver<Followed>, tell: impl Fn(Outcome)) {
-        self.watch.drained.notified().await;
+        self.hold(&mut arrivals, &tell).await;
         let mut wait = self.first_wait();
         let mut next = Instant::now() + wait;
         loop {
@@ -103,6 +103,17 @@ impl<'a> Settling<'a> {
             self.give_up(&tell);
             wait = wait.mul_f64(GROWTH).min(LONGEST_WAIT);
             next = Instant::now() + wait;
+        }
+    }
+
+    /// Takes what arrives until no cancel waits any more.
+    async fn hold(&mut self, arrivals: &mut UnboundedReceiver<Followed>, tell: &impl Fn(Outcome)) {
+        loop {
+            tokio::select! {
+                biased;
+                Some(followed) = arrivals.recv() => self.take(followed, tell),
+                () = self.watch.drained.notified() => return,
+            }
         }
     }
 
