@@ -53,7 +53,7 @@ fn plain_manifest(mut manifest: Table) -> Result<Table> {
         bail!("the function's manifest names no dependencies");
     };
     // Only the function's own transport needs them.
-    for own in ["hyper-rustls", "hyper-util", "webpki-roots"] {
+    for own in ["hyper-rustls", "webpki-roots"] {
         dependencies.remove(own);
     }
     for (name, dependency) in &mut dependencies {
