@@ -142,7 +142,7 @@ async fn invocations_in_a_row_leave_nothing_open() {
 }
 
 #[tokio::test]
-#[ignore = "takes a minute; see the head of main.rs"]
+#[ignore = "takes some minutes; see the head of main.rs"]
 async fn ten_thousand_invocations_in_a_row_grow_nothing() {
     nothing_grew(serve(10_000).await, 1024);
 }
