@@ -35,6 +35,8 @@ pub struct Call {
     pub service: Service,
     /// The operation, as the request named it.
     pub operation: String,
+    /// The id of the access key that signed it: who called.
+    pub caller: Option<String>,
     /// The environment that the request named, or the stack.
     pub environment: Option<String>,
     /// The deployment that it cancelled, or the update, whatever was answered.
@@ -261,6 +263,7 @@ impl Core {
             time: now,
             service,
             operation: name.clone(),
+            caller: access_key(header("authorization")).map(str::to_owned),
             environment: None,
             cancelled: None,
             answer: Answer::Ok,
@@ -457,6 +460,12 @@ fn unknown_operation(service: Service, name: &str) -> ServiceError {
         Service::Proton | Service::EventBridge => ServiceError::unknown_operation(message),
         Service::CloudFormation => ServiceError::new("InvalidAction", message),
     }
+}
+
+/// The id of the access key that a request is signed with, as its header says.
+fn access_key(authorization: &str) -> Option<&str> {
+    let (_, credential) = authorization.split_once("Credential=")?;
+    credential.split('/').next()
 }
 
 /// A signature in the query counts as one in the header.

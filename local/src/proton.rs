@@ -102,6 +102,7 @@ pub(crate) struct Effect {
 pub(crate) struct Proton {
     arns: Arns,
     environments: BTreeMap<String, LiveEnvironment>,
+    environments_a_page: usize,
     pages: Pages,
 }
 
@@ -139,6 +140,7 @@ impl Proton {
                 account: world.account.clone(),
             },
             environments,
+            environments_a_page: world.environments_a_page.max(1),
             pages: Pages::default(),
         }
     }
@@ -251,7 +253,7 @@ impl Proton {
         let templates = template_filters(&input);
         let question = format!("environments of {templates:?}");
         let from = self.pages.start(&input, &question)?;
-        let size = page_size(&input);
+        let size = page_size(&input).min(self.environments_a_page);
         let mut page: Vec<_> = self
             .existing()
             .filter(|environment| {

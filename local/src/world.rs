@@ -36,6 +36,7 @@ pub struct World {
     pub(crate) account: String,
     pub(crate) function: Function,
     pub(crate) environments: Vec<Environment>,
+    pub(crate) environments_a_page: usize,
     pub(crate) stacks: Vec<Stack>,
     pub(crate) cloudformation: CloudFormationOptions,
     pub(crate) faults: Faults,
@@ -51,6 +52,7 @@ impl World {
             account: "123456789012".to_owned(),
             function: Function::default(),
             environments: Vec::new(),
+            environments_a_page: 100,
             stacks: Vec::new(),
             cloudformation: CloudFormationOptions::default(),
             faults: Faults::none(),
@@ -108,6 +110,13 @@ impl World {
         self.environments
             .retain(|other| other.name != environment.name);
         self.environments.push(environment);
+        self
+    }
+
+    /// Sets how many environments Proton puts on a page at the most, whatever a request asks for.
+    #[must_use]
+    pub fn environments_a_page(mut self, most: usize) -> Self {
+        self.environments_a_page = most;
         self
     }
 
