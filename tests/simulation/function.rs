@@ -28,7 +28,7 @@ pub(crate) type Answer = Result<Value, InvocationError>;
 pub(crate) struct Simulated {
     /// The world.
     pub(crate) local: LocalAws,
-    handler: Handler,
+    settings: Settings,
 }
 
 impl Simulated {
@@ -40,17 +40,7 @@ impl Simulated {
             given.map(|(_, value)| value.clone())
         })
         .expect("the settings are good");
-        let config = sdk_config(&local);
-        let handler = Handler {
-            engine: match settings.engine {
-                EngineKind::Proton => Engine::Proton(Proton::new(&config)),
-                EngineKind::CloudFormation => Engine::CloudFormation(CloudFormation::new(&config)),
-            },
-            event_bridge: EventBridge::new(&config, &settings.event_bus),
-            metrics: |_| {},
-            settings,
-        };
-        Self { local, handler }
+        Self { local, settings }
     }
 
     /// The world's time.
@@ -58,7 +48,9 @@ impl Simulated {
         self.local.clock().now().into()
     }
 
-    /// Hands the function a payload, with so much time.
+    /// Hands the function a payload, with so much time. Each invocation has an instance of the
+    /// function to itself, as in Lambda, and signs its calls with a key of its request's id: so the
+    /// record of calls tells who made each.
     pub(crate) async fn invoke(&self, request_id: &str, payload: &Value, time: Duration) -> Answer {
         let now = self.now();
         let payload = payload.to_string();
@@ -69,13 +61,27 @@ impl Simulated {
             deadline: now + time,
             now,
         };
-        let summary = self.handler.handle(invocation).await?;
+        let summary = self.instance(request_id).handle(invocation).await?;
         Ok(serde_json::from_str(summary.get()).expect("the summary is JSON"))
+    }
+
+    fn instance(&self, access_key: &str) -> Handler {
+        let config = sdk_config(&self.local, access_key);
+        let settings = self.settings.clone();
+        Handler {
+            engine: match settings.engine {
+                EngineKind::Proton => Engine::Proton(Proton::new(&config)),
+                EngineKind::CloudFormation => Engine::CloudFormation(CloudFormation::new(&config)),
+            },
+            event_bridge: EventBridge::new(&config, &settings.event_bus),
+            metrics: |_| {},
+            settings,
+        }
     }
 }
 
-fn sdk_config(local: &LocalAws) -> SdkConfig {
-    let credentials = Credentials::new("AKIDSIMULATED", "simulated", None, None, "simulation");
+fn sdk_config(local: &LocalAws, access_key: &str) -> SdkConfig {
+    let credentials = Credentials::new(access_key, "simulated", None, None, "simulation");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new("us-east-1"))

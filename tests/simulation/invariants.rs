@@ -1,329 +1,448 @@
-//! What must hold whatever happens. Each has its name here and in ARCHITECTURE.md.
+//! What must hold whatever happens, with either engine. Each has its name here and in
+//! ARCHITECTURE.md.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Utc};
-use local_aws::{Answer as CallAnswer, Call, DeploymentSnapshot, Status};
+use local_aws::{Answer, Call, Status};
 use proton_canceller::invocation_error::InvocationError;
-use serde_json::Value;
 
-use crate::Ended;
-use crate::function::Simulated;
-use crate::scenario::{Cause, Scenario};
+use crate::bound::{self, ATTEMPTS};
+use crate::course::Ended;
+use crate::function::start;
+use crate::record::{Record, Told, Truth, is_answered, is_cancel, is_list};
+use crate::scenario::{Cause, Deployer, Scenario};
 
-/// A cancel may hit a deployment that started after the reading it relies on: the reading may be
-/// two seconds old when the call is made, and both took up to three seconds on the way.
-const RACE: Duration = Duration::from_secs(8);
+/// How old the answer may be that a cancel relies on.
+const FRESH: Duration = Duration::from_secs(2);
 
-/// How much of everything was met, to show that the worlds are varied.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    outcomes: BTreeMap<String, usize>,
-    errors: BTreeMap<&'static str, usize>,
-    cancels: usize,
-    races: usize,
-    lost_answers: usize,
-}
+/// The wire carries milliseconds.
+const ROUNDING: Duration = Duration::from_millis(1);
 
-impl Tally {
-    /// Adds what another met.
-    pub(crate) fn add(&mut self, other: Self) {
-        for (outcome, count) in other.outcomes {
-            *self.outcomes.entry(outcome).or_default() += count;
-        }
-        for (error, count) in other.errors {
-            *self.errors.entry(error).or_default() += count;
-        }
-        self.cancels += other.cancels;
-        self.races += other.races;
-        self.lost_answers += other.lost_answers;
-    }
-
-    /// Every outcome, every error and every race was met.
-    pub(crate) fn assert_varied(&self) {
-        for outcome in [
-            "CANCELLED",
-            "FAILED",
-            "SUCCEEDED",
-            "CANCELLING",
-            "DRY_RUN",
-            "SKIPPED",
-            "ERROR",
-        ] {
-            assert!(
-                self.outcomes.contains_key(outcome),
-                "no {outcome}: {self:?}"
-            );
-        }
-        for error in ["ListFailed", "PublishFailed", "Incomplete"] {
-            assert!(self.errors.contains_key(error), "no {error}: {self:?}");
-        }
-        assert!(self.cancels > 1_000, "{self:?}");
-        assert!(self.lost_answers > 50, "{self:?}");
-        assert!(self.races > 0, "{self:?}");
-    }
-}
-
-/// One published event, as far as the invariants need it.
-struct Published {
-    request_id: String,
-    environment: String,
-    outcome: String,
-    reason: Value,
-    deployment_id: Option<String>,
-    started_at: Option<SystemTime>,
-}
+/// Codes of errors that may pass when the event is tried again.
+const TRANSIENT: [&str; 9] = [
+    "ThrottlingException",
+    "Throttling",
+    "InternalServerException",
+    "InternalFailure",
+    "RequestTimeout",
+    "ConnectionLost",
+    "DeadlineExceeded",
+    "Http200",
+    "Http502",
+];
 
 /// Checks all of them; returns what does not hold.
-pub(crate) fn check(
-    simulated: &Simulated,
-    scenario: &Scenario,
-    ended: &[Ended],
-    tally: &mut Tally,
-) -> Vec<String> {
+pub(crate) fn check(scenario: &Scenario, ended: &[Ended], record: &Record) -> Vec<String> {
     let mut checks = Checks {
         scenario,
-        ended,
-        cancels: simulated
-            .local
-            .calls()
-            .into_iter()
-            .filter(|call| call.operation == "CancelEnvironmentDeployment")
-            .collect(),
-        published: published(simulated),
-        deployments: simulated.local.deployments(),
+        record,
         violations: Vec::new(),
     };
-    checks.count(tally);
-    checks.only_what_was_decided();
-    checks.the_cure_goes_through(tally);
-    checks.never_more_than_the_limit();
-    checks.a_dry_run_changes_nothing();
-    checks.each_candidate_once();
-    checks.every_cancel_has_its_outcome();
-    checks.what_is_told_is_published();
+    for end in ended {
+        checks.only_what_was_decided(end);
+        checks.the_cure_goes_through(end);
+        checks.every_cancel_is_aimed(end);
+        checks.never_more_than_the_limit(end);
+        checks.a_dry_run_changes_nothing(end);
+        checks.each_candidate_once(end);
+        checks.every_cancel_is_told(end);
+        checks.what_is_told_is_published(end);
+        checks.what_may_pass_is_tried_again(end);
+        checks.the_deadline_is_kept(end);
+        checks.calls_are_bounded(end);
+        checks.nothing_outlives_an_invocation(end);
+    }
     checks.a_final_outcome_is_the_truth();
-    checks.the_deadline_is_kept();
+    checks.cancelling_is_said_of_what_was_cancelled();
+    checks.an_id_stands_for_one_deployment();
     checks.violations
-}
-
-fn published(simulated: &Simulated) -> Vec<Published> {
-    let events = simulated.local.events();
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    events
-        .iter()
-        .map(|event| {
-            let detail: Value = serde_json::from_str(&event.detail).unwrap();
-            Published {
-                request_id: text(&detail["run"]["requestId"]).unwrap(),
-                environment: text(&detail["environment"]["name"]).unwrap(),
-                outcome: text(&detail["outcome"]).unwrap(),
-                reason: detail["reason"].clone(),
-                deployment_id: text(&detail["deployment"]["id"]),
-                started_at: text(&detail["deployment"]["startedAt"])
-                    .map(|time| time.parse::<DateTime<Utc>>().unwrap().into()),
-            }
-        })
-        .collect()
 }
 
 struct Checks<'a> {
     scenario: &'a Scenario,
-    ended: &'a [Ended],
-    cancels: Vec<Call>,
-    published: Vec<Published>,
-    deployments: Vec<DeploymentSnapshot>,
+    record: &'a Record,
     violations: Vec<String>,
 }
 
 impl Checks<'_> {
-    fn count(&self, tally: &mut Tally) {
-        for event in &self.published {
-            *tally.outcomes.entry(event.outcome.clone()).or_default() += 1;
-        }
-        for ended in self.ended {
-            if let Err(error) = &ended.answer {
-                *tally.errors.entry(error.error_type()).or_default() += 1;
-            }
-        }
-        tally.cancels += self.cancels.len();
-        tally.lost_answers += self
-            .cancels
-            .iter()
-            .filter(|call| call.answer == CallAnswer::DroppedAfter)
-            .count();
+    fn broken(&mut self, name: &str, what: impl fmt::Display) {
+        self.violations.push(format!("{name}: {what}"));
     }
 
-    /// No environment outside the decision is cancelled.
-    fn only_what_was_decided(&mut self) {
-        for call in &self.cancels {
+    /// No environment outside the decision is cancelled: none that is protected, not included, not
+    /// named by the request or not tagged for the alarm, and nothing that is no environment.
+    fn only_what_was_decided(&mut self, end: &Ended) {
+        let scenario = self.scenario;
+        let delivery = &scenario.deliveries[end.delivery];
+        for call in self.record.cancels_of(&end.request_id) {
             let name = call.environment.clone().unwrap_or_default();
-            let named =
-                self.scenario.cause != Cause::Request || self.scenario.requested.contains(&name);
-            if self.scenario.protected.contains(&name) || !named {
-                self.violations
-                    .push(format!("only_what_was_decided: {name} was cancelled"));
+            let is_decided = scenario.facts(&name).is_some_and(|facts| {
+                let is_asked_for = match delivery.cause {
+                    Cause::Request => scenario.requested.contains(&name),
+                    Cause::Alarm => !scenario.is_tagged || is_tagged_for(facts.tag, delivery.alarm),
+                    Cause::Schedule => true,
+                };
+                !facts.is_protected && facts.is_included && is_asked_for
+            });
+            if !is_decided {
+                self.broken(
+                    "only_what_was_decided",
+                    format_args!("{name} was cancelled"),
+                );
             }
         }
     }
 
-    /// A deployment that started after the alarm is never the target of a call made on a reading
-    /// that showed it; what is left is the race between reading and call.
-    fn the_cure_goes_through(&mut self, tally: &mut Tally) {
-        if self.scenario.cause != Cause::Alarm {
-            return;
+    /// What started after the alarm, or too recently to be stuck, or at a time that nobody told, is
+    /// never hit by a cancel. What is left is the race between a reading and the call: a deployment
+    /// may be hit that started within it.
+    fn the_cure_goes_through(&mut self, end: &Ended) {
+        let delivery = &self.scenario.deliveries[end.delivery];
+        for call in self.record.cancels_of(&end.request_id) {
+            let Some(hit) = self.record.hit(call) else {
+                continue;
+            };
+            let facts = self.scenario.facts(&hit.environment);
+            let is_first = hit.started_at < start();
+            let is_unknown = is_first && facts.is_some_and(|facts| !facts.is_start_sent);
+            let is_right = match delivery.cause {
+                Cause::Request => true,
+                Cause::Alarm | Cause::Schedule if is_unknown => false,
+                Cause::Alarm => hit.started_at <= SystemTime::from(delivery.spoke) + ROUNDING,
+                Cause::Schedule => {
+                    hit.started_at + self.scenario.stuck_after <= call.time + ROUNDING
+                }
+            };
+            if !is_right && !self.is_race(call, hit) {
+                self.broken(
+                    "the_cure_goes_through",
+                    format_args!("{hit:?} was cancelled at {:?}", call.time),
+                );
+            }
         }
-        for call in &self.cancels {
-            let Some(id) = &call.cancelled else { continue };
-            let hit = self.deployments.iter().find(|one| one.id == *id).unwrap();
-            if hit.started_at <= SystemTime::from(self.scenario.spoke) {
+    }
+
+    /// Whether a cancel hit what had started while its reading's answer and it were on the way.
+    fn is_race(&self, call: &Call, hit: &Truth) -> bool {
+        let since = call.time.duration_since(hit.started_at).unwrap_or_default();
+        since <= self.window()
+    }
+
+    /// How long before a cancel's arrival the service made the answer that the cancel relies on: the
+    /// answer's way, and its age when the call was made.
+    fn window(&self) -> Duration {
+        self.scenario.slowest + FRESH + ROUNDING
+    }
+
+    /// Each cancel relies on an answer that is not older than the window; one that follows a cancel
+    /// which may have gone through unheard, on a look at that very environment. None follows a cancel
+    /// that was accepted, and none is tried more often than any call.
+    fn every_cancel_is_aimed(&mut self, end: &Ended) {
+        let calls: Vec<_> = self.record.calls_of(&end.request_id).collect();
+        for (index, cancel) in calls.iter().enumerate() {
+            if !is_cancel(cancel) {
                 continue;
             }
-            tally.races += 1;
-            let since = call.time.duration_since(hit.started_at).unwrap_or_default();
-            if since > RACE {
-                self.violations.push(format!(
-                    "the_cure_goes_through: {} was cancelled {since:?} after it started",
-                    hit.environment
-                ));
+            let name = cancel.environment.as_deref().unwrap_or_default();
+            let is_its_own = |call: &Call| call.environment.as_deref() == Some(name);
+            let before = || calls.iter().take(index).rev();
+            let is_fresh = |call: &&Call| {
+                let age = cancel.time.duration_since(call.time).unwrap_or_default();
+                let is_reading = is_list(call) || (is_its_own(call) && !is_cancel(call));
+                is_reading && is_answered(call) && age <= self.window()
+            };
+            if !before().any(is_fresh) {
+                self.broken("every_cancel_is_aimed", format_args!("{name}: {cancel:?}"));
+            }
+            let mut earlier = before().filter(|call| is_its_own(call));
+            let last = earlier.next();
+            let was_lost = last.is_some_and(|last| is_cancel(last) && may_have_gone_through(last));
+            let was_accepted =
+                before().any(|call| is_its_own(call) && is_cancel(call) && is_answered(call));
+            let attempts = 1 + before()
+                .filter(|call| is_its_own(call) && is_cancel(call))
+                .count();
+            if was_lost || was_accepted || attempts > ATTEMPTS {
+                self.broken(
+                    "every_cancel_is_aimed",
+                    format_args!("{name}: cancel {attempts} after {last:?}"),
+                );
             }
         }
     }
 
     /// One invocation never cancels more environments than the limit allows.
-    fn never_more_than_the_limit(&mut self) {
-        let names: BTreeSet<_> = self.cancels.iter().map(|call| &call.environment).collect();
-        if names.len() > self.scenario.limit * self.ended.len() {
-            self.violations.push(format!(
-                "never_more_than_the_limit: {} environments, limit {}",
-                names.len(),
-                self.scenario.limit
-            ));
+    fn never_more_than_the_limit(&mut self, end: &Ended) {
+        let cancels = self.record.cancels_of(&end.request_id);
+        let names: BTreeSet<_> = cancels.map(|call| &call.environment).collect();
+        let is_over = self
+            .record
+            .told_by(&end.request_id)
+            .any(|told| told.reason == "OVER_LIMIT");
+        if names.len() > self.scenario.limit || (is_over && !names.is_empty()) {
+            self.broken(
+                "never_more_than_the_limit",
+                format_args!("{} environments of {}", names.len(), self.scenario.limit),
+            );
         }
     }
 
-    /// A dry run makes no mutating call.
-    fn a_dry_run_changes_nothing(&mut self) {
-        if self.scenario.dry_run && !self.cancels.is_empty() {
-            self.violations
-                .push("a_dry_run_changes_nothing: a cancel was called".to_owned());
+    /// A dry run makes no mutating call, and claims nothing that only a cancel leads to.
+    fn a_dry_run_changes_nothing(&mut self, end: &Ended) {
+        let has_cancelled = self.record.cancels_of(&end.request_id).next().is_some();
+        let claims = self.record.told_by(&end.request_id).any(|told| {
+            let is_dry = ["DRY_RUN", "SKIPPED", "ERROR"].contains(&told.outcome.as_str());
+            is_dry != self.scenario.is_dry_run && (!is_dry || told.outcome == "DRY_RUN")
+        });
+        if claims || (self.scenario.is_dry_run && has_cancelled) {
+            self.broken("a_dry_run_changes_nothing", &end.request_id);
         }
     }
 
     /// Each candidate appears in the summary once, and the counts are theirs.
-    fn each_candidate_once(&mut self) {
-        for ended in self.ended {
-            let Ok(summary) = &ended.answer else { continue };
-            let environments = summary["environments"].as_array().unwrap();
-            let names: BTreeSet<_> = environments
-                .iter()
-                .map(|one| one["name"].as_str())
-                .collect();
-            let counted: u64 = summary["counts"]
-                .as_object()
-                .unwrap()
-                .values()
-                .map(|count| count.as_u64().unwrap())
-                .sum();
-            if names.len() != environments.len() || counted != environments.len() as u64 {
-                self.violations
-                    .push(format!("each_candidate_once: {summary}"));
-            }
-        }
-    }
-
-    /// Each environment whose cancel was asked for has a published outcome, or EventBridge took
-    /// none of it and the invocation says so.
-    fn every_cancel_has_its_outcome(&mut self) {
-        let failed = self
-            .ended
+    fn each_candidate_once(&mut self, end: &Ended) {
+        let Ok(summary) = &end.answer else { return };
+        let environments = summary["environments"].as_array().unwrap();
+        let names: BTreeSet<_> = environments
             .iter()
-            .any(|ended| matches!(ended.answer, Err(InvocationError::PublishFailed(_))));
-        for call in &self.cancels {
+            .map(|one| one["name"].as_str().unwrap())
+            .collect();
+        let counts = summary["counts"].as_object().unwrap();
+        let counted: u64 = counts.values().map(|count| count.as_u64().unwrap()).sum();
+        let candidates = match self.scenario.deliveries[end.delivery].cause {
+            Cause::Alarm | Cause::Schedule => summary["inProgress"].as_u64().unwrap(),
+            Cause::Request => {
+                let requested: BTreeSet<_> = self.scenario.requested.iter().collect();
+                requested.len() as u64
+            }
+        };
+        let listed = environments.len() as u64;
+        if names.len() != environments.len() || counted != listed || candidates != listed {
+            self.broken("each_candidate_once", summary);
+        }
+    }
+
+    /// Each cancel that was asked for has its outcome told by that invocation, of the very deployment
+    /// that it hit: published, or logged whole where the invocation fails with `PublishFailed`. Of a
+    /// race whose answer does not name what was hit, the outcome is that of the deployment meant.
+    fn every_cancel_is_told(&mut self, end: &Ended) {
+        for call in self.record.cancels_of(&end.request_id) {
             let name = call.environment.as_deref().unwrap_or_default();
-            let told = self.published.iter().any(|event| event.environment == name);
-            if !told && !failed {
-                self.violations
-                    .push(format!("every_cancel_has_its_outcome: {name} has none"));
+            let names_what_it_hit = is_answered(call) && self.scenario.deployer == Deployer::Proton;
+            let hit = self
+                .record
+                .hit(call)
+                .filter(|hit| names_what_it_hit || !self.is_race(call, hit));
+            let is_told = self.record.told_by(&end.request_id).any(|told| {
+                let is_of_it = hit.is_none_or(|hit| told.is_of(hit));
+                told.environment == name && is_of_it && told.requested_at.is_some()
+            });
+            if !is_told {
+                self.broken(
+                    "every_cancel_is_told",
+                    format_args!("{name}: {hit:?} hit at {:?} by {call:?}", call.time),
+                );
             }
         }
     }
 
-    /// What a summary tells of rule 7 and beyond is published, with that very outcome.
-    fn what_is_told_is_published(&mut self) {
-        for ended in self.ended {
-            let Ok(summary) = &ended.answer else { continue };
-            for told in summary["environments"].as_array().unwrap() {
-                let before_the_limit =
-                    told["outcome"] == "SKIPPED" && told["reason"] != "OVER_LIMIT";
-                let events = self
-                    .published
-                    .iter()
-                    .filter(|event| {
-                        event.request_id == ended.request_id
-                            && told["name"] == event.environment.as_str()
-                            && told["outcome"] == event.outcome.as_str()
-                            && told["reason"] == event.reason
-                    })
-                    .count();
-                if (events == 0) != before_the_limit {
-                    self.violations.push(format!(
-                        "what_is_told_is_published: {told} has {events} events"
-                    ));
-                }
+    /// What a summary tells of rule 7 and beyond is published, with that very outcome, and nothing
+    /// else is. What is not published makes the invocation fail, and is logged whole.
+    fn what_is_told_is_published(&mut self, end: &Ended) {
+        let of_it = |told: &&Told| told.request_id == end.request_id;
+        let unpublished = self.record.unpublished.iter().filter(of_it).count();
+        let has_failed = matches!(end.answer, Err(InvocationError::PublishFailed(_)));
+        if has_failed != (unpublished > 0) {
+            self.broken(
+                "what_is_told_is_published",
+                format_args!("{unpublished} unpublished, and {:?}", end.answer),
+            );
+        }
+        let mut told: BTreeMap<&str, (&str, Option<&str>)> = BTreeMap::new();
+        let mut odd = Vec::new();
+        for event in self.record.told_by(&end.request_id) {
+            let now = (event.outcome.as_str(), event.reason.as_str());
+            let before = told.insert(&event.environment, now);
+            if before.is_some_and(|before| before != now) {
+                odd.push(format!(
+                    "{} was {before:?}, then {now:?}",
+                    event.environment
+                ));
             }
+        }
+        if let Ok(summary) = &end.answer {
+            let listed: BTreeMap<_, _> = summary["environments"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|one| {
+                    let outcome = one["outcome"].as_str().unwrap();
+                    (
+                        one["name"].as_str().unwrap(),
+                        (outcome, one["reason"].as_str()),
+                    )
+                })
+                .filter(|(_, (outcome, reason))| {
+                    *outcome != "SKIPPED" || *reason == Some("OVER_LIMIT")
+                })
+                .collect();
+            if listed != told {
+                odd.push(format!("{listed:?}\n    but {told:?}"));
+            }
+        }
+        for odd in odd {
+            self.broken("what_is_told_is_published", odd);
+        }
+    }
+
+    /// An error that may pass fails the invocation, so that Lambda tries the event again; where there
+    /// is none, and all is published, it succeeds.
+    fn what_may_pass_is_tried_again(&mut self, end: &Ended) {
+        let may_pass = self
+            .record
+            .told_by(&end.request_id)
+            .filter_map(|told| told.error.as_deref())
+            .any(|code| TRANSIENT.contains(&code));
+        let is_right = match &end.answer {
+            Ok(_) => !may_pass,
+            Err(InvocationError::Incomplete(_)) => may_pass,
+            Err(InvocationError::ListFailed(_)) => {
+                self.record.told_by(&end.request_id).next().is_none()
+                    && self.record.cancels_of(&end.request_id).next().is_none()
+            }
+            Err(InvocationError::PublishFailed(_)) => true,
+            Err(InvocationError::UnsupportedPayload(_)) => false,
+        };
+        if !is_right {
+            self.broken(
+                "what_may_pass_is_tried_again",
+                format_args!("{:?}", end.answer),
+            );
+        }
+    }
+
+    /// The run ends before its deadline, with its outcomes out.
+    fn the_deadline_is_kept(&mut self, end: &Ended) {
+        if end.took > self.scenario.time {
+            self.broken(
+                "the_deadline_is_kept",
+                format_args!("{:?} of {:?}", end.took, self.scenario.time),
+            );
+        }
+    }
+
+    /// The number of calls stays within what `bound` states.
+    fn calls_are_bounded(&mut self, end: &Ended) {
+        let calls = bound::calls(self.scenario, self.record, &end.request_id);
+        if calls.engine > calls.most_engine || calls.event_bridge > calls.most_event_bridge {
+            self.broken("calls_are_bounded", format_args!("{calls:?}"));
+        }
+    }
+
+    /// No task and no call goes on after an invocation has ended.
+    fn nothing_outlives_an_invocation(&mut self, end: &Ended) {
+        let late = self
+            .record
+            .calls_of(&end.request_id)
+            .filter(|call| call.time > end.at)
+            .count();
+        if late > 0 || end.tasks > 0 {
+            self.broken(
+                "nothing_outlives_an_invocation",
+                format_args!("{late} calls, {} tasks", end.tasks),
+            );
         }
     }
 
     /// A published final outcome is the true final state of that deployment; so nothing is called
     /// cancelled that was merely accepted.
     fn a_final_outcome_is_the_truth(&mut self) {
-        for event in &self.published {
-            let expected = match event.outcome.as_str() {
+        for told in &self.record.published {
+            let expected = match told.outcome.as_str() {
                 "CANCELLED" => Status::Cancelled,
                 "FAILED" => Status::Failed,
                 "SUCCEEDED" => Status::Succeeded,
                 _ => continue,
             };
-            let truth = self
-                .deployments
-                .iter()
-                .find(|one| match &event.deployment_id {
-                    Some(id) => one.id == *id,
-                    None => {
-                        one.environment == event.environment
-                            && event
-                                .started_at
-                                .is_none_or(|started| is_close(one.started_at, started))
-                    }
-                });
-            if truth.map(|truth| truth.status) != Some(expected) {
-                self.violations.push(format!(
-                    "a_final_outcome_is_the_truth: {} was told {} and is {truth:?}",
-                    event.environment, event.outcome
-                ));
+            let mut of_it = self.record.deployments.iter().filter(|one| told.is_of(one));
+            if !of_it.clone().any(|truth| truth.status == Some(expected)) {
+                let truth = of_it.next();
+                self.broken(
+                    "a_final_outcome_is_the_truth",
+                    format_args!("{told:?} is {truth:?}"),
+                );
             }
         }
     }
 
-    /// The run ends before its deadline.
-    fn the_deadline_is_kept(&mut self) {
-        for ended in self.ended {
-            if ended.took > self.scenario.time {
-                self.violations.push(format!(
-                    "the_deadline_is_kept: {:?} of {:?}",
-                    ended.took, self.scenario.time
-                ));
+    /// `CANCELLING` is said only of a deployment whose cancellation somebody asked for, or that rolls
+    /// back by itself. What CloudFormation's empty answer accepted may have been another deployment,
+    /// which had started within the race.
+    fn cancelling_is_said_of_what_was_cancelled(&mut self) {
+        for told in &self.record.published {
+            if told.outcome != "CANCELLING" {
+                continue;
             }
+            let is_true = self.record.deployments.iter().any(|one| {
+                let rolled_back = [Some(Status::Cancelled), Some(Status::Failed)];
+                told.is_of(one) && (one.cancelled_at.is_some() || rolled_back.contains(&one.status))
+            });
+            let was_race = self.record.cancels_of(&told.request_id).any(|call| {
+                call.environment.as_ref() == Some(&told.environment)
+                    && self.scenario.deployer == Deployer::CloudFormation
+                    && self
+                        .record
+                        .hit(call)
+                        .is_some_and(|hit| self.is_race(call, hit))
+            });
+            if !is_true && !was_race {
+                self.broken(
+                    "cancelling_is_said_of_what_was_cancelled",
+                    format_args!("{told:?}"),
+                );
+            }
+        }
+    }
+
+    /// An event's id is the same for the same trigger, environment and deployment, whichever delivery
+    /// or try tells of it, and for nothing else.
+    fn an_id_stands_for_one_deployment(&mut self) {
+        let mut ids = BTreeMap::new();
+        let mut things = BTreeMap::new();
+        let mut odd = Vec::new();
+        for told in &self.record.published {
+            let deployment = match &told.deployment {
+                Some(id) => Some(id.clone()),
+                None => told.started_at.map(|started| format!("{started:?}")),
+            };
+            let thing = (told.trigger.to_string(), &told.environment, deployment);
+            let id = ids.entry(thing.clone()).or_insert(&told.id);
+            let same = things.entry(&told.id).or_insert_with(|| thing.clone());
+            if *id != &told.id || *same != thing {
+                odd.push(format!("{told:?}"));
+            }
+        }
+        for odd in odd {
+            self.broken("an_id_stands_for_one_deployment", odd);
         }
     }
 }
 
-/// The wire carries milliseconds.
-fn is_close(one: SystemTime, other: SystemTime) -> bool {
-    let apart = one
-        .duration_since(other)
-        .or_else(|_| other.duration_since(one));
-    apart.is_ok_and(|apart| apart < Duration::from_millis(2))
+/// Whether an environment's tag names an alarm: globs of which the last character alone may be `*`.
+pub(crate) fn is_tagged_for(tag: Option<&str>, alarm: &str) -> bool {
+    tag.unwrap_or_default().split(' ').any(|glob| {
+        glob.strip_suffix('*')
+            .is_some_and(|start| alarm.starts_with(start))
+    })
+}
+
+/// Whether nobody can tell from a call's answer that it had no effect.
+fn may_have_gone_through(call: &Call) -> bool {
+    match &call.answer {
+        Answer::Ok => false,
+        Answer::Error(code) => code.starts_with("Internal"),
+        Answer::Junk(_) | Answer::DroppedBefore | Answer::DroppedAfter | Answer::Never => true,
+    }
 }

@@ -1,16 +1,26 @@
 //! What happens in a simulated run, drawn from a seed.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use fastrand::Rng;
 use local_aws::{
-    Cancellation, Chances, Deployment, Ending, Environment, Faults, Operation, Throttle, What,
-    When, World,
+    Cancellation, Chances, CloudFormationOptions, Deployment, Ending, Environment, Fault, Faults,
+    Operation, RepeatedToken, Rule, Stack, StackWhat, Throttle, Update, What, When, World,
 };
 use serde_json::{Value, json};
 
 use crate::function::start;
+
+/// What deploys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Deployer {
+    /// AWS Proton.
+    Proton,
+    /// AWS CloudFormation.
+    CloudFormation,
+}
 
 /// Why the function is invoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,157 +33,371 @@ pub(crate) enum Cause {
     Request,
 }
 
+/// How much happens by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weather {
+    /// As much as the seed says.
+    Changing,
+    /// Nothing: no fault, and no change but by a cancel.
+    Still,
+}
+
+/// An event that Lambda hands to the function, and again where that fails.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    /// What its requests are called.
+    pub(crate) name: &'static str,
+    /// Why the function is invoked.
+    pub(crate) cause: Cause,
+    /// The event.
+    pub(crate) payload: Value,
+    /// The alarm's name.
+    pub(crate) alarm: &'static str,
+    /// When the alarm spoke.
+    pub(crate) spoke: DateTime<Utc>,
+    /// How long after the start of the world it comes.
+    pub(crate) after: Duration,
+}
+
+/// An environment, as far as the rules look at it.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    /// Its name.
+    pub(crate) name: String,
+    /// Whether `PROTECTED_ENVIRONMENTS` names it.
+    pub(crate) is_protected: bool,
+    /// Whether a glob of `ENVIRONMENTS` matches it.
+    pub(crate) is_included: bool,
+    /// The globs of its tag.
+    pub(crate) tag: Option<&'static str>,
+    /// Whether the service tells when its first deployment started.
+    pub(crate) is_start_sent: bool,
+}
+
 /// A scenario.
 #[derive(Debug)]
 pub(crate) struct Scenario {
+    /// What deploys.
+    pub(crate) deployer: Deployer,
     /// The account and what happens in it.
     pub(crate) world: World,
     /// How the function is set up.
     pub(crate) variables: Vec<(&'static str, String)>,
-    /// Why it is invoked.
-    pub(crate) cause: Cause,
-    /// The event.
-    pub(crate) payload: Value,
-    /// When the alarm spoke.
-    pub(crate) spoke: DateTime<Utc>,
-    /// The environments that a request names.
+    /// The events that come.
+    pub(crate) deliveries: Vec<Delivery>,
+    /// The environments.
+    pub(crate) environments: Vec<Facts>,
+    /// The environments that a request names, some of them twice, some of them nowhere to be found.
     pub(crate) requested: Vec<String>,
-    /// The environments that are protected.
-    pub(crate) protected: Vec<String>,
+    /// Whether an alarm concerns only those whose tag names it.
+    pub(crate) is_tagged: bool,
+    /// How long ago a stuck deployment has started.
+    pub(crate) stuck_after: Duration,
     /// The limit.
     pub(crate) limit: usize,
     /// Whether it is a dry run.
-    pub(crate) dry_run: bool,
+    pub(crate) is_dry_run: bool,
+    /// How long a run follows what it cancelled.
+    pub(crate) settle_timeout: Duration,
     /// How long an invocation may take.
     pub(crate) time: Duration,
-    /// How long after the first delivery the event is delivered again, if it is.
-    pub(crate) repeated_after: Option<Duration>,
+    /// The environments on a page of the listing.
+    pub(crate) page: usize,
+    /// The longest that an answer is on its way.
+    pub(crate) slowest: Duration,
 }
 
 impl Scenario {
     /// The scenario of a seed.
     pub(crate) fn of(seed: u64) -> Self {
+        Self::drawn(seed, Weather::Changing)
+    }
+
+    /// A scenario of a seed in which nothing changes but by a cancel, and one event comes.
+    pub(crate) fn still(seed: u64) -> Self {
+        Self::drawn(seed, Weather::Still)
+    }
+
+    /// What the rules look at, of an environment of this name.
+    pub(crate) fn facts(&self, name: &str) -> Option<&Facts> {
+        self.environments.iter().find(|facts| facts.name == name)
+    }
+
+    /// Sets a variable to something else.
+    pub(crate) fn set(&mut self, variable: &'static str, value: &str) {
+        self.variables.retain(|(name, _)| *name != variable);
+        self.variables.push((variable, value.to_owned()));
+    }
+
+    fn drawn(seed: u64, weather: Weather) -> Self {
         let mut random = Rng::with_seed(seed);
-        let cause = match random.u8(0..10) {
-            0..6 => Cause::Alarm,
-            6..8 => Cause::Schedule,
-            _ => Cause::Request,
-        };
+        let random = &mut random;
+        let deployer =
+            [Deployer::Proton, Deployer::Proton, Deployer::CloudFormation][random.usize(0..3)];
         let count = match random.u8(0..20) {
-            0 => random.usize(101..260),
-            1..4 => random.usize(20..60),
+            0 => random.usize(20..60),
             _ => random.usize(1..12),
         };
-        let mut world = World::new().seed(seed);
-        let names: Vec<_> = (0..count)
-            .map(|number| format!("env-{number:03}"))
+        let are_all_included = random.u8(0..4) != 0;
+        let mut facts = Vec::new();
+        let mut environments = Vec::new();
+        for number in 0..count {
+            let (fact, environment) = environment(random, number, are_all_included, weather);
+            facts.push(fact);
+            environments.push(environment);
+        }
+        let requested: Vec<_> = (0..random.usize(1..8))
+            .map(|_| match random.u8(0..8) {
+                0 => "nowhere-0".to_owned(),
+                _ => facts[random.usize(0..facts.len())].name.clone(),
+            })
             .collect();
-        for name in &names {
-            world = world.with(environment(&mut random, name));
-        }
-        let calm = random.u8(0..4) == 0;
-        if !calm {
-            world = world.faults(faults(&mut random));
-        }
-        let spoke: DateTime<Utc> =
-            DateTime::<Utc>::from(start()) - Duration::from_millis(random.u64(0..180_000));
-        let protected: Vec<_> = names
+        let (faults, slowest) = faults(random, &facts);
+        let is_calm = weather == Weather::Still || random.u8(0..4) == 0;
+        let page = [1, 3, 7, 100][random.usize(0..4)];
+        let mut world = environments
             .iter()
-            .filter(|_| random.u8(0..10) == 0)
             .cloned()
-            .collect();
+            .fold(World::new().seed(seed), World::with)
+            .environments_a_page(page);
+        if !is_calm {
+            world = world.faults(faults);
+        }
+        if deployer == Deployer::CloudFormation {
+            world = stacks(random, world, &environments, page, weather);
+        }
         let limit = match random.u8(0..6) {
             0 => random.usize(0..4),
             1 => 10,
             _ => 1000,
         };
-        let dry_run = random.u8(0..8) == 0;
-        let requested: Vec<_> = (0..random.usize(1..8))
-            .map(|_| match random.u8(0..8) {
-                0 => "nowhere".to_owned(),
-                _ => names[random.usize(0..names.len())].clone(),
-            })
-            .collect();
-        let payload = match cause {
-            Cause::Alarm => alarm(spoke),
-            Cause::Schedule => schedule(),
-            Cause::Request => json!({ "environments": requested, "reason": "INC-1" }),
+        let is_tagged = random.u8(0..5) == 0;
+        let is_dry_run = random.u8(0..8) == 0;
+        let stuck_after = Duration::from_mins(random.u64(0..30));
+        let settle_timeout = Duration::from_secs([0, 5, 600][random.usize(0..3)]);
+        let concurrency = random.usize(1..30);
+        let time = match random.u8(0..6) {
+            _ if weather == Weather::Still => Duration::from_mins(15),
+            0 => Duration::from_millis(random.u64(1..5_000)),
+            1 => Duration::from_millis(random.u64(5_000..60_000)),
+            _ => Duration::from_mins(15),
         };
+        let protected: Vec<_> = facts
+            .iter()
+            .filter(|fact| fact.is_protected)
+            .map(|fact| fact.name.as_str())
+            .collect();
+        let included = if are_all_included { "*" } else { "*-*[02468]" };
+        let engine = match deployer {
+            Deployer::Proton => "proton",
+            Deployer::CloudFormation => "cloudformation",
+        };
+        let scope = if is_tagged { "tagged" } else { "all" };
         Self {
+            deployer,
             variables: vec![
+                ("ENGINE", engine.to_owned()),
+                ("ENVIRONMENTS", included.to_owned()),
                 ("PROTECTED_ENVIRONMENTS", protected.join(",")),
+                ("ALARM_SCOPE", scope.to_owned()),
                 ("MAX_CANCELLATIONS", limit.to_string()),
-                ("DRY_RUN", dry_run.to_string()),
-                ("STUCK_AFTER_MINUTES", random.u64(0..30).to_string()),
+                ("DRY_RUN", is_dry_run.to_string()),
+                (
+                    "STUCK_AFTER_MINUTES",
+                    (stuck_after.as_secs() / 60).to_string(),
+                ),
                 (
                     "SETTLE_TIMEOUT_SECONDS",
-                    [0, 5, 600][random.usize(0..3)].to_string(),
+                    settle_timeout.as_secs().to_string(),
                 ),
-                ("CONCURRENCY", random.usize(1..30).to_string()),
+                ("CONCURRENCY", concurrency.to_string()),
             ],
+            deliveries: deliveries(random, &requested, weather),
             world,
-            cause,
-            payload,
-            spoke,
+            environments: facts,
             requested,
-            protected,
+            is_tagged,
+            stuck_after,
             limit,
-            dry_run,
-            time: Duration::from_millis(match random.u8(0..6) {
-                0 => random.u64(1..5_000),
-                1 => random.u64(5_000..60_000),
-                _ => 900_000,
-            }),
-            repeated_after: (random.u8(0..3) == 0)
-                .then(|| Duration::from_millis([0, random.u64(0..30_000)][random.usize(0..2)])),
+            is_dry_run,
+            settle_timeout,
+            time,
+            page,
+            slowest: if is_calm { Duration::ZERO } else { slowest },
         }
     }
 }
 
-fn environment(random: &mut Rng, name: &str) -> Environment {
-    let mut environment = Environment::new(name);
-    let ago = Duration::from_secs(random.u64(0..5_400));
+fn deliveries(random: &mut Rng, requested: &[String], weather: Weather) -> Vec<Delivery> {
+    let world_start = DateTime::<Utc>::from(start());
+    let ago = |random: &mut Rng| Duration::from_millis(random.u64(0..180_000));
+    let spoke = world_start - ago(random);
+    let cause = match random.u8(0..10) {
+        0..6 => Cause::Alarm,
+        6..8 => Cause::Schedule,
+        _ => Cause::Request,
+    };
+    let checkout = |name, after| Delivery {
+        name,
+        cause,
+        payload: match cause {
+            Cause::Alarm => alarm("checkout-5xx", "7f0c4f5e", spoke),
+            Cause::Schedule => schedule(),
+            Cause::Request => json!({ "environments": requested, "reason": "INC-1" }),
+        },
+        alarm: "checkout-5xx",
+        spoke,
+        after,
+    };
+    let mut deliveries = vec![checkout("first", Duration::ZERO)];
+    if weather == Weather::Still {
+        return deliveries;
+    }
+    if random.u8(0..3) == 0 {
+        let after = [0, random.u64(0..30_000)][random.usize(0..2)];
+        deliveries.push(checkout("again", Duration::from_millis(after)));
+    }
+    if random.u8(0..6) == 0 {
+        let after = Duration::from_millis([0, random.u64(0..20_000)][random.usize(0..2)]);
+        let spoke = world_start + after - ago(random);
+        deliveries.push(Delivery {
+            name: "other",
+            cause: Cause::Alarm,
+            payload: alarm("search-latency", "90d1c2aa", spoke),
+            alarm: "search-latency",
+            spoke,
+            after,
+        });
+    }
+    deliveries
+}
+
+fn environment(
+    random: &mut Rng,
+    number: usize,
+    are_all_included: bool,
+    weather: Weather,
+) -> (Facts, Environment) {
+    let name = format!("env-{number:03}");
+    let mut environment = Environment::new(&name);
+    let tag = match random.u8(0..6) {
+        0 => None,
+        1 => Some("billing-*"),
+        2 => Some("search-*"),
+        3 => Some("billing-* checkout-*"),
+        _ => Some("*"),
+    };
+    if let Some(tag) = tag {
+        environment = environment.tag("proton-canceller:alarms", tag);
+    }
+    let ago = Duration::from_millis(random.u64(0..5_400_000));
+    let mut is_start_sent = true;
     environment = environment.deployment(match random.u8(0..10) {
-        0..6 => in_progress(random, ago),
+        0..6 => {
+            let (deployment, is_sent) = in_progress(random, ago, weather);
+            is_start_sent = is_sent;
+            deployment
+        }
         6 => Deployment::cancelling().when_cancelled(cancellation(random)),
         7 => Deployment::settled(Ending::failed("it did not work")),
         _ => Deployment::settled(Ending::succeeded()),
     });
     for _ in 0..random.usize(0..3) {
-        let when = match random.u8(0..8) {
-            0..3 => When::At(Duration::from_millis(random.u64(0..40_000))),
-            3 => When::AfterEnd(Duration::from_millis(random.u64(0..5_000))),
-            4 => When::after_listed(),
-            5 => When::BeforeCall(Operation::CancelEnvironmentDeployment, 1),
-            6 => When::AfterCall(Operation::CancelEnvironmentDeployment, 1),
-            _ => When::BeforeCall(Operation::GetDeployment, random.u64(1..4)),
-        };
+        let when = moment(random);
         let what = match random.u8(0..8) {
-            0..3 => What::Deploy(in_progress(random, Duration::ZERO)),
+            0..3 => What::Deploy(in_progress(random, Duration::ZERO, weather).0),
             3..5 => What::End(ending(random)),
             5 => What::Cancel,
             6 => What::Delete,
             _ => What::End(Ending::succeeded()),
         };
-        environment = environment.then(when, what);
+        if weather == Weather::Changing {
+            environment = environment.then(when, what);
+        }
     }
-    environment
+    let facts = Facts {
+        name,
+        is_protected: random.u8(0..10) == 0,
+        is_included: are_all_included || number.is_multiple_of(2),
+        tag,
+        is_start_sent,
+    };
+    (facts, environment)
 }
 
-fn in_progress(random: &mut Rng, ago: Duration) -> Deployment {
+fn moment(random: &mut Rng) -> When {
+    match random.u8(0..8) {
+        0..3 => When::At(Duration::from_millis(random.u64(0..40_000))),
+        3 => When::AfterEnd(Duration::from_millis(random.u64(0..5_000))),
+        4 => When::after_listed(),
+        5 => When::BeforeCall(Operation::CancelEnvironmentDeployment, 1),
+        6 => When::AfterCall(Operation::CancelEnvironmentDeployment, 1),
+        _ => When::BeforeCall(Operation::GetDeployment, random.u64(1..4)),
+    }
+}
+
+/// The same account as stacks; some of them are deleted and made anew while they are listed, some
+/// have a nested stack.
+fn stacks(
+    random: &mut Rng,
+    world: World,
+    environments: &[Environment],
+    page: usize,
+    weather: Weather,
+) -> World {
+    let mut world = world.as_stacks().cloudformation(CloudFormationOptions {
+        stacks_a_page: page,
+        events_a_page: [2, 100][random.usize(0..2)],
+        repeated_token: [
+            RepeatedToken::Accepted,
+            RepeatedToken::Refused,
+            RepeatedToken::Ignored,
+        ][random.usize(0..3)],
+    });
+    for environment in environments {
+        let mut stack = Stack::from(environment);
+        if random.bool() {
+            stack = stack.last_updated_stands_still();
+        }
+        let when = match random.u8(0..3) {
+            0 => When::AfterCall(Operation::ListStacks, 1),
+            1 => When::BeforeCall(Operation::CancelUpdateStack, 1),
+            _ => When::At(Duration::from_millis(random.u64(0..20_000))),
+        };
+        if random.u8(0..6) == 0 && weather == Weather::Changing {
+            stack = stack.then(when, StackWhat::Replace(Update::in_progress()));
+        }
+        if random.u8(0..8) == 0 {
+            let nested = Stack::new(format!("{}-nested-0", environment.name()));
+            world = world.with_stack(nested.nested_in(environment.name()));
+        }
+        world = world.with_stack(stack);
+    }
+    world
+}
+
+/// A deployment in progress, and whether the service tells when it started.
+fn in_progress(random: &mut Rng, ago: Duration, weather: Weather) -> (Deployment, bool) {
     let mut deployment = Deployment::in_progress()
         .started_ago(ago)
         .when_cancelled(cancellation(random));
+    let mut is_start_sent = true;
     match random.u8(0..20) {
         0 => deployment = deployment.id_not_sent(),
-        1 => deployment = deployment.start_not_sent(),
+        1 => {
+            deployment = deployment.start_not_sent();
+            is_start_sent = false;
+        }
         2..6 => {
             let after = Duration::from_millis(random.u64(0..30_000));
-            deployment = deployment.left_alone(after, ending(random));
+            let ending = ending(random);
+            if weather == Weather::Changing {
+                deployment = deployment.left_alone(after, ending);
+            }
         }
         _ => {}
     }
-    deployment
+    (deployment, is_start_sent)
 }
 
 fn cancellation(random: &mut Rng) -> Cancellation {
@@ -193,7 +417,8 @@ fn ending(random: &mut Rng) -> Ending {
     }
 }
 
-fn faults(random: &mut Rng) -> Faults {
+/// What goes wrong, and the longest that an answer is on its way.
+fn faults(random: &mut Rng, environments: &[Facts]) -> (Faults, Duration) {
     let rate = |random: &mut Rng, most: f64| match random.u8(0..3) {
         0 => random.f64() * most,
         _ => 0.0,
@@ -205,8 +430,8 @@ fn faults(random: &mut Rng) -> Faults {
         never: rate(random, 0.05),
         refused_entry: rate(random, 0.4),
     });
-    let slow = Duration::from_millis([1, 50, 400, 3_000][random.usize(0..4)]);
-    faults = faults.latency(Duration::from_millis(1)..=slow);
+    let slowest = Duration::from_millis([1, 50, 400, 3_000][random.usize(0..4)]);
+    faults = faults.latency(Duration::from_millis(1)..=slowest);
     if random.u8(0..3) == 0 {
         faults = faults.throttle(Throttle {
             operation: None,
@@ -214,18 +439,48 @@ fn faults(random: &mut Rng) -> Faults {
             burst: random.u32(1..40),
         });
     }
-    faults
+    if random.u8(0..8) == 0 {
+        let denied = Fault::error("AccessDeniedException", "you may not");
+        let operation = [
+            Operation::CancelEnvironmentDeployment,
+            Operation::GetDeployment,
+            Operation::GetEnvironment,
+        ][random.usize(0..3)];
+        let environment = &environments[random.usize(0..environments.len())].name;
+        faults = faults.rule(
+            Rule::new(denied)
+                .operation(operation)
+                .environment(environment),
+        );
+    }
+    if random.u8(0..8) == 0 {
+        let junk = Fault::Junk {
+            status: [200, 502][random.usize(0..2)],
+            body: "<html>".to_owned(),
+        };
+        let mut rule = Rule::new(junk).calls(some(random));
+        if random.bool() {
+            rule = rule.after_effect();
+        }
+        faults = faults.rule(rule);
+    }
+    (faults, slowest)
 }
 
-fn alarm(spoke: DateTime<Utc>) -> Value {
+fn some(random: &mut Rng) -> RangeInclusive<u64> {
+    let first = random.u64(1..8);
+    first..=first + random.u64(0..4)
+}
+
+fn alarm(name: &str, id: &str, spoke: DateTime<Utc>) -> Value {
     json!({
-        "id": "7f0c4f5e-2f0b-4c59-9d5b-3a8a2d7f6c11",
+        "id": format!("{id}-2f0b-4c59-9d5b-3a8a2d7f6c11"),
         "detail-type": "CloudWatch Alarm State Change",
         "source": "aws.cloudwatch",
         "time": spoke.to_rfc3339_opts(SecondsFormat::Secs, true),
-        "resources": ["arn:aws:cloudwatch:us-east-1:123456789012:alarm:checkout-5xx"],
+        "resources": [format!("arn:aws:cloudwatch:us-east-1:123456789012:alarm:{name}")],
         "detail": {
-            "alarmName": "checkout-5xx",
+            "alarmName": name,
             "state": {
                 "value": "ALARM",
                 "reason": "Threshold Crossed",

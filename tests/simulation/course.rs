@@ -1,0 +1,158 @@
+//! The course of a scenario: its events are delivered, again where an invocation fails, some of them
+//! at once.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::join_all;
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::function::{Answer, Simulated};
+use crate::scenario::{Delivery, Scenario};
+
+/// How often Lambda tries an event again.
+const RETRIES: usize = 2;
+
+/// How long Lambda waits before it does.
+const RETRY_WAIT: Duration = Duration::from_mins(1);
+
+/// One invocation, ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Its request's id. Lambda keeps the id when it tries an event again; here each try has its own,
+    /// to tell what it did.
+    pub(crate) request_id: String,
+    /// Which of the scenario's deliveries it is of.
+    pub(crate) delivery: usize,
+    /// How it ended.
+    pub(crate) answer: Answer,
+    /// When it ended.
+    pub(crate) at: SystemTime,
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// How many tasks it left behind.
+    pub(crate) tasks: usize,
+}
+
+/// Whether Lambda tries failed events again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retry {
+    /// It does, as it does for every asynchronous event.
+    Lambda,
+    /// It does not.
+    Never,
+}
+
+/// Runs a scenario in a runtime of its own, whose time is paused.
+pub(crate) fn in_world<T>(
+    seed: u64,
+    scenario: &Scenario,
+    run: impl AsyncFnOnce(&Simulated) -> T,
+) -> T {
+    fastrand::seed(seed);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let simulated = Simulated::new(scenario.world.clone(), &scenario.variables);
+        run(&simulated).await
+    })
+}
+
+/// Delivers every event of the scenario; returns what became of each invocation.
+pub(crate) async fn deliver_all(
+    simulated: &Simulated,
+    scenario: &Scenario,
+    retry: Retry,
+) -> Vec<Ended> {
+    let deliveries = scenario
+        .deliveries
+        .iter()
+        .enumerate()
+        .map(|(index, delivery)| deliver(simulated, scenario, (index, delivery), retry));
+    join_all(deliveries).await.into_iter().flatten().collect()
+}
+
+async fn deliver(
+    simulated: &Simulated,
+    scenario: &Scenario,
+    (index, delivery): (usize, &Delivery),
+    retry: Retry,
+) -> Vec<Ended> {
+    let mut tries: Vec<Ended> = Vec::new();
+    tokio::time::sleep(delivery.after).await;
+    loop {
+        let request_id = format!("{}-{}", delivery.name, tries.len() + 1);
+        let start = Instant::now();
+        let answer = simulated
+            .invoke(&request_id, &delivery.payload, scenario.time)
+            .await;
+        let is_last = answer.is_ok() || retry == Retry::Never || tries.len() == RETRIES;
+        tries.push(Ended {
+            request_id,
+            delivery: index,
+            answer,
+            at: simulated.now().into(),
+            took: start.elapsed(),
+            tasks: Handle::current().metrics().num_alive_tasks(),
+        });
+        if is_last {
+            return tries;
+        }
+        tokio::time::sleep(RETRY_WAIT).await;
+    }
+}
+
+/// What the function logs as an error, line by line, while it runs in this thread.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Runs with this log.
+    pub(crate) fn of<T>(&self, run: impl FnOnce() -> T) -> T {
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_max_level(tracing::Level::ERROR)
+            .with_writer(self.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, run)
+    }
+
+    /// The details of the outcomes that were logged since they could not be published.
+    pub(crate) fn unpublished(&self) -> Vec<String> {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        serde_json::Deserializer::from_slice(&lines)
+            .into_iter::<Value>()
+            .map(Result::unwrap)
+            .filter(|line| line["message"] == "unpublished outcome")
+            .map(|line| line["detail"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,243 @@
+//! What happened in a simulated run, the same for either engine.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use chrono::{DateTime, Utc};
+use local_aws::{Answer, Call, Operation, Service, Status};
+use serde_json::Value;
+
+use crate::course::Log;
+use crate::function::Simulated;
+use crate::scenario::{Deployer, Scenario};
+
+/// A deployment as it stands in the end: the truth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Truth {
+    /// The environment.
+    pub(crate) environment: String,
+    /// Its id, whether the service sends it or not.
+    pub(crate) id: String,
+    /// The id that it goes by where the service sends none, made from what it does send.
+    pub(crate) made_up_id: Option<String>,
+    /// Its status.
+    pub(crate) status: Option<Status>,
+    /// When it started.
+    pub(crate) started_at: SystemTime,
+    /// When a cancel was accepted.
+    pub(crate) cancelled_at: Option<SystemTime>,
+    /// When it ended.
+    pub(crate) completed_at: Option<SystemTime>,
+}
+
+/// A published event, or one that was logged instead.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// The event's own id.
+    pub(crate) id: String,
+    /// The request that it tells of.
+    pub(crate) request_id: String,
+    /// The trigger's id.
+    pub(crate) trigger: Value,
+    /// The environment.
+    pub(crate) environment: String,
+    /// The outcome.
+    pub(crate) outcome: String,
+    /// Why it was left alone.
+    pub(crate) reason: Value,
+    /// The code of its error.
+    pub(crate) error: Option<String>,
+    /// The deployment's id, if one is told.
+    pub(crate) deployment: Option<String>,
+    /// When the deployment started, if that is told.
+    pub(crate) started_at: Option<SystemTime>,
+    /// When the deployment's cancellation was asked for, if it was.
+    pub(crate) requested_at: Option<SystemTime>,
+}
+
+impl Told {
+    /// Reads an event's detail.
+    pub(crate) fn of(detail: &str) -> Self {
+        let detail: Value = serde_json::from_str(detail).unwrap();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let time = |value: &Value| {
+            let time: Option<DateTime<Utc>> = value.as_str().map(|time| time.parse().unwrap());
+            time.map(SystemTime::from)
+        };
+        let deployment = &detail["deployment"];
+        Self {
+            id: text(&detail["id"]).unwrap(),
+            request_id: text(&detail["run"]["requestId"]).unwrap(),
+            trigger: detail["trigger"]["id"].clone(),
+            environment: text(&detail["environment"]["name"]).unwrap(),
+            outcome: text(&detail["outcome"]).unwrap(),
+            reason: detail["reason"].clone(),
+            error: text(&detail["error"]["code"]),
+            deployment: text(&deployment["id"]),
+            started_at: time(&deployment["startedAt"]),
+            requested_at: time(&deployment["cancelRequestedAt"]),
+        }
+    }
+
+    /// Whether it may be this deployment that is told of. Where the service sends no id, the start
+    /// tells it, as far as that is sent.
+    pub(crate) fn is_of(&self, truth: &Truth) -> bool {
+        if self.environment != truth.environment {
+            return false;
+        }
+        match (&self.deployment, self.started_at) {
+            (Some(id), _) => *id == truth.id || Some(id) == truth.made_up_id.as_ref(),
+            (None, Some(started)) => is_close(truth.started_at, started),
+            (None, None) => true,
+        }
+    }
+}
+
+fn made_up(stack_id: &str, started_at: SystemTime) -> String {
+    let (_, unique) = stack_id.rsplit_once('/').unwrap();
+    let started = DateTime::<Utc>::from(started_at).timestamp_millis();
+    format!("{unique}-{started}")
+}
+
+/// Everything that happened.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// Every call, in order.
+    pub(crate) calls: Vec<Call>,
+    /// Every deployment that there ever was.
+    pub(crate) deployments: Vec<Truth>,
+    /// Every event that EventBridge took.
+    pub(crate) published: Vec<Told>,
+    /// Every outcome that was logged instead.
+    pub(crate) unpublished: Vec<Told>,
+    /// How many stacks were deleted and made anew.
+    pub(crate) made_anew: usize,
+    /// How many of the environments exist in the end.
+    pub(crate) existing: usize,
+}
+
+impl Record {
+    /// Reads it off the world.
+    pub(crate) fn of(simulated: &Simulated, scenario: &Scenario, log: &Log) -> Self {
+        let local = &simulated.local;
+        let stacks: BTreeSet<_> = local
+            .updates()
+            .into_iter()
+            .map(|one| (one.stack, one.stack_id))
+            .collect();
+        let names: BTreeSet<_> = stacks.iter().map(|(name, _)| name).collect();
+        let deployments = match scenario.deployer {
+            Deployer::Proton => local
+                .deployments()
+                .into_iter()
+                .map(|one| Truth {
+                    environment: one.environment,
+                    id: one.id,
+                    made_up_id: None,
+                    status: Some(one.status),
+                    started_at: one.started_at,
+                    cancelled_at: one.cancelled_at,
+                    completed_at: one.completed_at,
+                })
+                .collect(),
+            Deployer::CloudFormation => local
+                .updates()
+                .into_iter()
+                .map(|one| Truth {
+                    environment: one.stack,
+                    made_up_id: Some(made_up(&one.stack_id, one.started_at)),
+                    id: one.id,
+                    status: one.status.deployment_status(),
+                    started_at: one.started_at,
+                    cancelled_at: one.cancelled_at,
+                    completed_at: one.completed_at,
+                })
+                .collect(),
+        };
+        let is_ours = |name: &str| scenario.facts(name).is_some();
+        let existing = match scenario.deployer {
+            Deployer::Proton => local.environments().len(),
+            Deployer::CloudFormation => {
+                let stacks = local.stacks();
+                stacks.iter().filter(|one| is_ours(&one.name)).count()
+            }
+        };
+        let events = local.events();
+        Self {
+            made_anew: stacks.len() - names.len(),
+            existing,
+            unpublished: log
+                .unpublished()
+                .iter()
+                .map(|detail| Told::of(detail))
+                .collect(),
+            calls: local.calls(),
+            deployments,
+            published: events.iter().map(|event| Told::of(&event.detail)).collect(),
+        }
+    }
+
+    /// The calls of one request.
+    pub(crate) fn calls_of(&self, request_id: &str) -> impl Iterator<Item = &Call> {
+        self.calls
+            .iter()
+            .filter(move |call| call.caller.as_deref() == Some(request_id))
+    }
+
+    /// What one request told, published or logged.
+    pub(crate) fn told_by(&self, request_id: &str) -> impl Iterator<Item = &Told> {
+        let told = self.published.iter().chain(&self.unpublished);
+        told.filter(move |told| told.request_id == request_id)
+    }
+
+    /// The cancels of one request.
+    pub(crate) fn cancels_of(&self, request_id: &str) -> impl Iterator<Item = &Call> {
+        self.calls_of(request_id).filter(|call| is_cancel(call))
+    }
+
+    /// What a call hit.
+    pub(crate) fn hit(&self, call: &Call) -> Option<&Truth> {
+        let id = call.cancelled.as_ref()?;
+        self.deployments.iter().find(|one| one.id == *id)
+    }
+}
+
+/// Whether a call asks for a cancellation.
+pub(crate) fn is_cancel(call: &Call) -> bool {
+    is_any(
+        call,
+        &[
+            Operation::CancelEnvironmentDeployment,
+            Operation::CancelUpdateStack,
+        ],
+    )
+}
+
+/// Whether a call lists.
+pub(crate) fn is_list(call: &Call) -> bool {
+    is_any(call, &[Operation::ListEnvironments, Operation::ListStacks])
+}
+
+/// Whether a call goes to the engine.
+pub(crate) fn is_of_engine(call: &Call) -> bool {
+    call.service != Service::EventBridge
+}
+
+fn is_any(call: &Call, operations: &[Operation]) -> bool {
+    operations
+        .iter()
+        .any(|operation| call.operation == operation.as_str())
+}
+
+/// Whether a call's answer came, and was what was asked for.
+pub(crate) fn is_answered(call: &Call) -> bool {
+    call.answer == Answer::Ok
+}
+
+/// Whether two times are the same: the wire carries milliseconds.
+fn is_close(one: SystemTime, other: SystemTime) -> bool {
+    let apart = one
+        .duration_since(other)
+        .or_else(|_| other.duration_since(one));
+    apart.is_ok_and(|apart| apart.as_millis() < 2)
+}

@@ -1,0 +1,234 @@
+//! What was met in the simulated worlds: a net that catches nothing because nothing swims by would
+//! pass, too.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use local_aws::Answer;
+use proton_canceller::invocation_error::InvocationError;
+
+use crate::course::Ended;
+use crate::record::{Record, is_cancel, is_list};
+use crate::scenario::{Deployer, Scenario};
+
+/// How often each kind of thing was met.
+#[derive(Debug, Default)]
+pub(crate) struct Tally(BTreeMap<String, usize>);
+
+/// What must be met with either engine.
+const WITH_EITHER: [&str; 42] = [
+    "outcome CANCELLED",
+    "outcome FAILED",
+    "outcome SUCCEEDED",
+    "outcome CANCELLING",
+    "outcome DRY_RUN",
+    "outcome SKIPPED",
+    "outcome ERROR",
+    "left alone as PROTECTED",
+    "left alone as NOT_INCLUDED",
+    "left alone as NOT_IN_PROGRESS",
+    "left alone as STARTED_AFTER_ALARM",
+    "left alone as NOT_TAGGED",
+    "left alone as NOT_STUCK",
+    "left alone as START_UNKNOWN",
+    "left alone as OVER_LIMIT",
+    "failed as ListFailed",
+    "failed as PublishFailed",
+    "failed as Incomplete",
+    "tried again by Lambda",
+    "ended well when tried again",
+    "delivered again",
+    "delivered twice at once",
+    "another alarm",
+    "an outcome logged, not published",
+    "an event published twice",
+    "an error for lack of time",
+    "several pages listed",
+    "a cancel that hit",
+    "a cancel that hit nothing",
+    "a cancel repeated",
+    "a race",
+    "a deployment cancelled by others",
+    "a deployment that followed another",
+    "a deployment that ended by itself",
+    "a deletion",
+    "answer: throttled",
+    "answer: broken",
+    "answer: permanently refused",
+    "answer: junk",
+    "answer: dropped before",
+    "answer: dropped after",
+    "answer: never",
+];
+
+/// What must be met with CloudFormation.
+const WITH_STACKS: [&str; 1] = ["a stack made anew"];
+
+impl Tally {
+    /// Notes that something was met.
+    pub(crate) fn met(&mut self, deployer: Deployer, what: impl fmt::Display) {
+        *self.0.entry(format!("{deployer:?}: {what}")).or_default() += 1;
+    }
+
+    /// Adds what another met.
+    pub(crate) fn add(&mut self, other: Self) {
+        for (what, count) in other.0 {
+            *self.0.entry(what).or_default() += count;
+        }
+    }
+
+    /// Notes everything that a run shows.
+    pub(crate) fn note(&mut self, scenario: &Scenario, ended: &[Ended], record: &Record) {
+        let deployer = scenario.deployer;
+        self.note_ended(scenario, ended);
+        for told in &record.published {
+            self.met(deployer, format_args!("outcome {}", told.outcome));
+            if told.error.as_deref() == Some("DeadlineExceeded") {
+                self.met(deployer, "an error for lack of time");
+            }
+        }
+        for (index, told) in record.published.iter().enumerate() {
+            let before = record.published.iter().take(index);
+            let is_same = |other: &crate::record::Told| {
+                other.id == told.id && other.request_id == told.request_id
+            };
+            if before.clone().any(is_same) {
+                self.met(deployer, "an event published twice");
+            }
+        }
+        for end in ended {
+            let pages = record
+                .calls_of(&end.request_id)
+                .filter(|call| is_list(call));
+            if pages.count() > 1 && scenario.page < scenario.environments.len() {
+                self.met(deployer, "several pages listed");
+            }
+        }
+        for (index, call) in record.calls.iter().enumerate() {
+            self.met(deployer, format_args!("answer: {}", kind(&call.answer)));
+            if !is_cancel(call) {
+                continue;
+            }
+            let hit = if call.cancelled.is_some() {
+                "hit"
+            } else {
+                "hit nothing"
+            };
+            self.met(deployer, format_args!("a cancel that {hit}"));
+            let is_repeated = record.calls.iter().take(index).any(|before| {
+                is_cancel(before)
+                    && before.caller == call.caller
+                    && before.environment == call.environment
+            });
+            if is_repeated {
+                self.met(deployer, "a cancel repeated");
+            }
+        }
+        for (index, truth) in record.deployments.iter().enumerate() {
+            let ours = record
+                .calls
+                .iter()
+                .any(|call| call.cancelled.as_ref() == Some(&truth.id));
+            if truth
+                .cancelled_at
+                .is_some_and(|at| at > crate::function::start())
+                && !ours
+            {
+                self.met(deployer, "a deployment cancelled by others");
+            }
+            if truth.cancelled_at.is_none()
+                && truth
+                    .completed_at
+                    .is_some_and(|at| at > crate::function::start())
+            {
+                self.met(deployer, "a deployment that ended by itself");
+            }
+            let mut before = record.deployments.iter().take(index);
+            if before.any(|before| before.environment == truth.environment) {
+                self.met(deployer, "a deployment that followed another");
+            }
+        }
+        for _ in 0..record.made_anew {
+            self.met(deployer, "a stack made anew");
+        }
+        for _ in record.existing..scenario.environments.len() {
+            self.met(deployer, "a deletion");
+        }
+    }
+
+    fn note_ended(&mut self, scenario: &Scenario, ended: &[Ended]) {
+        let deployer = scenario.deployer;
+        for (index, delivery) in scenario.deliveries.iter().enumerate() {
+            match (delivery.name, delivery.after.is_zero()) {
+                ("again", true) => self.met(deployer, "delivered twice at once"),
+                ("again", false) => self.met(deployer, "delivered again"),
+                ("other", _) => self.met(deployer, "another alarm"),
+                _ => {}
+            }
+            let tries: Vec<_> = ended.iter().filter(|end| end.delivery == index).collect();
+            if tries.len() > 1 {
+                self.met(deployer, "tried again by Lambda");
+                if tries.last().is_some_and(|last| last.answer.is_ok()) {
+                    self.met(deployer, "ended well when tried again");
+                }
+            }
+        }
+        for end in ended {
+            match &end.answer {
+                Ok(summary) => {
+                    for one in summary["environments"].as_array().unwrap() {
+                        if let Some(reason) = one["reason"].as_str() {
+                            self.met(deployer, format_args!("left alone as {reason}"));
+                        }
+                    }
+                }
+                Err(error) => {
+                    self.met(deployer, format_args!("failed as {}", error.error_type()));
+                    if matches!(error, InvocationError::PublishFailed(_)) {
+                        self.met(deployer, "an outcome logged, not published");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Everything was met.
+    pub(crate) fn assert_varied(&self) {
+        for deployer in [Deployer::Proton, Deployer::CloudFormation] {
+            for what in WITH_EITHER {
+                self.assert_met(deployer, what);
+            }
+        }
+        for what in WITH_STACKS {
+            self.assert_met(Deployer::CloudFormation, what);
+        }
+    }
+
+    fn assert_met(&self, deployer: Deployer, what: &str) {
+        let what = format!("{deployer:?}: {what}");
+        assert!(self.0.contains_key(&what), "never met: {what}\n{self}");
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (what, count) in &self.0 {
+            writeln!(formatter, "{count:9} {what}")?;
+        }
+        Ok(())
+    }
+}
+
+fn kind(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Ok => "ok",
+        Answer::Error(code) if code.starts_with("Throttling") => "throttled",
+        Answer::Error(code) if code.starts_with("Internal") => "broken",
+        Answer::Error(code) if code.starts_with("AccessDenied") => "permanently refused",
+        Answer::Error(_) => "refused",
+        Answer::Junk(_) => "junk",
+        Answer::DroppedBefore => "dropped before",
+        Answer::DroppedAfter => "dropped after",
+        Answer::Never => "never",
+    }
+}
