@@ -9,7 +9,7 @@ use crate::proton::Phase;
 use crate::stack::{Stack, StackHappening, StackWhat, USER_INITIATED, Update, UpdateEnding};
 use crate::stack_status::{Kind, StackStatus};
 use crate::wire_time::rfc3339;
-use crate::world::{Moment, When};
+use crate::world::{Moment, Status, When};
 
 /// How long an operation took that had ended before the world started.
 const USUAL_DURATION: Duration = Duration::from_mins(4);
@@ -432,7 +432,11 @@ impl LiveStack {
                     match happening.what {
                         StackWhat::Update(script) => self.begin(&script, at, identities),
                         StackWhat::End(ending) => {
-                            if !self.latest.status.is_settled() {
+                            let status = self.latest.status;
+                            // One that is being cleaned up after has ended.
+                            let has_succeeded =
+                                status.deployment_status() == Some(Status::Succeeded);
+                            if !status.is_settled() && !has_succeeded {
                                 self.end(&ending, at, identities);
                             }
                         }

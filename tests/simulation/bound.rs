@@ -1,9 +1,10 @@
 //! The most calls that one invocation makes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::record::{Record, is_cancel, is_list, is_of_engine};
-use crate::scenario::{Deployer, Scenario};
+use crate::scenario::{Cause, Deployer, Scenario};
 
 /// Attempts at one call: the first and eight repeats.
 pub(crate) const ATTEMPTS: usize = 9;
@@ -45,11 +46,7 @@ pub(crate) fn calls(scenario: &Scenario, record: &Record, request_id: &str) -> C
     let all: Vec<_> = record.calls_of(request_id).collect();
     let engine = all.iter().filter(|call| is_of_engine(call)).count();
     let told = record.told_by(request_id).count();
-    let entries = match scenario.deployer {
-        Deployer::Proton => scenario.environments.len(),
-        Deployer::CloudFormation => scenario.world.stacks().len() + record.made_anew,
-    };
-    let pages = entries.div_ceil(scenario.page).max(1);
+    let pages = pages(scenario, record);
     let look = match scenario.deployer {
         // By the deployment, and by the environment where that is refused.
         Deployer::Proton => 2,
@@ -91,6 +88,63 @@ pub(crate) fn calls(scenario: &Scenario, record: &Record, request_id: &str) -> C
         event_bridge: all.len() - engine,
         most_event_bridge: ATTEMPTS * 2 * told,
     }
+}
+
+/// The same where nothing fails and nothing changes but by a cancel: with `read` environments that a
+/// request names, no more calls to the engine than
+///
+/// > pages (or read) + tags + cancels × (1 + look) + rounds × min(cancels, pages)
+///
+/// where the look is at what has left the listing's pages, and rounds are as before; and to
+/// EventBridge no more than there are outcomes to tell.
+pub(crate) fn calls_in_a_still_world(
+    scenario: &Scenario,
+    record: &Record,
+    decisions: &BTreeMap<String, String>,
+) -> Calls {
+    let of_it = |wanted: &[&str]| {
+        let decisions = decisions.values();
+        decisions
+            .filter(|one| wanted.contains(&one.as_str()))
+            .count()
+    };
+    let cancels = if scenario.is_dry_run {
+        0
+    } else {
+        of_it(&["CANCEL"])
+    };
+    let pages = pages(scenario, record);
+    let is_request = scenario.deliveries[0].cause == Cause::Request;
+    let found = if is_request { decisions.len() } else { pages };
+    let is_asked = scenario.is_tagged && scenario.deliveries[0].cause == Cause::Alarm;
+    let tags = if is_asked {
+        of_it(&["CANCEL", "NOT_TAGGED", "OVER_LIMIT"])
+    } else {
+        0
+    };
+    let look = match scenario.deployer {
+        Deployer::Proton => 1,
+        // The stack, and the pages of its events.
+        Deployer::CloudFormation => 5,
+    };
+    let rounds = LOOKS_BEFORE_THE_LONGEST_WAIT + in_parts(scenario.settle_timeout, LONGEST_WAIT);
+    let all = record.calls_of("first-1");
+    let (engine, event_bridge): (Vec<_>, Vec<_>) = all.partition(|call| is_of_engine(call));
+    Calls {
+        engine: engine.len(),
+        most_engine: found + tags + cancels * (1 + look) + rounds * cancels.min(pages),
+        event_bridge: event_bridge.len(),
+        most_event_bridge: of_it(&["CANCEL", "OVER_LIMIT", "UNREADABLE"]),
+    }
+}
+
+/// The pages of a listing.
+fn pages(scenario: &Scenario, record: &Record) -> usize {
+    let entries = match scenario.deployer {
+        Deployer::Proton => scenario.environments.len(),
+        Deployer::CloudFormation => scenario.world.stacks().len() + record.made_anew,
+    };
+    entries.div_ceil(scenario.page).max(1)
 }
 
 fn in_parts(whole: Duration, part: Duration) -> usize {

@@ -379,7 +379,7 @@ impl Checks<'_> {
 
     /// `CANCELLING` is said only of a deployment whose cancellation somebody asked for, or that rolls
     /// back by itself. What CloudFormation's empty answer accepted may have been another deployment,
-    /// which had started within the race.
+    /// which had started within the race, of this run or of another that shares its token.
     fn cancelling_is_said_of_what_was_cancelled(&mut self) {
         for told in &self.record.published {
             if told.outcome != "CANCELLING" {
@@ -389,8 +389,9 @@ impl Checks<'_> {
                 let rolled_back = [Some(Status::Cancelled), Some(Status::Failed)];
                 told.is_of(one) && (one.cancelled_at.is_some() || rolled_back.contains(&one.status))
             });
-            let was_race = self.record.cancels_of(&told.request_id).any(|call| {
-                call.environment.as_ref() == Some(&told.environment)
+            let was_race = self.record.calls.iter().any(|call| {
+                is_cancel(call)
+                    && call.environment.as_ref() == Some(&told.environment)
                     && self.scenario.deployer == Deployer::CloudFormation
                     && self
                         .record

@@ -33,7 +33,7 @@ use crate::scenario::Scenario;
 use crate::tally::Tally;
 
 /// The seeds that are run unless `SIMULATION_SEEDS` names others.
-const SEEDS: Range<u64> = 0..3_000;
+const SEEDS: Range<u64> = 0..2_000;
 
 /// So many seeds meet everything there is.
 const SEEDS_THAT_MEET_ALL: u64 = 2_000;

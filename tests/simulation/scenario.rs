@@ -43,7 +43,7 @@ enum Weather {
 }
 
 /// An event that Lambda hands to the function, and again where that fails.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Delivery {
     /// What its requests are called.
     pub(crate) name: &'static str,
@@ -118,6 +118,17 @@ impl Scenario {
         Self::drawn(seed, Weather::Still)
     }
 
+    /// The same, and its event comes once more, so much later.
+    pub(crate) fn with_a_repeat(mut self, after: Duration) -> Self {
+        let repeat = Delivery {
+            name: "again",
+            after,
+            ..self.deliveries[0].clone()
+        };
+        self.deliveries.push(repeat);
+        self
+    }
+
     /// What the rules look at, of an environment of this name.
     pub(crate) fn facts(&self, name: &str) -> Option<&Facts> {
         self.environments.iter().find(|facts| facts.name == name)
@@ -152,7 +163,7 @@ impl Scenario {
                 _ => facts[random.usize(0..facts.len())].name.clone(),
             })
             .collect();
-        let (faults, slowest) = faults(random, &facts);
+        let (faults, slowest) = faults(random, deployer, &facts);
         let is_calm = weather == Weather::Still || random.u8(0..4) == 0;
         let page = [1, 3, 7, 100][random.usize(0..4)];
         let mut world = environments
@@ -418,7 +429,7 @@ fn ending(random: &mut Rng) -> Ending {
 }
 
 /// What goes wrong, and the longest that an answer is on its way.
-fn faults(random: &mut Rng, environments: &[Facts]) -> (Faults, Duration) {
+fn faults(random: &mut Rng, deployer: Deployer, environments: &[Facts]) -> (Faults, Duration) {
     let rate = |random: &mut Rng, most: f64| match random.u8(0..3) {
         0 => random.f64() * most,
         _ => 0.0,
@@ -454,8 +465,13 @@ fn faults(random: &mut Rng, environments: &[Facts]) -> (Faults, Duration) {
         );
     }
     if random.u8(0..8) == 0 {
+        // The answer to `CancelUpdateStack` is empty: whatever has the status 200 accepts it.
+        let status = match deployer {
+            Deployer::Proton => [200, 502][random.usize(0..2)],
+            Deployer::CloudFormation => 502,
+        };
         let junk = Fault::Junk {
-            status: [200, 502][random.usize(0..2)],
+            status,
             body: "<html>".to_owned(),
         };
         let mut rule = Rule::new(junk).calls(some(random));

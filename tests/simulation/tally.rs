@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use local_aws::Answer;
+use local_aws::{Answer, Call};
 use proton_canceller::invocation_error::InvocationError;
 
 use crate::course::Ended;
-use crate::record::{Record, is_cancel, is_list};
+use crate::function::start;
+use crate::record::{Record, Told, is_cancel, is_list};
 use crate::scenario::{Deployer, Scenario};
 
 /// How often each kind of thing was met.
@@ -89,9 +90,7 @@ impl Tally {
         }
         for (index, told) in record.published.iter().enumerate() {
             let before = record.published.iter().take(index);
-            let is_same = |other: &crate::record::Told| {
-                other.id == told.id && other.request_id == told.request_id
-            };
+            let is_same = |other: &Told| other.id == told.id && other.request_id == told.request_id;
             if before.clone().any(is_same) {
                 self.met(deployer, "an event published twice");
             }
@@ -115,6 +114,9 @@ impl Tally {
                 "hit nothing"
             };
             self.met(deployer, format_args!("a cancel that {hit}"));
+            if is_race(record, call) {
+                self.met(deployer, "a race");
+            }
             let is_repeated = record.calls.iter().take(index).any(|before| {
                 is_cancel(before)
                     && before.caller == call.caller
@@ -129,18 +131,10 @@ impl Tally {
                 .calls
                 .iter()
                 .any(|call| call.cancelled.as_ref() == Some(&truth.id));
-            if truth
-                .cancelled_at
-                .is_some_and(|at| at > crate::function::start())
-                && !ours
-            {
+            if truth.cancelled_at.is_some_and(|at| at > start()) && !ours {
                 self.met(deployer, "a deployment cancelled by others");
             }
-            if truth.cancelled_at.is_none()
-                && truth
-                    .completed_at
-                    .is_some_and(|at| at > crate::function::start())
-            {
+            if truth.cancelled_at.is_none() && truth.completed_at.is_some_and(|at| at > start()) {
                 self.met(deployer, "a deployment that ended by itself");
             }
             let mut before = record.deployments.iter().take(index);
@@ -217,6 +211,16 @@ impl fmt::Display for Tally {
         }
         Ok(())
     }
+}
+
+/// Whether a cancel hit a deployment that no reading before it could have shown.
+fn is_race(record: &Record, cancel: &Call) -> bool {
+    record.hit(cancel).is_some_and(|hit| {
+        let mut calls = record.calls.iter();
+        !calls.any(|call| {
+            call.caller == cancel.caller && hit.started_at < call.time && call.time < cancel.time
+        }) && hit.started_at > start()
+    })
 }
 
 fn kind(answer: &Answer) -> &'static str {
