@@ -52,6 +52,7 @@ async fn nothing_is_left(faults: Faults) {
     let handler = Handler {
         engine: Engine::Proton(Proton::new(&config)),
         event_bridge: EventBridge::new(&config, "default"),
+        metrics: |_| {},
         settings: settings.unwrap(),
     };
     let runtime = Handle::current();
