@@ -20,7 +20,12 @@ pub fn start() {
         .with_default(level.min(LevelFilter::WARN))
         .with_target(env!("CARGO_CRATE_NAME"), level)
         // It repeats, without the request's id, the errors that are logged here.
-        .with_target("lambda_runtime::layers::panic", LevelFilter::OFF);
+        .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
+        // After an error that passes it calls it one that our connections are not the SDK's own.
+        .with_target(
+            "aws_smithy_runtime::client::http::connection_poisoning",
+            LevelFilter::OFF,
+        );
     let lines = tracing_subscriber::fmt::layer().with_target(false);
     let registry = tracing_subscriber::registry();
     // A subscriber that is set already stays: there is but one start.

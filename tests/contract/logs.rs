@@ -238,3 +238,22 @@ async fn an_ignored_and_a_failed_run_are_logged_with_their_request() {
         assert!(is_told, "{}: {log:#?}", run.request_id);
     }
 }
+
+#[tokio::test]
+async fn what_passes_by_itself_is_no_error_in_the_log() {
+    for fault in [
+        Fault::error("InternalServerException", "try again"),
+        Fault::error("ThrottlingException", "slower"),
+        Fault::Drop,
+    ] {
+        let rule = Rule::new(fault.clone()).times(1);
+        let run = Stage::with([running("net")])
+            .faults(Faults::none().rule(rule))
+            .run(alarm().to_string())
+            .await;
+        assert_eq!(run.outcomes()["net"], "CANCELLED", "{fault:?}");
+        let log = run.log();
+        let errors: Vec<_> = log.iter().filter(|line| line["level"] == "ERROR").collect();
+        assert!(errors.is_empty(), "{fault:?}: {errors:#?}");
+    }
+}
