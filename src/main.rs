@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
 
 async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
     // The clients are made while Lambda is asked for the first event.
-    let starting = tokio::spawn(start::handler(settings))
+    let starting = tokio::spawn(start::handler_once_asked(settings))
         .map(Arc::new)
         .shared();
     let service = service_fn(async |event: LambdaEvent<()>| {

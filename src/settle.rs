@@ -22,10 +22,12 @@ use crate::engine::{Page, Sight};
 use crate::list::Place;
 use crate::outcome::{End, Outcome};
 
-/// The wait before the first look; quick cancels are seen quickly.
-const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// The wait before the first look while cancels are still under way. Once the last of them is answered,
+/// the look comes at once: a quick end is seen quickly.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
 
-/// The same where the service throttles, so that looks do not crowd out what matters more.
+/// The same where the service throttles, so that looks do not crowd out what matters more; it holds for
+/// the last answer, too.
 const FIRST_THROTTLED_WAIT: Duration = Duration::from_millis(250);
 
 /// How much longer each wait is than the one before.
@@ -77,32 +79,36 @@ impl<'a> Settling<'a> {
         self.hold(&mut arrivals, &tell).await;
         let mut wait = self.first_wait();
         let mut next = Instant::now() + wait;
-        loop {
-            if self.followed.is_empty() {
-                match arrivals.recv().await {
-                    Some(followed) => self.take(followed, &tell),
-                    None => return,
-                }
-                continue;
-            }
+        let mut more_to_come = true;
+        while more_to_come || !self.followed.is_empty() {
             let due = next.min(self.earliest_end());
             tokio::select! {
                 // In this order, so that a run replays exactly.
                 biased;
-                Some(followed) = arrivals.recv() => {
-                    self.take(followed, &tell);
-                    wait = self.first_wait();
-                    next = next.min(Instant::now() + wait);
+                arrival = arrivals.recv(), if more_to_come => {
+                    match arrival {
+                        Some(followed) => {
+                            self.take(followed, &tell);
+                            wait = self.first_wait();
+                            next = Instant::now() + wait;
+                        }
+                        None => {
+                            more_to_come = false;
+                            if !self.calls.are_throttled() {
+                                next = Instant::now();
+                            }
+                        }
+                    }
                     continue;
                 }
-                () = tokio::time::sleep_until(due) => {}
+                () = tokio::time::sleep_until(due), if !self.followed.is_empty() => {}
             }
             for (name, sight) in self.look().await {
                 self.see(&name, sight, &tell);
             }
             self.give_up(&tell);
-            wait = wait.mul_f64(GROWTH).min(LONGEST_WAIT);
             next = Instant::now() + wait;
+            wait = wait.mul_f64(GROWTH).min(LONGEST_WAIT);
         }
     }
 

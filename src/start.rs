@@ -23,6 +23,10 @@ use crate::transport::Transport;
 /// How long Lambda may take to hear of a failed start.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How often others get their turn before the clients are made. The request for the first event takes
+/// about half of them: to connect, which is within the machine, to hand over and to write.
+const STEPS_TO_THE_FIRST_REQUEST: usize = 8;
+
 /// Why the function does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -61,6 +65,15 @@ pub fn settings() -> Result<Settings, StartError> {
     let settings = Settings::from_environment()?;
     under_lambda()?;
     Ok(settings)
+}
+
+/// Makes the clients as [`handler`] does, once the request for the first event is on its way: it is
+/// what Lambda waits for, and this thread's time would be in its way.
+pub async fn handler_once_asked(settings: Settings) -> Result<Handler, StartError> {
+    for _ in 0..STEPS_TO_THE_FIRST_REQUEST {
+        tokio::task::yield_now().await;
+    }
+    handler(settings).await
 }
 
 /// Makes the clients. Connections are started, but no call is made yet.

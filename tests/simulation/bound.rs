@@ -9,8 +9,8 @@ use crate::scenario::{Cause, Deployer, Scenario};
 /// Attempts at one call: the first and eight repeats.
 pub(crate) const ATTEMPTS: usize = 9;
 
-/// Looks before the wait between two of them has grown from 50 ms by halves to the longest, 10 s.
-const LOOKS_BEFORE_THE_LONGEST_WAIT: usize = 15;
+/// Looks before the wait between two of them has grown from 100 ms by halves to the longest, 10 s.
+const LOOKS_BEFORE_THE_LONGEST_WAIT: usize = 13;
 
 /// The longest wait between two looks.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ pub(crate) struct Calls {
 ///
 /// > attempts × (pages + named + tags + cancels × (1 + 2 look) + pages × renewals) + rounds × (cancels × look + pages)
 ///
-/// where a renewal comes each 1.7 s while cancels wait, and the rounds of following are 15 for each
+/// where a renewal comes each 1.7 s while cancels wait, and the rounds of following are 13 for each
 /// time that something new is followed, and one each 10 s; and to EventBridge, with each of `told`
 /// outcomes in a batch and then alone, no more than
 ///
