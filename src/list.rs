@@ -1,12 +1,14 @@
 //! Finding what there is: the listing, page by page.
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use crate::call_error::{CallError, Fault};
 use crate::calls::Calls;
-use crate::deployment::{Deployment, Status};
+use crate::deployment::{Deployment, EnvironmentName, Status};
 use crate::engine::Page;
 use crate::summary::Tally;
 
@@ -15,7 +17,7 @@ use crate::summary::Tally;
 pub struct Sighting {
     /// The deployment as it was.
     pub deployment: Deployment,
-    /// When the service's answer came.
+    /// When the service was asked: it may have answered from any moment since.
     pub read_at: Instant,
     /// The page of the listing that showed it, if one did: one call reads all of it again.
     pub place: Option<Place>,
@@ -53,35 +55,45 @@ pub struct Listing {
 
 /// Lists all environments and keeps those whose deployment is `IN_PROGRESS`.
 pub async fn list(calls: &Calls<'_>, until: Instant) -> Result<Listing, CallError> {
-    let mut listing = Listing::default();
+    let mut listed = 0;
+    // Pages shift while they are listed: an environment may be met on two of them, and the later page
+    // is the newer reading.
+    let mut latest: BTreeMap<EnvironmentName, Sighting> = BTreeMap::new();
     for_each_page(calls, until, |page, read_at, place| {
-        listing.tally.listed += page.count;
+        listed += page.count;
         for deployment in page.deployments {
             match deployment.status {
-                Status::InProgress => listing.candidates.push(Sighting {
-                    deployment,
-                    read_at,
-                    place: Some(place.clone()),
-                }),
-                Status::Cancelling => listing.tally.already_cancelling += 1,
-                Status::Cancelled | Status::Failed | Status::Succeeded | Status::Other(_) => {}
+                Status::InProgress | Status::Cancelling => {
+                    let name = deployment.environment.name.clone();
+                    let place = Some(place.clone());
+                    let sighting = Sighting {
+                        deployment,
+                        read_at,
+                        place,
+                    };
+                    latest.insert(name, sighting);
+                }
+                Status::Cancelled | Status::Failed | Status::Succeeded | Status::Other(_) => {
+                    latest.remove(&deployment.environment.name);
+                }
             }
         }
     })
     .await?;
-    // Pages shift while they are listed: an environment may have been met on two of them.
-    listing.candidates.sort_by(|one, other| {
-        let name = |sighting: &Sighting| sighting.deployment.environment.name.clone();
-        (name(one), other.read_at).cmp(&(name(other), one.read_at))
-    });
-    listing.candidates.dedup_by(|one, other| {
-        one.deployment.environment.name == other.deployment.environment.name
-    });
-    listing.tally.in_progress = listing.candidates.len() as u64;
-    Ok(listing)
+    let (candidates, cancelling): (Vec<_>, Vec<_>) = latest
+        .into_values()
+        .partition(|sighting| sighting.deployment.status == Status::InProgress);
+    Ok(Listing {
+        tally: Tally {
+            listed,
+            in_progress: candidates.len() as u64,
+            already_cancelling: cancelling.len() as u64,
+        },
+        candidates,
+    })
 }
 
-/// Reads every page of the listing.
+/// Reads every page of the listing; tells with each when it was asked for.
 async fn for_each_page(
     calls: &Calls<'_>,
     until: Instant,
@@ -90,9 +102,14 @@ async fn for_each_page(
     let engine = calls.engine();
     let mut place = Place::FIRST;
     loop {
-        let page = calls.retried(until, || engine.list(place.token())).await?;
+        let asked_at = Cell::new(Instant::now());
+        let ask = || {
+            asked_at.set(Instant::now());
+            engine.list(place.token())
+        };
+        let page = calls.retried(until, ask).await?;
         let next = Place::after(&page);
-        with(page, Instant::now(), &place);
+        with(page, asked_at.get(), &place);
         match next {
             None => return Ok(()),
             Some(next) if next == place => return Err(endless()),

@@ -1,5 +1,6 @@
 //! One run: list, decide, cancel, follow, publish.
 
+use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -186,8 +187,12 @@ impl Run<'_> {
                     None
                 }
                 None => Some(async move {
-                    let read = calls.retried(self.budget.act_until, || self.engine.read(name));
-                    (name, read.await, Instant::now())
+                    let asked_at = Cell::new(Instant::now());
+                    let read = calls.retried(self.budget.act_until, || {
+                        asked_at.set(Instant::now());
+                        self.engine.read(name)
+                    });
+                    (name, read.await, asked_at.get())
                 }),
             })
             .collect();
