@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::call_error::{CallError, Fault};
-use crate::engine::Engine;
+use crate::deployment::Deployment;
+use crate::engine::{Engine, Sight};
 use crate::pace::Pace;
 
 /// How long one attempt may wait for its answer.
@@ -87,6 +88,17 @@ impl<'a> Calls<'a> {
             Err(_) => {}
         }
         answer
+    }
+
+    /// Looks at a deployment, within a turn.
+    pub async fn look(
+        &self,
+        turn: &Turn<'_>,
+        until: Instant,
+        deployment: &Deployment,
+    ) -> Result<Sight, CallError> {
+        self.attempt(turn, until, self.engine.look_at(deployment))
+            .await
     }
 
     /// Whether the service has throttled one of them.

@@ -3,9 +3,11 @@
 //! A cancel names only the environment and hits whatever deployment is current. So a deployment
 //! that was read more than a moment ago, and one whose cancel may have gone through unheard, is
 //! looked at again right before the call; if it is no longer the same and `IN_PROGRESS`, no call is
-//! made. What remains is the time between that look's answer and the cancel's arrival.
+//! made. What remains is the time between that look, of which nobody knows when before its answer it
+//! was made, and the cancel's arrival.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use crate::call_error::{CallError, Fault};
 use crate::calls::{Calls, Turn};
 use crate::clock::{Budget, Clock};
 use crate::deployment::{Deployment, Status};
-use crate::engine::Sight;
+use crate::engine::{Page, Sight};
 use crate::list::{Place, Sighting};
 use crate::outcome::{End, Outcome};
 use crate::timestamp::Timestamp;
@@ -28,6 +30,13 @@ const FRESH: Duration = Duration::from_secs(2);
 
 /// Readings of this age are renewed with those that are too old.
 const AGED: Duration = Duration::from_millis(1700);
+
+/// How long a page that is read again may take to come: looks at each deployment do as well, and
+/// cancels wait for it.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Attempts to read a page again.
+const RENEWAL_ATTEMPTS: usize = 3;
 
 /// What an attempt to cancel led to.
 #[derive(Debug)]
@@ -84,6 +93,8 @@ pub struct Cancels<'a> {
     /// One cancel at a time waits for its turn, so that none is read, or given a turn, long before
     /// it can go.
     desk: tokio::sync::Mutex<()>,
+    /// Whether pages can be read again, as far as is known.
+    may_renew: AtomicBool,
     watch: &'a Watch,
 }
 
@@ -109,6 +120,8 @@ struct Cancel {
     /// Whether it was asked for and the answer is not known.
     in_doubt: bool,
     backoff: Backoff,
+    /// When it may be tried again, where the service has throttled it.
+    not_before: Option<Instant>,
     /// Why the last attempt failed.
     failure: Option<CallError>,
 }
@@ -121,12 +134,17 @@ impl Cancel {
             requested_at: None,
             in_doubt: false,
             backoff: Backoff::default(),
+            not_before: None,
             failure: None,
         }
     }
 
     fn deployment(&self) -> &Deployment {
         &self.sighting.deployment
+    }
+
+    fn is_ready(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|at| at <= now)
     }
 
     /// The page to read again, if its reading is too old for a cancel, or will be so soon.
@@ -166,6 +184,30 @@ impl Cancel {
     }
 }
 
+/// What there is to do next.
+enum Waiting {
+    /// Nothing waits.
+    Nothing,
+    /// The first that may be tried again may be so at that time.
+    Until(Instant),
+    /// One waits for its turn; its page is to be read again where its reading is too old.
+    Ready(Option<Place>),
+}
+
+/// The first that may be tried now.
+fn first_ready(queue: &VecDeque<Cancel>) -> Option<usize> {
+    let now = Instant::now();
+    queue.iter().position(|cancel| cancel.is_ready(now))
+}
+
+/// Whether what was seen is being cancelled, or was.
+fn was_cancelled(sight: &Sight) -> bool {
+    match sight {
+        Sight::Of(seen) => seen.status.is_cancelled_or_will_be(),
+        Sight::Superseded => false,
+    }
+}
+
 /// One go at a cancel.
 enum Step {
     Done(Box<Attempt>),
@@ -188,6 +230,7 @@ impl<'a> Cancels<'a> {
             budget,
             queue: Mutex::new(sightings.into_iter().map(Cancel::of).collect()),
             desk: tokio::sync::Mutex::new(()),
+            may_renew: AtomicBool::new(true),
             watch,
         }
     }
@@ -221,19 +264,44 @@ impl<'a> Cancels<'a> {
 
     /// The next that waits, with a turn for it; nothing if none waits, or the time is over.
     async fn next(&self) -> Option<(Cancel, Turn<'_>)> {
-        let _alone = self.desk.lock().await;
-        if let Some(place) = self.with_queue(|queue| queue.front().and_then(Cancel::to_renew)) {
-            self.renew(&place).await;
+        loop {
+            let alone = self.desk.lock().await;
+            match self.waiting() {
+                Waiting::Nothing => return None,
+                Waiting::Until(at) => {
+                    drop(alone);
+                    if at >= self.budget.act_until {
+                        return None;
+                    }
+                    tokio::time::sleep_until(at).await;
+                    continue;
+                }
+                Waiting::Ready(None) => {}
+                Waiting::Ready(Some(place)) => self.renew(&place).await,
+            }
+            let turn = self.calls.turn(self.budget.act_until).await?;
+            let (next, last) = self.with_queue(|queue| {
+                let next = first_ready(queue).and_then(|index| queue.remove(index));
+                (next, queue.is_empty())
+            });
+            if last {
+                self.watch.drained.notify_one();
+            }
+            if let Some(next) = next {
+                return Some((next, turn));
+            }
         }
-        if self.with_queue(|queue| queue.is_empty()) {
-            return None;
-        }
-        let turn = self.calls.turn(self.budget.act_until).await?;
-        let (next, last) = self.with_queue(|queue| (queue.pop_front(), queue.is_empty()));
-        if last {
-            self.watch.drained.notify_one();
-        }
-        Some((next?, turn))
+    }
+
+    fn waiting(&self) -> Waiting {
+        self.with_queue(|queue| {
+            if let Some(ready) = first_ready(queue).and_then(|index| queue.get(index)) {
+                let place = ready.to_renew();
+                return Waiting::Ready(place.filter(|_| self.may_renew.load(Ordering::Relaxed)));
+            }
+            let times = queue.iter().filter_map(|cancel| cancel.not_before);
+            times.min().map_or(Waiting::Nothing, Waiting::Until)
+        })
     }
 
     /// A turn for another attempt.
@@ -254,9 +322,10 @@ impl<'a> Cancels<'a> {
             };
             let at = cancel.backoff.next(self.budget.act_until);
             let another = match at {
-                // The service's pace tells when it may be tried again. It waits where a page that
-                // is read again renews its reading, too.
-                Some(_) if failure.fault == Fault::Throttled => {
+                // It waits where others can go before it, and where a page that is read again
+                // renews its reading, too.
+                Some(at) if failure.fault == Fault::Throttled => {
+                    cancel.not_before = Some(at);
                     cancel.failure = Some(failure);
                     self.with_queue(|queue| queue.push_front(cancel));
                     return None;
@@ -275,25 +344,15 @@ impl<'a> Cancels<'a> {
     }
 
     /// Reads a page of the listing again, for all that wait and were shown on it: it costs no more
-    /// than a look at one of them.
+    /// than a look at one of them. Where that fails, each is looked at by itself, and no page is read
+    /// again.
     async fn renew(&self, place: &Place) {
-        let engine = self.calls.engine();
-        let list = self
-            .calls
-            .retried(self.budget.act_until, || engine.list(place.token()));
-        let page = list.await;
-        let read_at = Instant::now();
-        let deployments = page.map_or_else(
-            |error| {
-                tracing::warn!(
-                    error = error.to_string(),
-                    "a page could not be listed again; each deployment is read by itself"
-                );
-                Vec::new()
-            },
-            |page| page.deployments,
-        );
-        let mut seen: HashMap<_, _> = deployments
+        let Some((page, read_at)) = self.read_again(place).await else {
+            self.may_renew.store(false, Ordering::Relaxed);
+            return;
+        };
+        let mut seen: HashMap<_, _> = page
+            .deployments
             .into_iter()
             .map(|deployment| (deployment.environment.name.clone(), deployment))
             .collect();
@@ -307,19 +366,39 @@ impl<'a> Cancels<'a> {
         });
     }
 
+    /// The page as it is now, and when it was asked for.
+    async fn read_again(&self, place: &Place) -> Option<(Page, Instant)> {
+        for _ in 0..RENEWAL_ATTEMPTS {
+            let turn = self.calls.turn(self.budget.act_until).await?;
+            let read_at = Instant::now();
+            let until = self.budget.act_until.min(read_at + RENEWAL_TIMEOUT);
+            let list = self.calls.engine().list(place.token());
+            match self.calls.attempt(&turn, until, list).await {
+                Ok(page) => return Some((page, read_at)),
+                Err(error) => {
+                    tracing::warn!(
+                        error = error.to_string(),
+                        "a page could not be listed again"
+                    );
+                    if !error.is_transient() {
+                        return None;
+                    }
+                }
+            }
+        }
+        None
+    }
+
     /// Looks at the deployment if need be, then asks for its cancellation.
     async fn go(&self, mut cancel: Cancel, turn: Turn<'_>) -> Step {
-        let engine = self.calls.engine();
         let until = self.budget.look_until;
         if cancel.look || cancel.sighting.read_at.elapsed() > FRESH {
-            let look = engine.look_at(cancel.deployment());
-            match self.calls.attempt(&turn, until, look).await {
+            match self.calls.look(&turn, until, cancel.deployment()).await {
                 Ok(Sight::Of(seen)) if seen.status == Status::InProgress => {
                     cancel.sighting.deployment = *seen;
-                    cancel.sighting.read_at = Instant::now();
                     cancel.look = false;
                 }
-                Ok(sight) => return Step::Done(Box::new(self.found(cancel, sight))),
+                Ok(sight) => return Step::Done(Box::new(self.found(cancel, sight).await)),
                 Err(error) if error.is_transient() => {
                     return Step::Failed(Box::new(cancel), error);
                 }
@@ -328,7 +407,8 @@ impl<'a> Cancels<'a> {
             self.calls.another().await;
         }
         cancel.requested_at = Some(self.clock.now());
-        let call = engine.cancel(cancel.deployment());
+        let call = self.calls.engine().cancel(cancel.deployment());
+        let until = self.budget.cancel_until;
         let error = match self.calls.attempt(&turn, until, call).await {
             Ok(current) => return Step::Done(Box::new(self.accepted(cancel, current))),
             Err(error) => error,
@@ -352,62 +432,106 @@ impl<'a> Cancels<'a> {
     fn accepted(&self, cancel: Cancel, current: Deployment) -> Attempt {
         self.watch.first_accepted.get_or_init(|| self.clock.now());
         let meant = cancel.deployment();
-        let hit_another = !current.is_same_as(meant);
-        let deployment = if hit_another {
-            tracing::error!(
-                environment = current.environment.name.as_str(),
-                meant = meant.id_for_a_line().as_deref(),
-                hit = current.id_for_a_line().as_deref(),
-                "the cancel hit a deployment that had started a moment before; it is the one that is followed"
-            );
-            current
-        } else {
-            Deployment {
-                status: current.status,
-                message: current.message,
-                ..meant.clone()
-            }
+        if !current.is_same_as(meant) {
+            return self.hit(cancel, current);
+        }
+        let deployment = Deployment {
+            status: current.status,
+            message: current.message,
+            ..meant.clone()
         };
         cancel.follow(deployment, self.clock.now())
     }
 
     /// A conflict may hide that the update has finished, or that it is being cancelled already.
     async fn after_conflict(&self, mut cancel: Cancel, conflict: CallError) -> Attempt {
-        let engine = self.calls.engine();
-        let look = self.calls.retried(self.budget.look_until, || {
-            engine.look_at(cancel.deployment())
-        });
-        match look.await {
+        match self.look_and_again(cancel.deployment()).await {
             Ok(Sight::Of(seen)) if seen.status == Status::InProgress => {
                 cancel.sighting.deployment = *seen;
                 cancel.ended(End::Error(conflict))
             }
-            Ok(Sight::Superseded) => cancel.ended(End::Error(conflict)),
-            Ok(sight @ Sight::Of(_)) => self.found(cancel, sight),
+            Ok(Sight::Superseded) if !cancel.in_doubt => cancel.ended(End::Error(conflict)),
+            Ok(sight) => self.found(cancel, sight).await,
             Err(error) => cancel.ended(End::Error(error)),
+        }
+    }
+
+    /// Looks at a deployment, and again while that fails for a passing reason.
+    async fn look_and_again(&self, deployment: &Deployment) -> Result<Sight, CallError> {
+        let until = self.budget.look_until;
+        let mut backoff = Backoff::default();
+        loop {
+            let Some(turn) = self.calls.turn(until).await else {
+                return Err(CallError::late());
+            };
+            let error = match self.calls.look(&turn, until, deployment).await {
+                Err(error) if error.is_transient() => error,
+                answer => return answer,
+            };
+            drop(turn);
+            if !backoff.wait(until).await {
+                return Err(error);
+            }
         }
     }
 
     /// No more attempts. A cancel whose answer was lost may have gone through all the same.
     async fn give_up(&self, mut cancel: Cancel, failure: CallError) -> Attempt {
-        if cancel.in_doubt {
-            let look = self.calls.engine().look_at(cancel.deployment());
-            match crate::calls::answered(self.budget.look_until, look).await {
+        let until = self.budget.look_until;
+        if cancel.in_doubt
+            && let Some(turn) = self.calls.turn(until).await
+        {
+            match self.calls.look(&turn, until, cancel.deployment()).await {
                 Ok(Sight::Of(seen)) if seen.status == Status::InProgress => {
                     cancel.sighting.deployment = *seen;
                 }
-                Ok(sight @ Sight::Of(_)) => return self.found(cancel, sight),
+                Ok(sight @ Sight::Of(_)) => return self.found(cancel, sight).await,
                 Ok(Sight::Superseded) | Err(_) => {}
             }
         }
         cancel.ended(End::Error(failure))
     }
 
-    fn found(&self, cancel: Cancel, sight: Sight) -> Attempt {
+    /// The deployment has left `IN_PROGRESS`. A cancel whose answer was lost may have hit the one that
+    /// came next.
+    async fn found(&self, cancel: Cancel, sight: Sight) -> Attempt {
+        if cancel.in_doubt
+            && !was_cancelled(&sight)
+            && let Some(hit) = self.hit_instead(cancel.deployment()).await
+        {
+            return self.hit(cancel, hit);
+        }
         match sight {
             Sight::Of(seen) => cancel.follow(*seen, self.clock.now()),
             Sight::Superseded => cancel.ended(End::Error(CallError::superseded())),
         }
+    }
+
+    /// Another deployment that is being cancelled where this one was meant.
+    async fn hit_instead(&self, meant: &Deployment) -> Option<Deployment> {
+        let until = self.budget.look_until;
+        let turn = self.calls.turn(until).await?;
+        let read = self.calls.engine().hit_instead_of(meant);
+        let hit = self.calls.attempt(&turn, until, read).await;
+        hit.unwrap_or_else(|error| {
+            tracing::warn!(
+                environment = meant.environment.name.as_str(),
+                error = error.to_string(),
+                "a cancel's answer was lost, and what it may have hit instead could not be read"
+            );
+            None
+        })
+    }
+
+    /// A cancel hit another deployment than the one that was meant.
+    fn hit(&self, cancel: Cancel, hit: Deployment) -> Attempt {
+        tracing::error!(
+            environment = hit.environment.name.as_str(),
+            meant = cancel.deployment().id_for_a_line().as_deref(),
+            hit = hit.id_for_a_line().as_deref(),
+            "the cancel hit a deployment that had started a moment before; it is the one that is followed"
+        );
+        cancel.follow(hit, self.clock.now())
     }
 
     fn with_queue<T>(&self, change: impl FnOnce(&mut VecDeque<Cancel>) -> T) -> T {

@@ -49,6 +49,8 @@ impl Clock {
 pub struct Budget {
     /// No new cancel is asked for, and nothing is followed, after this.
     pub act_until: Instant,
+    /// No answer to a cancel is waited for after this: there must be time to look what became of it.
+    pub cancel_until: Instant,
     /// No answer of the engine is waited for after this.
     pub look_until: Instant,
     /// No answer of EventBridge is waited for after this.
@@ -68,6 +70,7 @@ impl Budget {
         let act = look.saturating_sub(share(5, 300, 5_000));
         Self {
             act_until: now + act,
+            cancel_until: now + (act + look) / 2,
             look_until: now + look,
             publish_until: now + publish,
         }

@@ -133,6 +133,15 @@ pub enum Status {
 }
 
 impl Status {
+    /// Whether a cancel was accepted: it is being cancelled, or was.
+    #[must_use]
+    pub fn is_cancelled_or_will_be(&self) -> bool {
+        match self {
+            Self::Cancelling | Self::Cancelled => true,
+            Self::InProgress | Self::Failed | Self::Succeeded | Self::Other(_) => false,
+        }
+    }
+
     /// The status as the service writes it.
     #[must_use]
     pub fn as_str(&self) -> &str {

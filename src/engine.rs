@@ -107,6 +107,23 @@ impl Engine {
         }
     }
 
+    /// What a cancel of unknown answer may have hit instead of the deployment that was meant: another
+    /// one that is current now and is being cancelled, or was. `CloudFormation` does not tell: an update
+    /// may roll back by itself.
+    pub async fn hit_instead_of(
+        &self,
+        meant: &Deployment,
+    ) -> Result<Option<Deployment>, CallError> {
+        match self {
+            Self::Proton(proton) => {
+                let current = Box::pin(proton.read(&meant.environment.name)).await?;
+                let is_hit = !current.is_same_as(meant) && current.status.is_cancelled_or_will_be();
+                Ok(is_hit.then_some(current))
+            }
+            Self::CloudFormation(_) => Ok(None),
+        }
+    }
+
     /// Reads the environment's tag `proton-canceller:alarms`.
     pub async fn alarms_tag(&self, environment: &Environment) -> Result<Option<String>, CallError> {
         match self {

@@ -3,7 +3,8 @@
 //! What is followed is a deployment, not an environment: if another one starts meanwhile, its
 //! status is not mistaken for the first one's. A look at all that are followed reads again the pages
 //! of the listing that show them; one that is alone on its page is looked at by itself. So a look
-//! costs no more calls than there are deployments, and no more than the listing has pages.
+//! costs no more calls than there are deployments, and no more than the listing has pages. What its
+//! page shows no more is looked for on the others, once, and then looked at by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -17,7 +18,7 @@ use crate::call_error::CallError;
 use crate::calls::Calls;
 use crate::cancel::{Attempt, Followed, Watch};
 use crate::clock::{Budget, Clock};
-use crate::deployment::EnvironmentName;
+use crate::deployment::{Deployment, EnvironmentName, Status};
 use crate::engine::{Page, Sight};
 use crate::list::Place;
 use crate::outcome::{End, Outcome};
@@ -36,6 +37,19 @@ const GROWTH: f64 = 1.5;
 /// The longest wait between two looks.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
+/// After so many failures in a row, what a page shows is looked at by itself.
+const MOST_FAILURES: u32 = 3;
+
+/// What came of reading a page.
+enum Listed {
+    /// The page.
+    Page(Page),
+    /// It may come at the next look.
+    Later,
+    /// It will not come.
+    Never,
+}
+
 /// Follows deployments.
 #[derive(Debug)]
 pub struct Settling<'a> {
@@ -46,6 +60,10 @@ pub struct Settling<'a> {
     watch: &'a Watch,
     /// Whether the service lets us list.
     may_list: bool,
+    /// How often in a row a page could not be read.
+    failures: BTreeMap<Place, u32>,
+    /// Those that the listing does not show, or not on its first pages: each is looked at by itself.
+    unlisted: BTreeSet<EnvironmentName>,
     followed: BTreeMap<EnvironmentName, Followed>,
 }
 
@@ -69,6 +87,8 @@ impl<'a> Settling<'a> {
             timeout,
             watch,
             may_list: true,
+            failures: BTreeMap::new(),
+            unlisted: BTreeSet::new(),
             followed: BTreeMap::new(),
         }
     }
@@ -202,84 +222,175 @@ impl<'a> Settling<'a> {
         }
     }
 
-    /// Looks at everything that is followed, at the least cost.
+    /// Looks at everything that is followed, at the least cost: by the pages that showed several of
+    /// them, by the pages that show them now where those do not any more, and by itself at what no page
+    /// shows.
     async fn look(&mut self) -> Vec<Look> {
-        let mut alone = Vec::new();
-        let mut unplaced = BTreeSet::new();
-        let mut shown: BTreeMap<Place, Vec<EnvironmentName>> = BTreeMap::new();
-        for (name, followed) in &self.followed {
-            match &followed.place {
-                Some(place) => shown.entry(place.clone()).or_default().push(name.clone()),
-                None => {
-                    unplaced.insert(name.clone());
-                }
-            }
+        let mut pages = BTreeMap::new();
+        let waiting = self.read_again(&mut pages).await;
+        let mut looks = self.shown_on(&pages);
+        let moved = self.moved(&pages, &looks);
+        if moved.len() > 1 && self.may_list {
+            self.search(moved, &mut pages).await;
+            looks = self.shown_on(&pages);
         }
-        if unplaced.len() > 1 && self.may_list {
-            // Nothing was listed for a request.
-            return self.look_for(unplaced).await;
-        }
-        alone.extend(unplaced);
-        let mut pages = Vec::new();
-        for (place, mut names) in shown {
-            if names.len() > 1 && self.may_list {
-                pages.push(place);
-            } else {
-                alone.append(&mut names);
-            }
-        }
-        let pages: FuturesUnordered<_> = pages
+        let unseen: Vec<_> = self
+            .followed
+            .keys()
+            .filter(|name| !looks.contains_key(name) && !waiting.contains(name))
+            .cloned()
+            .collect();
+        let mut looks: Vec<_> = looks
             .into_iter()
+            .map(|(name, seen)| (name, Ok(Sight::Of(Box::new(seen)))))
+            .collect();
+        looks.extend(self.look_at_each(unseen).await);
+        looks
+    }
+
+    /// Reads the pages again that showed more than one. What a page shows that cannot be read for the
+    /// moment waits for the next look.
+    async fn read_again(&mut self, pages: &mut BTreeMap<Place, Page>) -> BTreeSet<EnvironmentName> {
+        let mut shown: BTreeMap<Place, BTreeSet<EnvironmentName>> = BTreeMap::new();
+        for (name, followed) in &self.followed {
+            if let Some(place) = followed.place.clone().filter(|_| self.may_list) {
+                shown.entry(place).or_default().insert(name.clone());
+            }
+        }
+        shown.retain(|_, names| names.len() > 1);
+        let reads: FuturesUnordered<_> = shown
+            .keys()
+            .cloned()
             .map(|place| async {
                 let page = self.once(|| self.calls.engine().list(place.token())).await;
                 (place, page)
             })
             .collect();
-        let pages: Vec<_> = pages.collect().await;
-        let mut looks = Vec::new();
-        for (place, page) in pages {
-            let Some(page) = self.listed(page) else {
-                continue;
-            };
-            let shown = self.shown_on(&page);
-            let is_shown: BTreeSet<_> = shown.iter().map(|(name, _)| name).collect();
-            // What the page shows no more, or with another deployment, is looked at by itself.
-            alone.extend(
-                self.followed
-                    .iter()
-                    .filter(|(name, followed)| {
-                        followed.place.as_ref() == Some(&place) && !is_shown.contains(name)
-                    })
-                    .map(|(name, _)| name.clone()),
-            );
-            looks.extend(shown);
+        let reads: Vec<_> = reads.collect().await;
+        let mut waiting = BTreeSet::new();
+        for (place, page) in reads {
+            let names = shown.remove(&place).unwrap_or_default();
+            match self.listed(page, &place) {
+                Listed::Page(page) => {
+                    pages.insert(place, page);
+                }
+                Listed::Later => waiting.extend(names),
+                Listed::Never => {
+                    for name in names {
+                        self.at(&name, None);
+                    }
+                }
+            }
         }
-        looks.extend(self.look_at_each(alone).await);
+        waiting
+    }
+
+    /// The page, or what its failure means for the looks to come.
+    fn listed(&mut self, page: Result<Page, CallError>, place: &Place) -> Listed {
+        let error = match page {
+            Ok(page) => {
+                self.failures.remove(place);
+                return Listed::Page(page);
+            }
+            Err(error) => error,
+        };
+        tracing::warn!(
+            error = error.to_string(),
+            "the deployments that are followed could not be listed"
+        );
+        let failures = self.failures.entry(place.clone()).or_default();
+        *failures += 1;
+        if error.is_transient() && *failures < MOST_FAILURES {
+            return Listed::Later;
+        }
+        // A token may be refused because it has grown old; the first page has none.
+        if !error.is_transient() && *place == Place::FIRST {
+            self.may_list = false;
+        }
+        Listed::Never
+    }
+
+    /// Notes which page shows one of those that are followed.
+    fn at(&mut self, name: &EnvironmentName, place: Option<&Place>) {
+        if let Some(followed) = self.followed.get_mut(name) {
+            followed.place = place.cloned();
+        }
+    }
+
+    /// Whether a page shows one of those that are followed. A status that says nothing of a deployment's
+    /// end may be its environment's.
+    fn is_followed(&self, shown: &Deployment) -> bool {
+        let followed = self.followed.get(&shown.environment.name);
+        followed.is_some_and(|followed| shown.is_same_as(&followed.deployment))
+            && !matches!(shown.status, Status::Other(_))
+    }
+
+    /// What pages show of those that are followed, and where that is.
+    fn shown_on(&mut self, pages: &BTreeMap<Place, Page>) -> BTreeMap<EnvironmentName, Deployment> {
+        let mut looks = BTreeMap::new();
+        for (place, page) in pages {
+            for deployment in &page.deployments {
+                let name = &deployment.environment.name;
+                if self.is_followed(deployment) {
+                    self.at(name, Some(place));
+                    looks.insert(name.clone(), deployment.clone());
+                }
+            }
+        }
         looks
     }
 
-    /// The page, if it could be listed; what a refusal means for the looks to come.
-    fn listed(&mut self, page: Result<Page, CallError>) -> Option<Page> {
-        page.inspect_err(|error| {
-            tracing::warn!(
-                error = error.to_string(),
-                "the deployments that are followed could not be listed"
-            );
-            self.may_list &= error.is_transient();
-        })
-        .ok()
+    /// Those whose page is not known, or shows them no more.
+    fn moved(
+        &self,
+        pages: &BTreeMap<Place, Page>,
+        looks: &BTreeMap<EnvironmentName, Deployment>,
+    ) -> BTreeSet<EnvironmentName> {
+        let moved = self.followed.iter().filter(|(name, followed)| {
+            let is_unknown = match &followed.place {
+                Some(place) => pages.contains_key(place),
+                None => true,
+            };
+            is_unknown && !looks.contains_key(*name) && !self.unlisted.contains(*name)
+        });
+        moved.map(|(name, _)| name.clone()).collect()
     }
 
-    /// What a page shows of those that are followed.
-    fn shown_on(&self, page: &Page) -> Vec<Look> {
-        let of_ours = page.deployments.iter().filter_map(|deployment| {
-            let name = &deployment.environment.name;
-            let followed = self.followed.get(name)?;
-            deployment
-                .is_same_as(&followed.deployment)
-                .then(|| (name.clone(), Ok(Sight::Of(Box::new(deployment.clone())))))
-        });
-        of_ours.collect()
+    /// Looks for those of which no page is known, by the pages of the listing in their order: as many
+    /// as there are of them, those that have been read already aside. What is not found so is looked
+    /// at by itself from then on.
+    async fn search(
+        &mut self,
+        mut names: BTreeSet<EnvironmentName>,
+        pages: &mut BTreeMap<Place, Page>,
+    ) {
+        let mut left = names.len();
+        let mut place = Place::FIRST;
+        while !names.is_empty() {
+            if !pages.contains_key(&place) {
+                if left == 0 {
+                    break;
+                }
+                left -= 1;
+                let page = self.once(|| self.calls.engine().list(place.token())).await;
+                match self.listed(page, &place) {
+                    Listed::Page(page) => {
+                        pages.insert(place.clone(), page);
+                    }
+                    Listed::Later => return,
+                    Listed::Never => break,
+                }
+            }
+            let Some(page) = pages.get(&place) else { break };
+            for deployment in page.deployments.iter().filter(|one| self.is_followed(one)) {
+                names.remove(&deployment.environment.name);
+            }
+            match Place::after(page) {
+                Some(next) if next != place => place = next,
+                Some(_) | None => break,
+            }
+        }
+        self.unlisted.extend(names);
     }
 
     async fn look_at_each(&self, names: impl IntoIterator<Item = EnvironmentName>) -> Vec<Look> {
@@ -288,44 +399,16 @@ impl<'a> Settling<'a> {
             .filter_map(|name| {
                 let deployment = &self.followed.get(&name)?.deployment;
                 Some(async move {
-                    let look = self.once(|| self.calls.engine().look_at(deployment));
-                    (name, look.await)
+                    let until = self.budget.look_until;
+                    let look = match self.calls.turn(until).await {
+                        Some(turn) => self.calls.look(&turn, until, deployment).await,
+                        None => Err(CallError::late()),
+                    };
+                    (name, look)
                 })
             })
             .collect();
         looks.collect().await
-    }
-
-    /// Looks for those of which no page is known, by the pages of the listing in their order, as
-    /// many as there are of them. Where the listing is longer, each is looked at by itself from then
-    /// on; where it ends without showing one, that one is looked at by itself.
-    async fn look_for(&mut self, mut names: BTreeSet<EnvironmentName>) -> Vec<Look> {
-        let mut looks = Vec::new();
-        let mut place = Place::FIRST;
-        for _ in 0..names.len() {
-            let page = self.once(|| self.calls.engine().list(place.token())).await;
-            let Some(page) = self.listed(page) else {
-                return looks;
-            };
-            let shown = self.shown_on(&page);
-            for (name, _) in &shown {
-                names.remove(name);
-                if let Some(followed) = self.followed.get_mut(name) {
-                    followed.place = Some(place.clone());
-                }
-            }
-            looks.extend(shown);
-            match Place::after(&page) {
-                Some(_) if names.is_empty() => return looks,
-                Some(next) => place = next,
-                None => {
-                    looks.extend(self.look_at_each(names).await);
-                    return looks;
-                }
-            }
-        }
-        self.may_list = names.is_empty();
-        looks
     }
 
     /// One attempt; the next look is its repeat.
