@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::call_error::{CallError, Fault};
 use crate::deployment::Deployment;
-use crate::engine::{Engine, Sight};
+use crate::engine::{Engine, Look, Sight, Trace};
 use crate::pace::Pace;
 
 /// How long one attempt may wait for its answer.
@@ -18,6 +18,9 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the second of two attempts within a turn waits for the service's pace.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a look is repeated that gets no further.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Calls in flight at the most before the service has answered one. Each that it takes makes room
 /// for one more: a service that throttles is not met with a volley of a hundred calls.
@@ -90,17 +93,6 @@ impl<'a> Calls<'a> {
         answer
     }
 
-    /// Looks at a deployment, within a turn.
-    pub async fn look(
-        &self,
-        turn: &Turn<'_>,
-        until: Instant,
-        deployment: &Deployment,
-    ) -> Result<Sight, CallError> {
-        self.attempt(turn, until, self.engine.look_at(deployment))
-            .await
-    }
-
     /// Whether the service has throttled one of them.
     #[must_use]
     pub fn are_throttled(&self) -> bool {
@@ -123,6 +115,75 @@ impl<'a> Calls<'a> {
     pub async fn another(&self) {
         // Running into the limit is no error: the call is made, then.
         let _ = tokio::time::timeout(LONGEST_PAUSE, self.pace.turn()).await;
+    }
+
+    /// Looks at a deployment within a turn. A passing failure of the first call is the caller's to
+    /// repeat; those that follow on it wait for the service's pace, and are repeated here, for what
+    /// was read before need not be read again. What is known when they can go no further stands.
+    pub async fn look(
+        &self,
+        within: &Turn<'_>,
+        until: Instant,
+        deployment: &Deployment,
+    ) -> Result<Sight, CallError> {
+        let first = self.engine.look_at(deployment);
+        let mut trace = match self.attempt(within, until, first).await? {
+            Look::Told(sight) => return Ok(sight),
+            Look::Further(trace) => trace,
+        };
+        match self
+            .look_further(within, until, deployment, &mut trace)
+            .await
+        {
+            Ok(sight) => Ok(sight),
+            Err(error) => trace.known().ok_or(error),
+        }
+    }
+
+    async fn look_further(
+        &self,
+        within: &Turn<'_>,
+        until: Instant,
+        deployment: &Deployment,
+        trace: &mut Trace,
+    ) -> Result<Sight, CallError> {
+        let mut backoff = Backoff::default();
+        let mut patience = until.min(Instant::now() + PATIENCE);
+        loop {
+            let _ = tokio::time::timeout_at(until, self.another()).await;
+            let further = trace.further(deployment);
+            match self.attempt(within, patience, further).await {
+                Ok(Some(sight)) => return Ok(sight),
+                Ok(None) => {
+                    backoff = Backoff::default();
+                    patience = until.min(Instant::now() + PATIENCE);
+                }
+                Err(error) if error.is_transient() && backoff.wait(patience).await => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Looks at a deployment, and again while it fails for a passing reason.
+    pub async fn look_until_told(
+        &self,
+        until: Instant,
+        deployment: &Deployment,
+    ) -> Result<Sight, CallError> {
+        let mut backoff = Backoff::default();
+        loop {
+            let Some(turn) = self.turn(until).await else {
+                return Err(CallError::late());
+            };
+            let error = match self.look(&turn, until, deployment).await {
+                Err(error) if error.is_transient() => error,
+                told => return told,
+            };
+            drop(turn);
+            if !backoff.wait(until).await {
+                return Err(error);
+            }
+        }
     }
 
     /// Makes a call that changes nothing, and repeats it while it fails for a passing reason.

@@ -445,7 +445,9 @@ impl<'a> Cancels<'a> {
 
     /// A conflict may hide that the update has finished, or that it is being cancelled already.
     async fn after_conflict(&self, mut cancel: Cancel, conflict: CallError) -> Attempt {
-        match self.look_and_again(cancel.deployment()).await {
+        let until = self.budget.look_until;
+        let look = self.calls.look_until_told(until, cancel.deployment());
+        match look.await {
             Ok(Sight::Of(seen)) if seen.status == Status::InProgress => {
                 cancel.sighting.deployment = *seen;
                 cancel.ended(End::Error(conflict))
@@ -453,25 +455,6 @@ impl<'a> Cancels<'a> {
             Ok(Sight::Superseded) if !cancel.in_doubt => cancel.ended(End::Error(conflict)),
             Ok(sight) => self.found(cancel, sight).await,
             Err(error) => cancel.ended(End::Error(error)),
-        }
-    }
-
-    /// Looks at a deployment, and again while that fails for a passing reason.
-    async fn look_and_again(&self, deployment: &Deployment) -> Result<Sight, CallError> {
-        let until = self.budget.look_until;
-        let mut backoff = Backoff::default();
-        loop {
-            let Some(turn) = self.calls.turn(until).await else {
-                return Err(CallError::late());
-            };
-            let error = match self.calls.look(&turn, until, deployment).await {
-                Err(error) if error.is_transient() => error,
-                answer => return answer,
-            };
-            drop(turn);
-            if !backoff.wait(until).await {
-                return Err(error);
-            }
         }
     }
 

@@ -71,6 +71,44 @@ pub enum Sight {
     Superseded,
 }
 
+/// What one call of a look told.
+#[derive(Debug)]
+pub enum Look {
+    /// All of it.
+    Told(Sight),
+    /// It takes another call.
+    Further(Box<Trace>),
+}
+
+/// How far a look has come that takes several calls. Each is one of its own, with its own time and
+/// its own repeats.
+#[derive(Debug)]
+pub enum Trace {
+    /// Proton's.
+    Proton(proton::Trace),
+    /// CloudFormation's.
+    CloudFormation(cloudformation::Trace),
+}
+
+impl Trace {
+    /// Makes the next call; nothing if it takes another one. A call that failed may be made again.
+    pub async fn further(&mut self, deployment: &Deployment) -> Result<Option<Sight>, CallError> {
+        match self {
+            Self::Proton(trace) => Box::pin(trace.further(deployment)).await.map(Some),
+            Self::CloudFormation(trace) => Box::pin(trace.further(deployment)).await,
+        }
+    }
+
+    /// What is known already, if it can go no further.
+    #[must_use]
+    pub fn known(self) -> Option<Sight> {
+        match self {
+            Self::Proton(_) => None,
+            Self::CloudFormation(trace) => trace.known(),
+        }
+    }
+}
+
 /// The SDK's futures are large and many are alive at once: each is boxed.
 impl Engine {
     /// Lists environments with their latest deployment, one page; without a token, the first.
@@ -90,8 +128,9 @@ impl Engine {
         }
     }
 
-    /// Reads what became of this very deployment, whatever its environment does meanwhile.
-    pub async fn look_at(&self, deployment: &Deployment) -> Result<Sight, CallError> {
+    /// Reads what became of this very deployment, whatever its environment does meanwhile: the first
+    /// call of it.
+    pub async fn look_at(&self, deployment: &Deployment) -> Result<Look, CallError> {
         match self {
             Self::Proton(proton) => Box::pin(proton.look_at(deployment)).await,
             Self::CloudFormation(stacks) => Box::pin(stacks.look_at(deployment)).await,

@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
-use crate::engine::{Page, Sight};
+use crate::engine::{self, Look, Page, Sight};
 use crate::start::named_endpoint;
 use crate::timestamp::{self, Timestamp};
 
@@ -185,7 +185,7 @@ impl CloudFormation {
 
     /// The stack tells of its latest update; how an earlier one ended, and why one was rolled back
     /// where the stack does not say so any more, its events tell.
-    pub(super) async fn look_at(&self, deployment: &Deployment) -> Result<Sight, CallError> {
+    pub(super) async fn look_at(&self, deployment: &Deployment) -> Result<Look, CallError> {
         let stack = self.describe(stack_of(deployment)).await?;
         let Some(seen) = StackFacts::from(stack).into_deployment() else {
             return Err(incomplete("stack's name"));
@@ -194,25 +194,20 @@ impl CloudFormation {
         let has_reason = seen.message.is_some()
             || (deployment.status == Status::Cancelling && deployment.message.is_some());
         let needs_reason = seen.status == Status::Cancelled && !has_reason;
-        if is_the_one && !needs_reason {
-            return Ok(Sight::Of(Box::new(Deployment {
-                started_at: deployment.started_at,
-                ..seen
-            })));
-        }
-        match self.end_in_events(deployment).await? {
-            Some(end) => Ok(Sight::Of(Box::new(Deployment {
-                status: end.status,
-                message: end.message,
-                ended_at: end.at,
-                ..deployment.clone()
+        let known = is_the_one.then_some(Deployment {
+            started_at: deployment.started_at,
+            ..seen
+        });
+        Ok(match known {
+            Some(seen) if !needs_reason => Look::Told(Sight::Of(Box::new(seen))),
+            known => Look::Further(Box::new(engine::Trace::CloudFormation(Trace {
+                stacks: self.clone(),
+                known: known.map(|seen| Sight::Of(Box::new(seen))),
+                end: None,
+                token: None,
+                pages: 0,
             }))),
-            None if is_the_one => Ok(Sight::Of(Box::new(Deployment {
-                started_at: deployment.started_at,
-                ..seen
-            }))),
-            None => Ok(Sight::Superseded),
-        }
+        })
     }
 
     /// A `ValidationError` says that the stack has left `UPDATE_IN_PROGRESS`, or that there is no
@@ -265,52 +260,82 @@ impl CloudFormation {
         let stack = output.stacks.unwrap_or_default().into_iter().next();
         stack.ok_or_else(|| incomplete("stack"))
     }
+}
 
-    /// How an update went, by the stack's events, newest first: the newest of its statuses that
-    /// stands between its start and the start of the next update.
-    async fn end_in_events(&self, deployment: &Deployment) -> Result<Option<EventsEnd>, CallError> {
+/// A look that the stack's events must answer, newest first: the newest of its statuses that stands
+/// between its start and the start of the next update.
+#[derive(Debug)]
+pub struct Trace {
+    stacks: CloudFormation,
+    /// What the stack itself told.
+    known: Option<Sight>,
+    end: Option<EventsEnd>,
+    /// The token of the next page.
+    token: Option<String>,
+    /// How many were read.
+    pages: usize,
+}
+
+impl Trace {
+    /// Reads one page.
+    pub(super) async fn further(
+        &mut self,
+        deployment: &Deployment,
+    ) -> Result<Option<Sight>, CallError> {
         let stack_id = deployment.environment.arn.as_deref().unwrap_or_default();
-        let mut end: Option<EventsEnd> = None;
-        let mut token = None;
-        for _ in 0..MOST_EVENT_PAGES {
-            let output = self
-                .0
-                .describe_stack_events()
-                .stack_name(stack_of(deployment))
-                .set_next_token(token)
-                .send()
-                .await
-                .map_err(|error| CallError::from_sdk(&error))?;
-            let own = output
-                .stack_events
-                .unwrap_or_default()
-                .into_iter()
-                .filter(|event| event.physical_resource_id.as_deref() == Some(stack_id));
-            for event in own {
-                let status = event
-                    .resource_status
-                    .as_ref()
-                    .map_or("", |status| status.as_str())
-                    .to_owned();
-                if mapped(&status) != Status::InProgress {
-                    EventsEnd::older(&mut end, &status, event);
-                } else if is_start_of(deployment, &event) {
-                    return Ok(end);
-                } else {
-                    // What was seen belongs to a later update.
-                    end = None;
-                }
-            }
-            token = output.next_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                break;
+        let output = self
+            .stacks
+            .0
+            .describe_stack_events()
+            .stack_name(stack_of(deployment))
+            .set_next_token(self.token.clone())
+            .send()
+            .await
+            .map_err(|error| CallError::from_sdk(&error))?;
+        let own = output
+            .stack_events
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|event| event.physical_resource_id.as_deref() == Some(stack_id));
+        for event in own {
+            let status = event
+                .resource_status
+                .as_ref()
+                .map_or("", |status| status.as_str())
+                .to_owned();
+            if mapped(&status) != Status::InProgress {
+                EventsEnd::older(&mut self.end, &status, event);
+            } else if is_start_of(deployment, &event) {
+                let sight = match self.end.take() {
+                    Some(end) => Some(Sight::Of(Box::new(Deployment {
+                        status: end.status,
+                        message: end.message,
+                        ended_at: end.at,
+                        ..deployment.clone()
+                    }))),
+                    None => self.known.take(),
+                };
+                return Ok(Some(sight.unwrap_or(Sight::Superseded)));
+            } else {
+                // What was seen belongs to a later update.
+                self.end = None;
             }
         }
-        Ok(None)
+        self.token = output.next_token.filter(|token| !token.is_empty());
+        self.pages += 1;
+        if self.token.is_some() && self.pages < MOST_EVENT_PAGES {
+            return Ok(None);
+        }
+        Ok(Some(self.known.take().unwrap_or(Sight::Superseded)))
+    }
+
+    pub(super) fn known(self) -> Option<Sight> {
+        self.known
     }
 }
 
 /// How an update went, as its stack's events tell.
+#[derive(Debug)]
 struct EventsEnd {
     status: Status,
     message: Option<String>,

@@ -15,7 +15,7 @@ use aws_smithy_types::DateTime;
 
 use crate::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
-use crate::engine::{Page, Sight};
+use crate::engine::{self, Look, Page, Sight};
 use crate::start::named_endpoint;
 use crate::timestamp::{self, Timestamp};
 
@@ -92,19 +92,20 @@ impl Proton {
     /// `GetDeployment` tells the end of a deployment that another has followed, and when it ended.
     /// Where there is no id to ask for, or the service refuses the question, the environment's
     /// latest deployment answers, if it still is that one.
-    pub(super) async fn look_at(&self, deployment: &Deployment) -> Result<Sight, CallError> {
-        let refusal = match &deployment.id {
-            None => None,
-            Some(id) => match self.read_deployment(deployment, id).await {
-                Err(error) if !error.is_transient() => Some(error),
-                answer => return answer.map(|seen| Sight::Of(Box::new(seen))),
-            },
+    pub(super) async fn look_at(&self, deployment: &Deployment) -> Result<Look, CallError> {
+        let mut trace = Trace {
+            proton: self.clone(),
+            refusal: None,
         };
-        let latest = self.read(&deployment.environment.name).await?;
-        match refusal {
-            _ if latest.is_same_as(deployment) => Ok(Sight::Of(Box::new(latest))),
-            None => Ok(Sight::Superseded),
-            Some(refusal) => Err(refusal),
+        let Some(id) = &deployment.id else {
+            return trace.further(deployment).await.map(Look::Told);
+        };
+        match self.read_deployment(deployment, id).await {
+            Err(error) if !error.is_transient() => {
+                trace.refusal = Some(error);
+                Ok(Look::Further(Box::new(engine::Trace::Proton(trace))))
+            }
+            answer => answer.map(|seen| Look::Told(Sight::Of(Box::new(seen)))),
         }
     }
 
@@ -166,6 +167,25 @@ impl Proton {
             }
         }
         Err(incomplete("end of the tags' pages"))
+    }
+}
+
+/// A look that the environment's latest deployment must answer.
+#[derive(Debug)]
+pub struct Trace {
+    proton: Proton,
+    /// Why the service did not tell of the deployment by its id.
+    refusal: Option<CallError>,
+}
+
+impl Trace {
+    pub(super) async fn further(&mut self, deployment: &Deployment) -> Result<Sight, CallError> {
+        let latest = self.proton.read(&deployment.environment.name).await?;
+        match &self.refusal {
+            _ if latest.is_same_as(deployment) => Ok(Sight::Of(Box::new(latest))),
+            None => Ok(Sight::Superseded),
+            Some(refusal) => Err(refusal.clone()),
+        }
     }
 }
 
