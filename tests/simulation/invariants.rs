@@ -12,7 +12,7 @@ use crate::bound::{self, ATTEMPTS};
 use crate::course::Ended;
 use crate::function::start;
 use crate::record::{Record, Told, Truth, is_answered, is_cancel, is_list};
-use crate::scenario::{Cause, Deployer, Scenario};
+use crate::scenario::{Cause, Delivery, Deployer, Scenario};
 
 /// How old the answer may be that a cancel relies on.
 const FRESH: Duration = Duration::from_secs(2);
@@ -33,6 +33,13 @@ const TRANSIENT: [&str; 9] = [
     "Http502",
 ];
 
+/// Codes of a refusal to cancel for how the deployment stands.
+const CONFLICTS: [&str; 3] = [
+    "ConflictException",
+    "ValidationError",
+    "TokenAlreadyExistsException",
+];
+
 /// Checks all of them; returns what does not hold.
 pub(crate) fn check(scenario: &Scenario, ended: &[Ended], record: &Record) -> Vec<String> {
     let mut checks = Checks {
@@ -47,6 +54,7 @@ pub(crate) fn check(scenario: &Scenario, ended: &[Ended], record: &Record) -> Ve
         checks.never_more_than_the_limit(end);
         checks.a_dry_run_changes_nothing(end);
         checks.each_candidate_once(end);
+        checks.nothing_is_overlooked(end);
         checks.every_cancel_is_told(end);
         checks.what_is_told_is_published(end);
         checks.what_may_pass_is_tried_again(end);
@@ -57,6 +65,7 @@ pub(crate) fn check(scenario: &Scenario, ended: &[Ended], record: &Record) -> Ve
     checks.a_final_outcome_is_the_truth();
     checks.cancelling_is_said_of_what_was_cancelled();
     checks.an_id_stands_for_one_deployment();
+    checks.a_conflict_is_looked_into();
     checks.violations
 }
 
@@ -74,19 +83,10 @@ impl Checks<'_> {
     /// No environment outside the decision is cancelled: none that is protected, not included, not
     /// named by the request or not tagged for the alarm, and nothing that is no environment.
     fn only_what_was_decided(&mut self, end: &Ended) {
-        let scenario = self.scenario;
-        let delivery = &scenario.deliveries[end.delivery];
+        let delivery = &self.scenario.deliveries[end.delivery];
         for call in self.record.cancels_of(&end.request_id) {
-            let name = call.environment.clone().unwrap_or_default();
-            let is_decided = scenario.facts(&name).is_some_and(|facts| {
-                let is_asked_for = match delivery.cause {
-                    Cause::Request => scenario.requested.contains(&name),
-                    Cause::Alarm => !scenario.is_tagged || is_tagged_for(facts.tag, delivery.alarm),
-                    Cause::Schedule => true,
-                };
-                !facts.is_protected && facts.is_included && is_asked_for
-            });
-            if !is_decided {
+            let name = call.environment.as_deref().unwrap_or_default();
+            if !self.is_decided(name, delivery) {
                 self.broken(
                     "only_what_was_decided",
                     format_args!("{name} was cancelled"),
@@ -95,9 +95,23 @@ impl Checks<'_> {
         }
     }
 
+    /// Whether the rules that look at names, tags and the request select it.
+    fn is_decided(&self, name: &str, delivery: &Delivery) -> bool {
+        let scenario = self.scenario;
+        scenario.facts(name).is_some_and(|facts| {
+            let is_asked_for = match delivery.cause {
+                Cause::Request => scenario.requested.contains(&facts.name),
+                Cause::Alarm => !scenario.is_tagged || is_tagged_for(facts.tag, delivery.alarm),
+                Cause::Schedule => true,
+            };
+            !facts.is_protected && facts.is_included && is_asked_for
+        })
+    }
+
     /// What started after the alarm, or too recently to be stuck, or at a time that nobody told, is
     /// never hit by a cancel. What is left is the race between a reading and the call: a deployment
-    /// may be hit that started within it.
+    /// may be hit that started within it. No race excuses the update of a stack made anew: a cancel
+    /// names its stack by id.
     fn the_cure_goes_through(&mut self, end: &Ended) {
         let delivery = &self.scenario.deliveries[end.delivery];
         for call in self.record.cancels_of(&end.request_id) {
@@ -115,7 +129,8 @@ impl Checks<'_> {
                     hit.started_at + self.scenario.stuck_after <= call.time + ROUNDING
                 }
             };
-            if !is_right && !self.is_race(call, hit) {
+            let is_excused = self.is_race(call, hit) && !self.is_made_anew(hit);
+            if !is_right && !is_excused {
                 self.broken(
                     "the_cure_goes_through",
                     format_args!("{hit:?} was cancelled at {:?}", call.time),
@@ -128,6 +143,15 @@ impl Checks<'_> {
     fn is_race(&self, call: &Call, hit: &Truth) -> bool {
         let since = call.time.duration_since(hit.started_at).unwrap_or_default();
         since <= self.window()
+    }
+
+    /// Whether it updates a stack that stands in the place of a deleted one.
+    fn is_made_anew(&self, hit: &Truth) -> bool {
+        self.record.deployments.iter().any(|one| {
+            one.environment == hit.environment
+                && one.stack_id != hit.stack_id
+                && one.started_at < hit.started_at
+        })
     }
 
     /// How long before a cancel's arrival the service made the answer that the cancel relies on: the
@@ -222,6 +246,63 @@ impl Checks<'_> {
         if names.len() != environments.len() || counted != listed || candidates != listed {
             self.broken("each_candidate_once", summary);
         }
+    }
+
+    /// What is `IN_PROGRESS` all the while that an invocation lists is in its summary, or, where it
+    /// fails, told of if it is to be cancelled: no page of the listing is passed over, none that could
+    /// not be read is taken as the last, and nobody whose turn did not come is forgotten.
+    fn nothing_is_overlooked(&mut self, end: &Ended) {
+        let delivery = &self.scenario.deliveries[end.delivery];
+        let is_listed = !matches!(end.answer, Err(InvocationError::ListFailed(_)));
+        if delivery.cause == Cause::Request || !is_listed {
+            return;
+        }
+        let mut calls = self.record.calls_of(&end.request_id);
+        let begin = calls.next().map_or(end.at, |call| call.time);
+        let after_listing = calls.find(|call| !is_list(call));
+        let listed = after_listing.map_or(end.at, |call| call.time);
+        for one in &self.record.deployments {
+            let is_running = match one.cancelled_at {
+                Some(cancelled) => cancelled > listed,
+                None => one.status == Some(Status::InProgress),
+            };
+            let stays = self.record.existing.contains(&one.environment)
+                && self.scenario.facts(&one.environment).is_some()
+                && !self.is_followed_by_another(one);
+            let is_told = if let Ok(summary) = &end.answer {
+                let mut told = summary["environments"].as_array().unwrap().iter();
+                told.any(|told| told["name"] == one.environment)
+            } else {
+                let mut told = self.record.told_by(&end.request_id);
+                told.any(|told| told.environment == one.environment)
+                    || !self.is_selected(one, delivery, begin)
+            };
+            if one.started_at < begin && is_running && stays && !is_told {
+                self.broken(
+                    "nothing_is_overlooked",
+                    format_args!("{one:?} by {}: {:?}", end.request_id, end.answer),
+                );
+            }
+        }
+    }
+
+    /// Whether the rules before the limit select a deployment that was there when the world started.
+    fn is_selected(&self, one: &Truth, delivery: &Delivery, now: SystemTime) -> bool {
+        let facts = self.scenario.facts(&one.environment);
+        let is_known = one.started_at < start() && facts.is_some_and(|facts| facts.is_start_sent);
+        let is_due = match delivery.cause {
+            Cause::Request => true,
+            Cause::Alarm => one.started_at + ROUNDING <= SystemTime::from(delivery.spoke),
+            Cause::Schedule => one.started_at + self.scenario.stuck_after + ROUNDING <= now,
+        };
+        self.is_decided(&one.environment, delivery) && is_known && is_due
+    }
+
+    /// Whether another deployment has started in its environment, or its stack was made anew.
+    fn is_followed_by_another(&self, one: &Truth) -> bool {
+        let mut deployments = self.record.deployments.iter();
+        deployments
+            .any(|other| other.environment == one.environment && other.started_at > one.started_at)
     }
 
     /// Each cancel that was asked for has its outcome told by that invocation, of the very deployment
@@ -427,6 +508,22 @@ impl Checks<'_> {
         }
         for odd in odd {
             self.broken("an_id_stands_for_one_deployment", odd);
+        }
+    }
+
+    /// That a deployment cannot be cancelled is no outcome where the service gives an id by which to
+    /// ask how it stands: that is.
+    fn a_conflict_is_looked_into(&mut self) {
+        for told in &self.record.published {
+            let code = told.error.as_deref().unwrap_or_default();
+            let has_id = self
+                .record
+                .deployments
+                .iter()
+                .any(|one| told.deployment.as_ref() == Some(&one.id));
+            if CONFLICTS.contains(&code) && has_id {
+                self.broken("a_conflict_is_looked_into", format_args!("{told:?}"));
+            }
         }
     }
 }

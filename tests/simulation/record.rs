@@ -18,6 +18,8 @@ pub(crate) struct Truth {
     pub(crate) environment: String,
     /// Its id, whether the service sends it or not.
     pub(crate) id: String,
+    /// The id of the stack that it updates, if it is an update.
+    pub(crate) stack_id: Option<String>,
     /// The id that it goes by where the service sends none, made from what it does send.
     pub(crate) made_up_id: Option<String>,
     /// Its status.
@@ -112,8 +114,8 @@ pub(crate) struct Record {
     pub(crate) unpublished: Vec<Told>,
     /// How many stacks were deleted and made anew.
     pub(crate) made_anew: usize,
-    /// How many of the environments exist in the end.
-    pub(crate) existing: usize,
+    /// The environments that exist in the end.
+    pub(crate) existing: BTreeSet<String>,
 }
 
 impl Record {
@@ -133,6 +135,7 @@ impl Record {
                 .map(|one| Truth {
                     environment: one.environment,
                     id: one.id,
+                    stack_id: None,
                     made_up_id: None,
                     status: Some(one.status),
                     started_at: one.started_at,
@@ -146,6 +149,7 @@ impl Record {
                 .map(|one| Truth {
                     environment: one.stack,
                     made_up_id: Some(made_up(&one.stack_id, one.started_at)),
+                    stack_id: Some(one.stack_id),
                     id: one.id,
                     status: one.status.deployment_status(),
                     started_at: one.started_at,
@@ -154,12 +158,16 @@ impl Record {
                 })
                 .collect(),
         };
-        let is_ours = |name: &str| scenario.facts(name).is_some();
-        let existing = match scenario.deployer {
-            Deployer::Proton => local.environments().len(),
+        let existing: BTreeSet<_> = match scenario.deployer {
+            Deployer::Proton => {
+                let environments = local.environments().into_iter();
+                environments.map(|one| one.name).collect()
+            }
             Deployer::CloudFormation => {
-                let stacks = local.stacks();
-                stacks.iter().filter(|one| is_ours(&one.name)).count()
+                let stacks = local.stacks().into_iter().map(|one| one.name);
+                stacks
+                    .filter(|name| scenario.facts(name).is_some())
+                    .collect()
             }
         };
         let events = local.events();

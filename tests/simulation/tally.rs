@@ -145,7 +145,7 @@ impl Tally {
         for _ in 0..record.made_anew {
             self.met(deployer, "a stack made anew");
         }
-        for _ in record.existing..scenario.environments.len() {
+        for _ in record.existing.len()..scenario.environments.len() {
             self.met(deployer, "a deletion");
         }
     }
