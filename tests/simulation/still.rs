@@ -147,6 +147,26 @@ fn a_dry_run_decides_what_the_live_run_decides_and_both_what_the_rules_say() {
     }
 }
 
+/// What ends before the wait for it is over is told with its end, not as `CANCELLING`.
+#[test]
+fn what_ends_in_time_is_told_with_its_end() {
+    for seed in seeds(0..300) {
+        let scenario = Scenario::still(seed);
+        let (_, record) = run(seed, &scenario);
+        for told in &record.published {
+            let Some(requested) = told.requested_at.filter(|_| told.outcome == "CANCELLING") else {
+                continue;
+            };
+            let mut of_it = record.deployments.iter().filter(|one| told.is_of(one));
+            let ended = of_it.next().and_then(|truth| truth.completed_at).unwrap();
+            assert!(
+                ended >= requested + scenario.settle_timeout,
+                "seed {seed}: {told:?} ended at {ended:?}"
+            );
+        }
+    }
+}
+
 /// A run makes one call for each page, each environment that a request names, each tag, each cancel,
 /// and each ten events; then it looks at what it follows, at a cost of the smaller of its number and
 /// the number of pages.
