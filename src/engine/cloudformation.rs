@@ -468,3 +468,53 @@ fn incomplete(what: &str) -> CallError {
         message: format!("CloudFormation's answer has no {what}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operation(kind: OperationType, id: &str) -> OperationEntry {
+        OperationEntry::builder()
+            .operation_type(kind)
+            .operation_id(id)
+            .build()
+    }
+
+    fn deployment(status: StackStatus, operations: Vec<OperationEntry>) -> Deployment {
+        let facts = StackFacts {
+            id: Some("arn:aws:cloudformation:us-east-1:123456789012:stack/net/7f0c".to_owned()),
+            name: Some("net".to_owned()),
+            status: Some(status),
+            reason: None,
+            updated: Some(DateTime::from_secs(1_795_415_150)),
+            operations,
+            is_nested: false,
+        };
+        facts.into_deployment().unwrap()
+    }
+
+    #[test]
+    fn a_rollback_is_part_of_the_update_that_it_undoes() {
+        let operations = vec![
+            operation(OperationType::Rollback, "rollback"),
+            operation(OperationType::UpdateStack, "update"),
+            operation(OperationType::UpdateStack, "the update before"),
+        ];
+        let seen = deployment(StackStatus::UpdateRollbackInProgress, operations);
+        assert_eq!(seen.id.as_deref(), Some("update"));
+    }
+
+    #[test]
+    fn without_operations_nothing_identifies_an_update_while_it_rolls_back() {
+        let running = deployment(StackStatus::UpdateInProgress, Vec::new());
+        assert_eq!(running.id.as_deref(), Some("7f0c-1795415150000"));
+        for status in [
+            StackStatus::UpdateRollbackInProgress,
+            StackStatus::UpdateRollbackCompleteCleanupInProgress,
+        ] {
+            let seen = deployment(status, Vec::new());
+            assert_eq!((&seen.id, seen.started_at), (&None, None));
+            assert!(seen.is_same_as(&running));
+        }
+    }
+}
