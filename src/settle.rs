@@ -38,7 +38,7 @@ const GROWTH: f64 = 1.5;
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// After so many failures in a row, what a page shows is looked at by itself.
-const MOST_FAILURES: u32 = 3;
+const MOST_FAILURES: u32 = 2;
 
 /// What came of reading a page.
 enum Listed {
@@ -106,17 +106,14 @@ impl<'a> Settling<'a> {
                 // In this order, so that a run replays exactly.
                 biased;
                 arrival = arrivals.recv(), if more_to_come => {
-                    match arrival {
-                        Some(followed) => {
-                            self.take(followed, &tell);
-                            wait = self.first_wait();
-                            next = Instant::now() + wait;
-                        }
-                        None => {
-                            more_to_come = false;
-                            if !self.calls.are_throttled() {
-                                next = Instant::now();
-                            }
+                    if let Some(followed) = arrival {
+                        self.take(followed, &tell);
+                        wait = self.first_wait();
+                        next = Instant::now() + wait;
+                    } else {
+                        more_to_come = false;
+                        if !self.calls.are_throttled() {
+                            next = Instant::now();
                         }
                     }
                     continue;
@@ -260,10 +257,9 @@ impl<'a> Settling<'a> {
         shown.retain(|_, names| names.len() > 1);
         let reads: FuturesUnordered<_> = shown
             .keys()
-            .cloned()
             .map(|place| async {
                 let page = self.once(|| self.calls.engine().list(place.token())).await;
-                (place, page)
+                (place.clone(), page)
             })
             .collect();
         let reads: Vec<_> = reads.collect().await;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
+use local_aws::World;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -53,6 +54,16 @@ pub(crate) fn in_world<T>(
     scenario: &Scenario,
     run: impl AsyncFnOnce(&Simulated) -> T,
 ) -> T {
+    in_new_world(seed, scenario.world.clone(), &scenario.variables, run)
+}
+
+/// Runs something in a world of its own, in a runtime whose time is paused.
+pub(crate) fn in_new_world<T>(
+    seed: u64,
+    world: World,
+    variables: &[(&str, String)],
+    run: impl AsyncFnOnce(&Simulated) -> T,
+) -> T {
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -60,7 +71,7 @@ pub(crate) fn in_world<T>(
         .build()
         .unwrap();
     runtime.block_on(async {
-        let simulated = Simulated::new(scenario.world.clone(), &scenario.variables);
+        let simulated = Simulated::new(world, variables);
         run(&simulated).await
     })
 }
@@ -123,6 +134,12 @@ impl Log {
             .with_writer(self.clone())
             .finish();
         tracing::subscriber::with_default(subscriber, run)
+    }
+
+    /// What was logged so far.
+    pub(crate) fn text(&self) -> String {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&lines).into_owned()
     }
 
     /// The details of the outcomes that were logged since they could not be published.

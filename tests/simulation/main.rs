@@ -19,6 +19,7 @@ mod bound;
 mod course;
 mod function;
 mod invariants;
+mod narrow;
 mod record;
 mod scenario;
 mod still;

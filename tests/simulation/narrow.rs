@@ -1,0 +1,228 @@
+//! Narrow places, each made on purpose: faults that last, and what a run makes of them.
+
+use std::time::Duration;
+
+use local_aws::{
+    Call, Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Rule, Status,
+    Throttle, What, When, World,
+};
+use serde_json::{Value, json};
+
+use crate::course::{Log, in_new_world};
+use crate::function::Simulated;
+
+const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
+const LIST: Operation = Operation::ListEnvironments;
+
+/// In progress for two hours; a cancel leads to `CANCELLED` after a while.
+fn running(name: &str, after: Duration) -> Environment {
+    let cancellation = Cancellation::after(after, Ending::cancelled());
+    let deployment = Deployment::in_progress().started_ago(Duration::from_hours(2));
+    Environment::new(name).deployment(deployment.when_cancelled(cancellation))
+}
+
+fn settings(more: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+    let usual = [
+        ("MAX_CANCELLATIONS", "1000"),
+        ("SETTLE_TIMEOUT_SECONDS", "60"),
+    ];
+    let all = usual.iter().chain(more);
+    all.map(|(name, value)| (*name, (*value).to_owned()))
+        .collect()
+}
+
+/// What a sweep makes of a world: its summary, the calls, and how the deployments stand.
+struct Swept {
+    summary: Value,
+    calls: Vec<Call>,
+    deployments: Vec<local_aws::DeploymentSnapshot>,
+    log: String,
+}
+
+fn sweep(world: World, more: &[(&'static str, &str)], time: Duration) -> Swept {
+    let log = Log::default();
+    log.of(|| {
+        in_new_world(7, world, &settings(more), async |simulated: &Simulated| {
+            let payload = json!({"detail-type": "Scheduled Event", "source": "aws.events"});
+            let answer = simulated.invoke("r-1", &payload, time).await;
+            Swept {
+                summary: answer.unwrap_or_else(|error| json!(error.to_string())),
+                calls: simulated.local.calls(),
+                deployments: simulated.local.deployments(),
+                log: log.text(),
+            }
+        })
+    })
+}
+
+impl Swept {
+    fn count(&self, operation: Operation) -> usize {
+        let of_it = |call: &&Call| call.operation == operation.to_string();
+        self.calls.iter().filter(of_it).count()
+    }
+
+    /// How long after the first call the first of an operation came.
+    fn first(&self, operation: Operation) -> Duration {
+        let start = self.calls[0].time;
+        let mut of_it = self
+            .calls
+            .iter()
+            .filter(|call| call.operation == operation.to_string());
+        of_it.next().unwrap().time.duration_since(start).unwrap()
+    }
+}
+
+#[test]
+fn a_cancel_that_is_throttled_for_seconds_is_made() {
+    let world = ["net", "web"]
+        .into_iter()
+        .map(|name| running(name, Duration::ZERO))
+        .fold(World::new(), World::with)
+        .faults(Faults::none().throttle(Throttle {
+            operation: Some(CANCEL),
+            // The second one's turn comes after five seconds.
+            per_second: 0.2,
+            burst: 1,
+        }));
+    let swept = sweep(world, &[], Duration::from_mins(1));
+    assert_eq!(swept.summary["counts"]["CANCELLED"], 2, "{}", swept.summary);
+}
+
+#[test]
+fn a_listing_that_hangs_does_not_keep_cancels_waiting() {
+    let world = ["api", "net", "web"]
+        .into_iter()
+        .map(|name| running(name, Duration::ZERO))
+        .fold(World::new(), World::with)
+        .faults(
+            Faults::none()
+                // Readings are old when it comes to the second cancel.
+                .rule(Rule::new(Fault::Latency(Duration::from_secs(3))).operation(CANCEL))
+                .rule(Rule::new(Fault::Never).operation(LIST).calls(2..=u64::MAX)),
+        );
+    let swept = sweep(world, &[("CONCURRENCY", "1")], Duration::from_mins(1));
+    assert_eq!(swept.summary["counts"]["CANCELLED"], 3, "{}", swept.summary);
+    assert_eq!(swept.count(CANCEL), 3);
+}
+
+#[test]
+fn a_page_that_cannot_be_read_any_more_hides_no_end() {
+    for fault in [
+        Fault::error("InternalServerException", "broken"),
+        Fault::error("ThrottlingException", "slow down"),
+        Fault::Never,
+    ] {
+        let world = ["net", "web"]
+            .into_iter()
+            .map(|name| running(name, Duration::from_millis(100)))
+            .fold(World::new(), World::with)
+            .faults(Faults::none().rule(Rule::new(fault).operation(LIST).calls(2..=u64::MAX)));
+        let swept = sweep(world, &[], Duration::from_mins(2));
+        assert_eq!(swept.summary["counts"]["CANCELLED"], 2, "{}", swept.summary);
+    }
+}
+
+#[test]
+fn what_shifted_to_another_page_costs_no_call_of_its_own() {
+    // Of six pages of ten, the first two are emptied once the cancels are made, so that all others
+    // move up.
+    let gone =
+        |name: &str| Environment::new(name).then(When::At(Duration::from_secs(1)), What::Delete);
+    let world = (0..20)
+        .map(|number| gone(&format!("a-{number:02}")))
+        .chain((0..40).map(|number| running(&format!("b-{number:02}"), Duration::from_secs(20))))
+        .fold(World::new().environments_a_page(10), World::with);
+    let swept = sweep(world, &[("CONCURRENCY", "50")], Duration::from_mins(2));
+    assert_eq!(
+        swept.summary["counts"]["CANCELLED"], 40,
+        "{}",
+        swept.summary
+    );
+    let looks = swept.count(Operation::GetDeployment);
+    assert!(looks <= 40, "{looks} looks at single deployments");
+}
+
+#[test]
+fn a_slow_answer_is_as_old_as_its_question() {
+    // The listing's answer takes longer than a reading may be old. The deployment it shows ends
+    // meanwhile, and the next one, the cure, has begun.
+    let cure = Deployment::in_progress();
+    let net = running("net", Duration::ZERO)
+        .then(
+            When::At(Duration::from_millis(400)),
+            What::End(Ending::failed("it broke")),
+        )
+        .then(When::At(Duration::from_millis(600)), What::Deploy(cure));
+    let slow = Rule::new(Fault::Latency(Duration::from_millis(2_200))).operation(LIST);
+    let world = World::new().with(net).faults(Faults::none().rule(slow));
+    let swept = sweep(world, &[], Duration::from_mins(1));
+    assert_eq!(swept.count(CANCEL), 0);
+    assert_eq!(swept.summary["counts"]["FAILED"], 1, "{}", swept.summary);
+}
+
+#[test]
+fn what_a_cancel_of_unknown_answer_hit_is_found_out() {
+    // Between the listing and the cancel the deployment ends and the next one starts; the cancel
+    // hits that one, and its answer is lost.
+    let cancellation = Cancellation::after(Duration::from_millis(500), Ending::cancelled());
+    let next = Deployment::in_progress().when_cancelled(cancellation);
+    let net = running("net", Duration::ZERO)
+        .then(When::after_listed(), What::End(Ending::failed("it broke")))
+        .then(When::after_listed(), What::Deploy(next));
+    let lost = Rule::new(Fault::Drop)
+        .operation(CANCEL)
+        .times(1)
+        .after_effect();
+    let world = World::new().with(net).faults(Faults::none().rule(lost));
+    let swept = sweep(world, &[], Duration::from_mins(1));
+    let hit = swept
+        .deployments
+        .iter()
+        .find(|one| one.status == Status::Cancelled);
+    let hit = hit.expect("the second deployment was cancelled");
+    assert_eq!(swept.summary["counts"]["CANCELLED"], 1, "{}", swept.summary);
+    assert_eq!(swept.summary["environments"][0]["deploymentId"], hit.id);
+    assert!(
+        swept
+            .log
+            .contains("the cancel hit a deployment that had started"),
+        "{}",
+        swept.log
+    );
+}
+
+#[test]
+fn a_cancel_that_is_not_answered_before_the_deadline_is_looked_at() {
+    let world = World::new()
+        .with(running("net", Duration::from_millis(10)))
+        .faults(Faults::none().rule(Rule::new(Fault::Never).operation(CANCEL).after_effect()));
+    for seconds in [3, 4, 6] {
+        let swept = sweep(world.clone(), &[], Duration::from_secs(seconds));
+        assert_eq!(
+            swept.summary["counts"]["CANCELLED"], 1,
+            "{seconds} s: {}",
+            swept.summary
+        );
+    }
+}
+
+#[test]
+fn a_retry_waits_before_the_service_is_asked_again() {
+    let refused = Rule::new(Fault::error("ThrottlingException", "slow down")).operation(CANCEL);
+    let world = World::new()
+        .with(running("net", Duration::ZERO))
+        .faults(Faults::none().rule(refused));
+    let swept = sweep(world, &[], Duration::from_mins(2));
+    assert!(swept.count(CANCEL) >= 5, "{} attempts", swept.count(CANCEL));
+    let last = swept
+        .calls
+        .iter()
+        .rfind(|call| call.operation == CANCEL.to_string());
+    let took = last
+        .unwrap()
+        .time
+        .duration_since(swept.calls[0].time)
+        .unwrap();
+    assert!(took > Duration::from_secs(5), "{took:?}");
+    assert!(swept.first(CANCEL) < Duration::from_millis(100));
+}
