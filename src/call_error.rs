@@ -138,7 +138,8 @@ impl CallError {
     }
 
     /// Classifies what the SDK reports. Proton answers all but one of its errors with HTTP 400, so
-    /// the code tells them apart and the status only where there is none.
+    /// the code tells them apart and the status only where there is none. A 400 without a code is an
+    /// answer that was spoilt on its way, and says as little as none.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the SDK's enum is open; all else fails before it is sent"
@@ -153,11 +154,13 @@ impl CallError {
                 let meta = context.err().meta();
                 Self::answered(status, meta.code(), meta.message())
             }
-            SdkError::ResponseError(context) => Self::answered(
-                context.raw().status().as_u16(),
-                None,
-                Some(&format!("the answer cannot be read: {}", words(error))),
-            ),
+            // Its status came, but not what it says: neither that the call had an effect nor that it
+            // had none.
+            SdkError::ResponseError(context) => Self {
+                fault: Fault::Lost,
+                code: format!("Http{}", context.raw().status().as_u16()),
+                message: format!("the answer cannot be read: {}", words(error)),
+            },
             SdkError::TimeoutError(_) => Self {
                 fault: Fault::Lost,
                 code: "RequestTimeout".to_owned(),
@@ -203,9 +206,8 @@ impl CallError {
             | (_, 500..) => Fault::Broken,
             (Some("ConflictException"), _) => Fault::Conflict,
             (Some("ResourceNotFoundException"), _) => Fault::NotFound,
-            (Some("RequestTimeout" | "RequestTimeoutException"), _) | (None, 200..300) => {
-                Fault::Lost
-            }
+            (Some("RequestTimeout" | "RequestTimeoutException"), _)
+            | (None, 200..300 | 400 | 408) => Fault::Lost,
             _ => Fault::Refused,
         };
         let code = code.map_or_else(|| format!("Http{status}"), str::to_owned);
@@ -312,6 +314,9 @@ fn is_connect_error(error: &(dyn Error + 'static)) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use aws_smithy_types::body::SdkBody;
+    use aws_smithy_types::error::ErrorMetadata as GenericError;
+
     use super::*;
 
     fn fault(status: u16, code: Option<&str>) -> Fault {
@@ -363,7 +368,22 @@ mod tests {
         assert_eq!(fault(429, None), Fault::Throttled);
         assert_eq!(fault(403, None), Fault::Refused);
         assert_eq!(fault(503, Some("SomethingNew")), Fault::Broken);
+        assert_eq!(fault(404, None), Fault::Refused);
         assert_eq!(fault(200, None), Fault::Lost);
+        assert_eq!(fault(400, None), Fault::Lost);
+        assert_eq!(fault(408, None), Fault::Lost);
         assert_eq!(CallError::answered(502, None, None).code, "Http502");
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_is_lost_whatever_its_status() {
+        for status in [200, 400, 403, 429, 500] {
+            let response = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+            let error = SdkError::<GenericError, _>::response_error("it ended early", response);
+            let error = CallError::from_sdk(&error);
+            assert_eq!(error.fault, Fault::Lost, "{status}");
+            assert_eq!(error.code, format!("Http{status}"));
+            assert!(error.message.contains("it ended early"), "{error}");
+        }
     }
 }

@@ -172,6 +172,14 @@ async fn no_more_calls_are_in_flight_than_allowed() {
     }
 }
 
+/// An error of the service whose answer ends before it is whole.
+fn broken_off(code: &str) -> Fault {
+    Fault::Junk {
+        status: 400,
+        body: format!("{{\"__type\":\"{code}\",\"mess"),
+    }
+}
+
 #[tokio::test]
 async fn what_may_pass_is_tried_at_least_four_times_more() {
     let kinds = [
@@ -181,6 +189,7 @@ async fn what_may_pass_is_tried_at_least_four_times_more() {
             status: 503,
             body: "<html>Service Unavailable</html>".to_owned(),
         },
+        broken_off("ThrottlingException"),
         Fault::Drop,
     ];
     let runs = kinds.iter().flat_map(|fault| {
@@ -263,6 +272,17 @@ async fn a_cancel_whose_answer_was_lost_is_not_repeated_unseen() {
         Rule::new(Fault::Junk {
             status: 200,
             body: "{".to_owned(),
+        })
+        .after_effect(),
+        Rule::new(broken_off("ConflictException")).after_effect(),
+        Rule::new(Fault::Junk {
+            status: 400,
+            body: "<html>Bad Request</html>".to_owned(),
+        })
+        .after_effect(),
+        Rule::new(Fault::Junk {
+            status: 408,
+            body: String::new(),
         })
         .after_effect(),
     ];
