@@ -354,7 +354,8 @@ impl EventTime {
 ///
 /// An event's time that is known to the second only stands for all of that second, so that a
 /// deployment from earlier in it is not taken for one that started after the alarm. Where the
-/// state's time lies within the same second it is the exact reading of that moment.
+/// state's time lies within the same second it is the exact reading of that moment; but not where it
+/// lies right at its beginning: there it is known to the second only, too.
 fn spoke_at(
     event: Option<EventTime>,
     state: Option<Timestamp>,
@@ -364,7 +365,7 @@ fn spoke_at(
             let begin = second.with_nanosecond(0).unwrap_or(second);
             let end = begin + TimeDelta::nanoseconds(999_999_999);
             Ok(match state {
-                Some(state) if state >= begin => state,
+                Some(state) if state > begin => state,
                 _ => end,
             })
         }
@@ -680,8 +681,13 @@ mod tests {
             spoke(second, json!("2026-11-23T06:45:15.000+0000")),
             time("2026-11-23T06:45:15Z")
         );
-        // An earlier state, or none: the event's second is not over before its end.
-        for state in [json!("2026-11-23T06:45:11.999+0000"), Value::Null] {
+        // An earlier state, none, or one that is no more exact: the event's second is not over before
+        // its end.
+        for state in [
+            json!("2026-11-23T06:45:11.999+0000"),
+            json!("2026-11-23T06:45:12.000+0000"),
+            Value::Null,
+        ] {
             assert_eq!(spoke(second, state), time("2026-11-23T06:45:12.999999999Z"));
         }
     }

@@ -241,7 +241,8 @@ impl Scenario {
 
 fn deliveries(random: &mut Rng, requested: &[String], weather: Weather) -> Vec<Delivery> {
     let world_start = DateTime::<Utc>::from(start());
-    let ago = |random: &mut Rng| Duration::from_millis(random.u64(0..180_000));
+    // Never at a whole second, which would stand for all of it.
+    let ago = |random: &mut Rng| Duration::from_millis(random.u64(0..180_000) | 1);
     let spoke = world_start - ago(random);
     let cause = match random.u8(0..10) {
         0..6 => Cause::Alarm,
