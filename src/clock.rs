@@ -63,7 +63,9 @@ impl Budget {
     pub fn of(left: Duration) -> Self {
         let now = Instant::now();
         let share = |percent: u32, least: u64, most: u64| {
-            (left * percent / 100).clamp(Duration::from_millis(least), Duration::from_millis(most))
+            // A run of a second has something left to act in, too.
+            let least = Duration::from_millis(least).min(left * 15 / 100);
+            (left * percent / 100).clamp(least, Duration::from_millis(most))
         };
         let publish = left.saturating_sub(share(3, 200, 2_000));
         let look = publish.saturating_sub(share(10, 500, 10_000));
@@ -91,7 +93,8 @@ mod tests {
     async fn a_long_run_keeps_seconds_and_a_short_one_keeps_a_share() {
         assert_eq!(shares(900), [883, 888, 898].map(Duration::from_secs));
         assert_eq!(shares(10), [8200, 8700, 9700].map(Duration::from_millis));
-        assert_eq!(shares(3), [2000, 2300, 2800].map(Duration::from_millis));
+        assert_eq!(shares(3), [2050, 2350, 2800].map(Duration::from_millis));
+        assert_eq!(shares(1), [550, 700, 850].map(Duration::from_millis));
     }
 
     #[tokio::test(start_paused = true)]
