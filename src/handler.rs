@@ -65,7 +65,8 @@ impl Handler {
                 );
             })?;
         let name = trigger.name.as_deref().unwrap_or_default();
-        let span = tracing::info_span!(
+        // A span is filtered like a line: at its own level it is there wherever any line is.
+        let span = tracing::error_span!(
             "run",
             requestId = request_id,
             trigger = trigger.cause.kind(),

@@ -8,16 +8,20 @@ use crate::payloads::{alarm, fresh, request};
 
 const LEVELS: [&str; 6] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
 
+/// The cancel of `denied` is denied.
+fn denied() -> Rule {
+    Rule::new(Fault::error("AccessDeniedException", "no"))
+        .operation(Operation::CancelEnvironmentDeployment)
+        .environment("denied")
+}
+
 /// A world in which a run logs at every level: a cancel, a skip, an error, a refusal.
 fn eventful() -> Stage {
-    let denied = Rule::new(Fault::error("AccessDeniedException", "no"))
-        .operation(Operation::CancelEnvironmentDeployment)
-        .environment("denied");
     let once = Rule::new(Fault::error("InternalFailure", "oh"))
         .operation(Operation::PutEvents)
         .times(1);
     Stage::with([running("net"), running("denied"), running("protected")])
-        .faults(Faults::none().rule(denied).rule(once))
+        .faults(Faults::none().rule(denied()).rule(once))
         .set("PROTECTED_ENVIRONMENTS", "protected")
 }
 
@@ -81,6 +85,38 @@ async fn the_log_level_is_obeyed_and_the_metrics_are_there_all_the_same() {
         assert_eq!(has("INFO"), least <= 2, "{level}");
         if least <= 4 && level != "FATAL" {
             assert!(has("ERROR"), "{level}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_line_names_request_and_trigger_whatever_the_level() {
+    for level in ["TRACE", "INFO", "WARN", "ERROR"] {
+        let unpublished = Rule::new(Fault::error("AccessDeniedException", "no"))
+            .operation(Operation::PutEvents)
+            .environment("net");
+        let mut function = eventful()
+            .faults(Faults::none().rule(unpublished).rule(denied()))
+            .set("AWS_LAMBDA_LOG_LEVEL", level)
+            .start()
+            .await;
+        function
+            .invoke_within(seconds(10), alarm().to_string())
+            .await;
+        let [run] = function.finish().await;
+        assert_eq!(run.failure().kind, "PublishFailed");
+        let log = run.log();
+        let of_a_run = |line: &&Value| line["level"] == "ERROR";
+        for line in log.iter().filter(of_a_run) {
+            let texts = texts(line);
+            for text in [run.request_id.as_str(), "alarm", "checkout-5xx"] {
+                assert!(texts.contains(&text), "{level}: {line}");
+            }
+        }
+        for message in ["outcome", "unpublished outcome", "the run is not complete"] {
+            let told = log.iter().filter(of_a_run);
+            let told = told.filter(|line| line["message"] == message).count();
+            assert!(told > 0, "{level} {message}: {log:#?}");
         }
     }
 }
