@@ -7,11 +7,17 @@
 use aws_sdk_proton::Client;
 use aws_sdk_proton::config::Builder;
 use aws_sdk_proton::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+use aws_sdk_proton::config::interceptors::AfterDeserializationInterceptorContextRef;
+use aws_sdk_proton::config::{ConfigBag, Intercept, RuntimeComponents, SharedInterceptor};
 use aws_sdk_proton::types::{
     Deployment as ProtonDeployment, DeploymentStatus, Environment as ProtonEnvironment,
     EnvironmentSummary,
 };
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_types::DateTime;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
@@ -32,6 +38,56 @@ const MOST_TAG_PAGES: usize = 50;
 #[derive(Clone, Debug)]
 pub struct Proton(Client);
 
+/// Takes no success for one that lacks what was asked for. The SDK fills what a service must send and
+/// did not: of an answer that says nothing it makes a listing without environments.
+#[derive(Debug)]
+struct WholeAnswers;
+
+/// What each answer holds, of which one must be there.
+#[derive(Deserialize)]
+struct Members {
+    environments: Option<IgnoredAny>,
+    environment: Option<IgnoredAny>,
+    deployment: Option<IgnoredAny>,
+    tags: Option<IgnoredAny>,
+}
+
+impl Intercept for WholeAnswers {
+    fn name(&self) -> &'static str {
+        "WholeAnswers"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let operation = config.load::<Metadata>().map_or("", Metadata::name);
+        let body = context.response().body().bytes().unwrap_or_default();
+        match context.output_or_error() {
+            Ok(_) => whole(operation, body).map_err(Into::into),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Whether an operation's answer has the member that it must have.
+fn whole(operation: &str, answer: &[u8]) -> Result<(), String> {
+    let members: Members = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
+    let (name, member) = match operation {
+        "ListEnvironments" => ("environments", members.environments),
+        "GetEnvironment" | "CancelEnvironmentDeployment" => ("environment", members.environment),
+        "GetDeployment" => ("deployment", members.deployment),
+        "ListTagsForResource" => ("tags", members.tags),
+        _ => return Ok(()),
+    };
+    match member {
+        Some(_) => Ok(()),
+        None => Err(format!("it has no `{name}`")),
+    }
+}
+
 impl Proton {
     /// Makes a client that shares the configuration's HTTP client.
     #[must_use]
@@ -39,6 +95,7 @@ impl Proton {
         let endpoint = named_endpoint(config, "Proton");
         let mut builder = Builder::from(config);
         builder.set_endpoint_url(endpoint);
+        builder.push_interceptor(SharedInterceptor::new(WholeAnswers));
         Self(Client::from_conf(builder.build()))
     }
 
@@ -122,7 +179,10 @@ impl Proton {
             .send()
             .await
             .map_err(|error| CallError::from_sdk(&error))?;
-        let seen: ProtonDeployment = output.deployment.ok_or_else(|| incomplete("deployment"))?;
+        let seen: ProtonDeployment = output
+            .deployment
+            .filter(|seen| seen.id == id && is_known(&seen.deployment_status))
+            .ok_or_else(|| incomplete("deployment of that id with a status"))?;
         Ok(Deployment {
             status: status(&seen.deployment_status),
             message: seen.deployment_status_message,
@@ -194,7 +254,11 @@ fn current(
     name: &EnvironmentName,
     environment: Option<ProtonEnvironment>,
 ) -> Result<Deployment, CallError> {
-    let environment = environment.ok_or_else(|| incomplete("environment"))?;
+    let environment = environment
+        .filter(|environment| {
+            environment.name == name.as_str() && is_known(&environment.deployment_status)
+        })
+        .ok_or_else(|| incomplete("environment of that name with a status"))?;
     Ok(Deployment {
         environment: Environment {
             name: name.clone(),
@@ -254,6 +318,11 @@ fn status(status: &DeploymentStatus) -> Status {
     }
 }
 
+/// The SDK fills a required status that the service did not send with words of its own.
+fn is_known(status: &DeploymentStatus) -> bool {
+    !matches!(status.as_str(), "" | "no value was set")
+}
+
 /// The SDK fills a required text that the service did not send with the empty one.
 fn known(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
@@ -298,6 +367,57 @@ mod tests {
             time(1_795_415_150.999_999_9).as_deref(),
             Some("2026-11-23T06:25:51Z")
         );
+    }
+
+    #[test]
+    fn an_answer_must_have_what_was_asked_for() {
+        for (operation, member) in [
+            ("ListEnvironments", "environments"),
+            ("GetEnvironment", "environment"),
+            ("CancelEnvironmentDeployment", "environment"),
+            ("GetDeployment", "deployment"),
+            ("ListTagsForResource", "tags"),
+        ] {
+            let answer = format!(r#"{{"new": ["\ud800"], "{member}": [], "nextToken": null}}"#);
+            assert_eq!(whole(operation, answer.as_bytes()), Ok(()), "{operation}");
+            let null = format!(r#"{{"{member}": null, "other": "{member}"}}"#);
+            for answer in ["{}", r#"{"nextToken": "1"}"#, &null] {
+                let error = whole(operation, answer.as_bytes()).unwrap_err();
+                assert_eq!(error, format!("it has no `{member}`"));
+            }
+            for answer in ["", "null", "[]", "<html>"] {
+                assert!(whole(operation, answer.as_bytes()).is_err(), "{answer}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_environment_is_the_one_that_was_named_and_has_a_status() {
+        let net = EnvironmentName::parse("net", NameRule::Proton).unwrap();
+        let read = |name: &str, status: &str| {
+            let environment = ProtonEnvironment::builder()
+                .name(name)
+                .deployment_status(status.into())
+                .created_at(DateTime::from_secs(0))
+                .last_deployment_attempted_at(DateTime::from_secs(0))
+                .last_deployment_succeeded_at(DateTime::from_secs(0))
+                .arn("")
+                .template_name("")
+                .template_major_version("")
+                .template_minor_version("")
+                .build()
+                .unwrap();
+            current(&net, Some(environment)).map(|deployment| deployment.status)
+        };
+        assert_eq!(read("net", "CANCELLING"), Ok(Status::Cancelling));
+        for (name, status) in [
+            ("", "no value was set"),
+            ("net", "no value was set"),
+            ("net", ""),
+            ("db", "CANCELLING"),
+        ] {
+            assert_eq!(read(name, status).unwrap_err().fault, Fault::Lost);
+        }
     }
 
     #[test]

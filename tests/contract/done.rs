@@ -180,6 +180,14 @@ fn broken_off(code: &str) -> Fault {
     }
 }
 
+/// A success that says nothing.
+fn nothing(body: &str) -> Fault {
+    Fault::Junk {
+        status: 200,
+        body: body.to_owned(),
+    }
+}
+
 #[tokio::test]
 async fn what_may_pass_is_tried_at_least_four_times_more() {
     let kinds = [
@@ -190,6 +198,8 @@ async fn what_may_pass_is_tried_at_least_four_times_more() {
             body: "<html>Service Unavailable</html>".to_owned(),
         },
         broken_off("ThrottlingException"),
+        nothing("{}"),
+        nothing(r#"{"environments":null,"environment":{},"deployment":{},"tags":null}"#),
         Fault::Drop,
     ];
     let runs = kinds.iter().flat_map(|fault| {
@@ -274,6 +284,9 @@ async fn a_cancel_whose_answer_was_lost_is_not_repeated_unseen() {
             body: "{".to_owned(),
         })
         .after_effect(),
+        Rule::new(nothing("")).after_effect(),
+        Rule::new(nothing("{}")).after_effect(),
+        Rule::new(nothing(r#"{"environment":{}}"#)).after_effect(),
         Rule::new(broken_off("ConflictException")).after_effect(),
         Rule::new(Fault::Junk {
             status: 400,

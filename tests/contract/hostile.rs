@@ -13,6 +13,8 @@ use crate::payloads::{alarm, request};
 /// Quotes, ends of lines, escape sequences, and what looks like a line or a metric of the function.
 const HOSTILE: &str = "\"'`\\\" \n{\"_aws\":{\"CloudWatchMetrics\":[]},\"Cancelled\":99}\r\n\u{1b}[2J\u{1b}]0;x\u{7}\u{0}\u{8}\u{7f}\u{85}\u{2028}\u{2029}\u{202e}\u{feff}${jndi:x} %s %n <script> ';--";
 
+const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
+
 /// The most bytes that CloudWatch keeps of a line.
 const LONGEST_LINE: usize = 256 * 1024;
 
@@ -177,9 +179,9 @@ async fn what_either_service_says_of_a_deployment_breaks_nothing() {
 #[tokio::test]
 async fn a_deployments_id_and_status_of_a_megabyte_break_nothing() {
     let long = format!("{HOSTILE}{}", "x".repeat(1_000_000));
-    let seen = |status: &str| {
+    let seen = |name: &str, status: &str| {
         json!({ "environment": {
-            "name": "net",
+            "name": name,
             "arn": "arn:aws:proton:us-east-1:123456789012:environment/net",
             "createdAt": 1_790_000_000.0,
             "deploymentStatus": status,
@@ -192,19 +194,20 @@ async fn a_deployments_id_and_status_of_a_megabyte_break_nothing() {
             "templateMinorVersion": long,
         } })
     };
-    let get = Rule::new(Fault::Junk {
-        status: 200,
-        body: seen("IN_PROGRESS").to_string(),
-    })
-    .operation(Operation::GetEnvironment);
-    let cancel = Rule::new(Fault::Junk {
-        status: 200,
-        body: seen(&long).to_string(),
-    })
-    .operation(Operation::CancelEnvironmentDeployment);
+    let answers = |operation, name: &str, status: &str| {
+        let body = seen(name, status).to_string();
+        Rule::new(Fault::Junk { status: 200, body })
+            .operation(operation)
+            .environment(name)
+    };
     let names: Vec<_> = (0..8).map(|number| format!("net-{number}")).collect();
+    let faults = names.iter().fold(Faults::none(), |faults, name| {
+        faults
+            .rule(answers(Operation::GetEnvironment, name, "IN_PROGRESS"))
+            .rule(answers(CANCEL, name, &long))
+    });
     let mut function = Stage::with(names.iter().map(Environment::new))
-        .faults(Faults::none().rule(get).rule(cancel))
+        .faults(faults)
         .set("MAX_CANCELLATIONS", 100)
         .start()
         .await;
