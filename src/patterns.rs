@@ -1,12 +1,17 @@
-//! Comma-separated globs over names: what `ENVIRONMENTS` and `PROTECTED_ENVIRONMENTS` hold.
+//! Globs over names: what `ENVIRONMENTS`, `PROTECTED_ENVIRONMENTS` and an environment's tag hold.
+//!
+//! globset reads them, and would match bytes: `?` would be half an umlaut. What it makes of a glob is
+//! a regular expression, which is turned into one over characters.
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::GlobBuilder;
+use regex_automata::meta::Regex;
+use regex_automata::util::syntax;
 
 /// A set of globs; a name matches when one of them does.
 ///
 /// `*` stands for any characters, `?` for one, `[..]` for one of a class, `{a,b}` for either.
 #[derive(Clone, Debug)]
-pub struct Patterns(GlobSet);
+pub struct Patterns(Option<Regex>);
 
 /// A glob that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,45 +30,106 @@ impl Patterns {
         Self::from_globs(split_outside_braces(text))
     }
 
-    /// Reads globs separated by white space.
-    pub fn space_separated(text: &str) -> Result<Self, BadGlob> {
-        Self::from_globs(text.split_whitespace())
+    /// Reads globs separated by white space; those that cannot be read match nothing and are given
+    /// back beside the others.
+    #[must_use]
+    pub fn space_separated(text: &str) -> (Self, Vec<BadGlob>) {
+        let mut good = Vec::new();
+        let mut bad = Vec::new();
+        for glob in text.split_whitespace() {
+            match Self::from_globs([glob]) {
+                Ok(_) => good.push(glob),
+                Err(unreadable) => bad.push(unreadable),
+            }
+        }
+        match Self::from_globs(good) {
+            Ok(patterns) => (patterns, bad),
+            Err(too_many) => (Self::none(), vec![too_many]),
+        }
     }
 
     fn from_globs<'a>(globs: impl IntoIterator<Item = &'a str>) -> Result<Self, BadGlob> {
-        let mut set = GlobSetBuilder::new();
-        for glob in globs {
-            let built = GlobBuilder::new(glob)
-                .empty_alternates(true)
-                .build()
-                .map_err(|error| BadGlob {
-                    glob: glob.to_owned(),
-                    why: error.kind().to_string(),
-                })?;
-            set.add(built);
+        let globs: Vec<_> = globs.into_iter().collect();
+        if globs.is_empty() {
+            return Ok(Self::none());
         }
-        set.build().map(Self).map_err(|error| BadGlob {
-            glob: error.glob().unwrap_or_default().to_owned(),
-            why: error.kind().to_string(),
-        })
+        let expressions: Result<Vec<_>, _> = globs.iter().copied().map(expression).collect();
+        Regex::builder()
+            .syntax(syntax::Config::new().dot_matches_new_line(true))
+            .build_many(&expressions?)
+            .map(|regex| Self(Some(regex)))
+            .map_err(|error| {
+                // What globset reads, the regular expression may still hold for too deep.
+                let too_deep = error.pattern().map(|pattern| pattern.as_usize());
+                BadGlob {
+                    glob: globs
+                        .get(too_deep.unwrap_or_default())
+                        .map_or_else(String::new, |glob| (*glob).to_owned()),
+                    why: match too_deep {
+                        Some(_) => "its braces are nested too deeply".to_owned(),
+                        None => error.to_string(),
+                    },
+                }
+            })
     }
 
     /// No glob at all: nothing matches.
     #[must_use]
     pub fn none() -> Self {
-        Self(GlobSet::empty())
+        Self(None)
     }
 
     /// Whether one of the globs matches the whole name.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        self.0.is_match(name)
+        self.0.as_ref().is_some_and(|regex| regex.is_match(name))
     }
 
     /// Whether there is no glob at all, so that nothing can match.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
+    }
+}
+
+/// A glob as a regular expression over characters.
+fn expression(glob: &str) -> Result<String, BadGlob> {
+    let bad = |why: String| BadGlob {
+        glob: glob.to_owned(),
+        why,
+    };
+    let built = GlobBuilder::new(glob)
+        .empty_alternates(true)
+        .build()
+        .map_err(|error| bad(error.kind().to_string()))?;
+    String::from_utf8(in_characters(built.regex())).map_err(|error| bad(error.to_string()))
+}
+
+/// globset writes characters beyond ASCII byte by byte, as `\xNN`, and turns Unicode off.
+fn in_characters(bytewise: &str) -> Vec<u8> {
+    let mut rest = bytewise
+        .strip_prefix("(?-u)")
+        .unwrap_or(bytewise)
+        .as_bytes();
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut text = Vec::with_capacity(rest.len());
+    loop {
+        rest = match rest {
+            [] => return text,
+            [b'\\', b'x', high, low, after @ ..] => {
+                let byte = digit(*high).zip(digit(*low));
+                text.extend(byte.and_then(|(high, low)| u8::try_from(high * 16 + low).ok()));
+                after
+            }
+            [b'\\', escaped, after @ ..] => {
+                text.extend([b'\\', *escaped]);
+                after
+            }
+            [byte, after @ ..] => {
+                text.push(*byte);
+                after
+            }
+        };
     }
 }
 
@@ -122,10 +188,32 @@ mod tests {
             text in prop_oneof![any::<String>(), r"[a-c,{}\[\]!*?\\ -]{0,24}"],
             name in "[a-z0-9_-]{0,9}",
         ) {
-            for read in [Patterns::comma_separated(&text), Patterns::space_separated(&text)] {
-                match read {
-                    Ok(patterns) => prop_assert!(!(patterns.is_empty() && patterns.matches(&name))),
-                    Err(bad) => prop_assert!(text.contains(&bad.glob), "{bad}"),
+            match Patterns::comma_separated(&text) {
+                Ok(patterns) => prop_assert!(!(patterns.is_empty() && patterns.matches(&name))),
+                Err(bad) => prop_assert!(text.contains(&bad.glob), "{bad}"),
+            }
+            let (patterns, bad) = Patterns::space_separated(&text);
+            prop_assert!(!(patterns.is_empty() && patterns.matches(&name)));
+            prop_assert_eq!(patterns.is_empty(), bad.len() == text.split_whitespace().count());
+            prop_assert!(bad.iter().all(|bad| text.contains(&bad.glob)), "{bad:?}");
+        }
+
+        #[test]
+        fn a_name_matches_itself_each_character_and_no_more(name in any::<String>()) {
+            let escaped: String = name.chars().flat_map(|character| ['\\', character]).collect();
+            let marks: String = name.chars().map(|_| '?').collect();
+            let class: String = name.chars().filter(|each| !"]!^-".contains(*each)).collect();
+            if !name.is_empty() {
+                for glob in [&escaped, &marks] {
+                    let read = Patterns::from_globs([glob.as_str()]).unwrap();
+                    prop_assert!(read.matches(&name), "{glob}");
+                    prop_assert!(!read.matches(&format!("{name}ä")), "{glob}");
+                }
+            }
+            if !class.is_empty() {
+                let read = Patterns::from_globs([format!("[{class}]").as_str()]).unwrap();
+                for character in class.chars() {
+                    prop_assert!(read.matches(&character.to_string()), "{character:?} {class}");
                 }
             }
         }
@@ -144,6 +232,9 @@ mod tests {
         let deep = format!("{}a{}", "{".repeat(2_000), "}".repeat(2_000));
         let _ = Patterns::comma_separated(&deep);
         assert!(Patterns::comma_separated(&"{".repeat(4_000)).is_err());
+        let too_deep = format!("{}a{}", "{b,".repeat(400), "}".repeat(400));
+        let bad = Patterns::comma_separated(&format!("ok, {too_deep}")).unwrap_err();
+        assert_eq!(bad.glob, too_deep);
         let wide = vec!["{a,b}*?[a-z]"; 300].join(",");
         assert!(patterns(&wide).matches("axyz"));
     }
@@ -176,6 +267,31 @@ mod tests {
         assert!(!patterns("net-?").matches("net-12"));
         assert!(patterns("net-[a-c]").matches("net-b"));
         assert!(patterns("net-[!a-c]").matches("net-d"));
+    }
+
+    #[test]
+    fn a_character_is_one_however_many_bytes_it_takes() {
+        for glob in [
+            "zahlung-?",
+            "zahlung-[äö]",
+            "zahlung-[ß-ö]",
+            "zahlung-{ü,ä}",
+            "*ä",
+        ] {
+            assert!(patterns(glob).matches("zahlung-ä"), "{glob}");
+        }
+        assert!(!patterns("zahlung-[!äö]").matches("zahlung-ä"));
+        assert!(!patterns("zahlung-??").matches("zahlung-ä"));
+        assert!(patterns("[!äö]?").matches("支払"));
+        assert!(patterns("\\ä\\\\xc3?").matches("ä\\xc3\n"));
+    }
+
+    #[test]
+    fn one_glob_that_cannot_be_read_leaves_the_others() {
+        let (read, bad) = Patterns::space_separated("net-[ prod-* {x");
+        assert!(read.matches("prod-1") && !read.matches("net-["));
+        let bad: Vec<_> = bad.iter().map(|bad| bad.glob.as_str()).collect();
+        assert_eq!(bad, ["net-[", "{x"]);
     }
 
     #[test]

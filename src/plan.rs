@@ -157,10 +157,11 @@ fn is_stuck(started: Timestamp, stuck_after: Duration, now: Timestamp) -> bool {
 }
 
 /// Rule 5: whether an environment's tag, globs of alarm names separated by spaces, names the alarm.
-pub fn tag_allows(tag: Option<&str>, alarm_name: &str) -> Result<bool, BadGlob> {
-    tag.map_or(Ok(false), |globs| {
-        Patterns::space_separated(globs).map(|globs| globs.matches(alarm_name))
-    })
+/// The globs that cannot be read name none.
+#[must_use]
+pub fn tag_allows(tag: Option<&str>, alarm_name: &str) -> (bool, Vec<BadGlob>) {
+    let (globs, bad) = Patterns::space_separated(tag.unwrap_or_default());
+    (globs.matches(alarm_name), bad)
 }
 
 /// Rule 7: whether so many may be cancelled in one run. If not, none is.
@@ -346,14 +347,20 @@ mod tests {
 
     #[test]
     fn a_tag_holds_globs_of_alarm_names() {
-        let allows = |tag| tag_allows(tag, "checkout-5xx").unwrap();
+        let allows = |tag| match tag_allows(tag, "checkout-5xx") {
+            (allows, bad) if bad.is_empty() => allows,
+            (_, bad) => panic!("{bad:?}"),
+        };
         assert!(allows(Some("checkout-*")));
         assert!(allows(Some("other  checkout-5xx")));
         assert!(!allows(Some("other")));
         assert!(!allows(Some("")));
         assert!(!allows(Some("other,checkout-5xx")));
         assert!(!allows(None));
-        assert!(tag_allows(Some("check[out"), "checkout-5xx").is_err());
+        let (allows, bad) = tag_allows(Some("check[out checkout-?xx {a"), "checkout-5xx");
+        assert!(allows);
+        assert_eq!(bad.len(), 2, "{bad:?}");
+        assert!(!tag_allows(Some("check[out"), "check[out").0);
     }
 
     #[test]

@@ -301,19 +301,21 @@ impl Run<'_> {
         let environment = &sighting.deployment.environment;
         let ask = || self.engine.alarms_tag(environment);
         let end = match calls.retried(self.budget.act_until, ask).await {
-            Ok(tag) => match plan::tag_allows(tag.as_deref(), &alarm.name) {
-                Ok(true) => return Ok(sighting),
-                Ok(false) => End::Skipped(SkipReason::NotTagged),
-                Err(bad) => {
+            Ok(tag) => {
+                let (allows, bad) = plan::tag_allows(tag.as_deref(), &alarm.name);
+                for bad in bad {
                     let environment = environment.name.as_str();
                     tracing::warn!(
                         environment,
                         error = bad.to_string(),
-                        "the tag `proton-canceller:alarms` cannot be read and matches no alarm"
+                        "a glob in the tag `proton-canceller:alarms` cannot be read and matches no alarm"
                     );
-                    End::Skipped(SkipReason::NotTagged)
                 }
-            },
+                if allows {
+                    return Ok(sighting);
+                }
+                End::Skipped(SkipReason::NotTagged)
+            }
             Err(error) => End::Error(error),
         };
         Err(Box::new(Outcome::without_cancel(sighting.deployment, end)))
