@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use tracing::Instrument as _;
 
 use crate::clock::{Budget, Clock};
+use crate::detail::{Context, Entry};
 use crate::engine::Engine;
 use crate::event_bridge::EventBridge;
 use crate::invocation_error::InvocationError;
@@ -103,17 +104,18 @@ impl Handler {
             tracing::error!(error = error.to_string(), "the run failed");
         })?;
         (self.metrics)(&Metrics::of(&record, trigger).line(invocation, clock.now()));
-        self.conclude(&record)?;
+        self.conclude(&record, run.context())?;
         let outcomes = &record.outcomes;
         Ok(raw(summary::answer(trigger, mode, record.tally, outcomes)))
     }
 
     /// Fails the invocation if an outcome is not published, or else if a retry may complete it.
-    fn conclude(&self, record: &Record) -> Result<(), InvocationError> {
+    fn conclude(&self, record: &Record, context: Context<'_>) -> Result<(), InvocationError> {
         for unpublished in &record.unpublished {
+            let entry = Entry::of(&unpublished.outcome, context);
             tracing::error!(
-                detail = unpublished.entry.detail,
-                resources = ?unpublished.entry.resources,
+                detail = entry.detail,
+                resources = ?entry.resources,
                 why = unpublished.why,
                 "unpublished outcome"
             );

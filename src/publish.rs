@@ -1,6 +1,10 @@
 //! Publishing: every outcome as soon as it is known, by tens, the refused ones again.
+//!
+//! An outcome is small, and its event may be a megabyte: each repeats the trigger's texts. So an event
+//! is written just before it is put.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -8,8 +12,9 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::calls::answered;
-use crate::detail::{Entry, MOST_BYTES};
+use crate::detail::{Context, Entry, MOST_BYTES};
 use crate::event_bridge::EventBridge;
+use crate::outcome::Outcome;
 
 /// The most entries that EventBridge takes in one call.
 const MOST_ENTRIES: usize = 10;
@@ -17,22 +22,82 @@ const MOST_ENTRIES: usize = 10;
 /// Calls to EventBridge in flight at once.
 const MOST_CALLS: usize = 16;
 
-/// An event that EventBridge did not take.
+/// An outcome whose event EventBridge did not take.
 #[derive(Debug)]
 pub struct Unpublished {
-    /// The event.
-    pub entry: Entry,
+    /// The outcome.
+    pub outcome: Arc<Outcome>,
     /// Why, in EventBridge's words.
     pub why: String,
+}
+
+/// An outcome and its event.
+#[derive(Debug)]
+struct Letter {
+    outcome: Arc<Outcome>,
+    entry: Entry,
+}
+
+impl Letter {
+    fn unpublished(self, why: String) -> Unpublished {
+        Unpublished {
+            outcome: self.outcome,
+            why,
+        }
+    }
+}
+
+/// Outcomes that are to be published, in the order in which they came.
+struct Waiting<'a> {
+    context: Context<'a>,
+    outcomes: VecDeque<Arc<Outcome>>,
+    /// The event of the first one, which was too large for the batch before.
+    first: Option<Letter>,
+}
+
+impl Waiting<'_> {
+    fn is_empty(&self) -> bool {
+        self.first.is_none() && self.outcomes.is_empty()
+    }
+
+    fn next(&mut self) -> Option<Letter> {
+        self.first.take().or_else(|| {
+            let outcome = self.outcomes.pop_front()?;
+            let entry = Entry::of(&outcome, self.context);
+            Some(Letter { outcome, entry })
+        })
+    }
+
+    /// Takes as many as one call may carry.
+    fn next_batch(&mut self) -> Vec<Letter> {
+        let mut batch = Vec::new();
+        let mut size = 0;
+        while batch.len() < MOST_ENTRIES
+            && let Some(letter) = self.next()
+        {
+            size += letter.entry.size();
+            if size > MOST_BYTES && !batch.is_empty() {
+                self.first = Some(letter);
+                break;
+            }
+            batch.push(letter);
+        }
+        batch
+    }
 }
 
 /// Publishes what comes until no more does; returns what could not be published.
 pub async fn publish(
     event_bridge: &EventBridge,
-    mut entries: UnboundedReceiver<Entry>,
+    context: Context<'_>,
+    mut outcomes: UnboundedReceiver<Arc<Outcome>>,
     until: Instant,
 ) -> Vec<Unpublished> {
-    let mut waiting = VecDeque::new();
+    let mut waiting = Waiting {
+        context,
+        outcomes: VecDeque::new(),
+        first: None,
+    };
     let mut calls = FuturesUnordered::new();
     let mut unpublished = Vec::new();
     let mut more_to_come = true;
@@ -40,8 +105,8 @@ pub async fn publish(
         // Outcomes often become known together, and then fit into one call.
         tokio::task::yield_now().await;
         while more_to_come {
-            match entries.try_recv() {
-                Ok(entry) => waiting.push_back(entry),
+            match outcomes.try_recv() {
+                Ok(outcome) => waiting.outcomes.push_back(outcome),
                 Err(error) => {
                     more_to_come = error == tokio::sync::mpsc::error::TryRecvError::Empty;
                     break;
@@ -49,7 +114,7 @@ pub async fn publish(
             }
         }
         while calls.len() < MOST_CALLS && !waiting.is_empty() {
-            calls.push(put(event_bridge, next_batch(&mut waiting), until));
+            calls.push(put(event_bridge, waiting.next_batch(), until));
         }
         if calls.is_empty() && !more_to_come {
             return unpublished;
@@ -58,39 +123,25 @@ pub async fn publish(
             // In this order, so that a run replays exactly.
             biased;
             Some(failed) = calls.next() => unpublished.extend(failed),
-            entry = entries.recv(), if more_to_come => match entry {
-                Some(entry) => waiting.push_back(entry),
+            outcome = outcomes.recv(), if more_to_come => match outcome {
+                Some(outcome) => waiting.outcomes.push_back(outcome),
                 None => more_to_come = false,
             },
         }
     }
 }
 
-/// Takes as many entries as one call may carry.
-fn next_batch(waiting: &mut VecDeque<Entry>) -> Vec<Entry> {
-    let mut batch = Vec::new();
-    let mut size = 0;
-    while let Some(entry) = waiting.front() {
-        size += entry.size();
-        if batch.len() == MOST_ENTRIES || (size > MOST_BYTES && !batch.is_empty()) {
-            break;
-        }
-        batch.extend(waiting.pop_front());
-    }
-    batch
-}
-
 /// Puts a batch; what is refused of it goes again, each entry alone.
-async fn put(event_bridge: &EventBridge, batch: Vec<Entry>, until: Instant) -> Vec<Unpublished> {
+async fn put(event_bridge: &EventBridge, batch: Vec<Letter>, until: Instant) -> Vec<Unpublished> {
     let mut backoff = Backoff::default();
     let refused = loop {
-        let entries: Vec<_> = batch.iter().collect();
+        let entries: Vec<_> = batch.iter().map(|letter| &letter.entry).collect();
         match answered(until, event_bridge.put(&entries)).await {
             Ok(receipts) => {
                 break batch
                     .into_iter()
                     .zip(receipts)
-                    .filter_map(|(entry, receipt)| Some((entry, receipt.err()?.to_string())))
+                    .filter_map(|(letter, receipt)| Some((letter, receipt.err()?.to_string())))
                     .collect::<Vec<_>>();
             }
             Err(error) if error.is_transient() => {
@@ -107,7 +158,7 @@ async fn put(event_bridge: &EventBridge, batch: Vec<Entry>, until: Instant) -> V
             Err(error) if batch.len() > 1 => {
                 break batch
                     .into_iter()
-                    .map(|entry| (entry, error.to_string()))
+                    .map(|letter| (letter, error.to_string()))
                     .collect();
             }
             Err(error) => return all(batch, &error.to_string()),
@@ -115,7 +166,7 @@ async fn put(event_bridge: &EventBridge, batch: Vec<Entry>, until: Instant) -> V
     };
     let mut again: FuturesUnordered<_> = refused
         .into_iter()
-        .map(|(entry, why)| put_again(event_bridge, entry, why, until))
+        .map(|(letter, why)| put_again(event_bridge, letter, why, until))
         .collect();
     let mut unpublished = Vec::new();
     while let Some(failed) = again.next().await {
@@ -127,14 +178,14 @@ async fn put(event_bridge: &EventBridge, batch: Vec<Entry>, until: Instant) -> V
 /// Puts an entry that was refused once more, and again, alone.
 async fn put_again(
     event_bridge: &EventBridge,
-    entry: Entry,
+    letter: Letter,
     mut why: String,
     until: Instant,
 ) -> Option<Unpublished> {
     let mut backoff = Backoff::default();
     while backoff.wait(until).await {
         tracing::warn!(why, "EventBridge refused an event, which is sent again");
-        match answered(until, event_bridge.put(&[&entry])).await {
+        match answered(until, event_bridge.put(&[&letter.entry])).await {
             Ok(receipts) => match receipts.into_iter().next() {
                 Some(Err(refusal)) => why = refusal.to_string(),
                 Some(Ok(())) | None => return None,
@@ -147,15 +198,12 @@ async fn put_again(
             }
         }
     }
-    Some(Unpublished { entry, why })
+    Some(letter.unpublished(why))
 }
 
-fn all(batch: Vec<Entry>, why: &str) -> Vec<Unpublished> {
+fn all(batch: Vec<Letter>, why: &str) -> Vec<Unpublished> {
     batch
         .into_iter()
-        .map(|entry| Unpublished {
-            entry,
-            why: why.to_owned(),
-        })
+        .map(|letter| letter.unpublished(why.to_owned()))
         .collect()
 }

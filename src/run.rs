@@ -1,7 +1,7 @@
 //! One run: list, decide, cancel, follow, publish.
 
 use std::cell::Cell;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -13,7 +13,7 @@ use crate::calls::Calls;
 use crate::cancel::{Attempt, Cancels, Watch};
 use crate::clock::{Budget, Clock};
 use crate::deployment::{Deployment, Environment, Status};
-use crate::detail::{Context, Entry};
+use crate::detail::Context;
 use crate::engine::Engine;
 use crate::event_bridge::EventBridge;
 use crate::invocation_error::InvocationError;
@@ -60,13 +60,12 @@ pub struct Record {
 }
 
 /// Where outcomes are told: they are logged, kept for the summary and handed to the publisher.
-struct Ledger<'a> {
-    context: Context<'a>,
-    outcomes: Mutex<Vec<Outcome>>,
-    entries: UnboundedSender<Entry>,
+struct Ledger {
+    outcomes: Mutex<Vec<Arc<Outcome>>>,
+    to_publish: UnboundedSender<Arc<Outcome>>,
 }
 
-impl Ledger<'_> {
+impl Ledger {
     fn tell(&self, outcome: Outcome) {
         let environment = outcome.environment.name.as_str();
         let deployment = outcome
@@ -99,9 +98,10 @@ impl Ledger<'_> {
                 "outcome"
             ),
         }
+        let outcome = Arc::new(outcome);
         if outcome.end.is_published() {
             // The receiver lives as long as this ledger does.
-            let _ = self.entries.send(Entry::of(&outcome, self.context));
+            let _ = self.to_publish.send(Arc::clone(&outcome));
         }
         self.outcomes
             .lock()
@@ -115,15 +115,10 @@ impl Run<'_> {
     pub async fn go(&self) -> Result<Record, InvocationError> {
         let calls = Calls::new(self.engine, self.settings.concurrency);
         let found = self.find(&calls).await?;
-        let (entries, to_publish) = unbounded_channel();
+        let (to_publish, told) = unbounded_channel();
         let ledger = Ledger {
-            context: Context {
-                trigger: self.trigger,
-                mode: self.mode(),
-                request_id: self.request_id,
-            },
             outcomes: Mutex::default(),
-            entries,
+            to_publish,
         };
         let watch = Watch::default();
         let tally = found.tally;
@@ -134,15 +129,26 @@ impl Run<'_> {
                 .into_inner()
                 .unwrap_or_else(PoisonError::into_inner)
         };
-        let publishing = publish(self.event_bridge, to_publish, self.budget.publish_until);
+        let until = self.budget.publish_until;
+        let publishing = publish(self.event_bridge, self.context(), told, until);
         let (mut outcomes, unpublished) = tokio::join!(act, publishing);
         outcomes.sort_by(|one, other| one.environment.name.cmp(&other.environment.name));
         Ok(Record {
             tally,
-            outcomes,
+            outcomes: outcomes.into_iter().map(Arc::unwrap_or_clone).collect(),
             first_accepted: watch.first_accepted.get().copied(),
             unpublished,
         })
+    }
+
+    /// What all its outcomes have in common.
+    #[must_use]
+    pub fn context(&self) -> Context<'_> {
+        Context {
+            trigger: self.trigger,
+            mode: self.mode(),
+            request_id: self.request_id,
+        }
     }
 
     fn policy(&self) -> &Policy {
@@ -223,7 +229,7 @@ impl Run<'_> {
     }
 
     /// Decides what is to be done with each candidate and does it.
-    async fn act(&self, found: Found, calls: &Calls<'_>, watch: &Watch, ledger: &Ledger<'_>) {
+    async fn act(&self, found: Found, calls: &Calls<'_>, watch: &Watch, ledger: &Ledger) {
         for outcome in found.decided {
             ledger.tell(outcome);
         }
@@ -261,7 +267,7 @@ impl Run<'_> {
         &self,
         candidates: Vec<Sighting>,
         calls: &Calls<'_>,
-        ledger: &Ledger<'_>,
+        ledger: &Ledger,
     ) -> Vec<Sighting> {
         let now = self.clock.now();
         let mut selected = Vec::new();
@@ -327,7 +333,7 @@ impl Run<'_> {
         selected: Vec<Sighting>,
         calls: &Calls<'_>,
         watch: &Watch,
-        ledger: &Ledger<'_>,
+        ledger: &Ledger,
     ) {
         let (follow, arrivals) = unbounded_channel();
         let settling = Settling::new(
