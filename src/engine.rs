@@ -101,7 +101,7 @@ impl Trace {
 
     /// What is known already, if it can go no further.
     #[must_use]
-    pub fn known(self) -> Option<Sight> {
+    pub fn known(&self) -> Option<Sight> {
         match self {
             Self::Proton(_) => None,
             Self::CloudFormation(trace) => trace.known(),

@@ -56,6 +56,8 @@ pub enum Answer {
     Error(String),
     /// With something that is not the service's, of this HTTP status.
     Junk(u16),
+    /// With a part of its answer.
+    Cut,
     /// Not at all: the connection was dropped before the call had an effect.
     DroppedBefore,
     /// Not at all: the connection was dropped after the call had its effect.
@@ -70,6 +72,7 @@ impl fmt::Display for Answer {
             Self::Ok => formatter.write_str("ok"),
             Self::Error(code) => formatter.write_str(code),
             Self::Junk(status) => write!(formatter, "HTTP status {status}"),
+            Self::Cut => formatter.write_str("cut short"),
             Self::DroppedBefore => formatter.write_str("dropped before it had an effect"),
             Self::DroppedAfter => formatter.write_str("dropped after it had its effect"),
             Self::Never => formatter.write_str("never answered"),
@@ -318,12 +321,29 @@ impl Core {
             Some((moment, mishap)) => (Some(moment), Some(mishap)),
             None => (None, None),
         };
-        let result = if moment == Some(FaultMoment::BeforeEffect) {
+        let is_answered = matches!(mishap, Some(Mishap::Cut { .. }));
+        let result = if moment == Some(FaultMoment::BeforeEffect) && !is_answered {
             None
         } else {
             Some(self.effect(operation, &body, call))
         };
+        let answer = |output: &Value| match operation.service() {
+            Service::Proton | Service::EventBridge => {
+                json_protocol::answer(operation.service(), 200, output, request_id)
+            }
+            Service::CloudFormation => {
+                query_protocol::answer(operation.as_str(), output, request_id)
+            }
+        };
         match (mishap, result) {
+            (Some(Mishap::Cut { before }), Some(result)) => {
+                call.answer = Answer::Cut;
+                let whole = match result {
+                    Ok(output) => answer(&output),
+                    Err(error) => error.response(call.service, request_id),
+                };
+                Reply::Response(whole.map(|body| cut(&body, before.as_bytes())), latency)
+            }
             (Some(Mishap::Error(error)), _) | (None, Some(Err(error))) => {
                 call.answer = Answer::Error(error.code.to_string());
                 Reply::Response(error.response(call.service, request_id), latency)
@@ -342,21 +362,11 @@ impl Core {
                 };
                 Reply::Drop(latency)
             }
-            (Some(Mishap::Never), _) | (None, None) => {
+            (Some(Mishap::Never | Mishap::Cut { .. }), _) | (None, None) => {
                 call.answer = Answer::Never;
                 Reply::Never
             }
-            (None, Some(Ok(output))) => {
-                let response = match call.service {
-                    Service::Proton | Service::EventBridge => {
-                        json_protocol::answer(call.service, 200, &output, request_id)
-                    }
-                    Service::CloudFormation => {
-                        query_protocol::answer(operation.as_str(), &output, request_id)
-                    }
-                };
-                Reply::Response(response, latency)
-            }
+            (None, Some(Ok(output))) => Reply::Response(answer(&output), latency),
         }
     }
 
@@ -494,6 +504,14 @@ fn named_environment(operation: Operation, input: &Value) -> Option<String> {
         }
         Operation::ListEnvironments | Operation::PutEvents | Operation::ListStacks => None,
     }
+}
+
+/// What stands before this text.
+fn cut(body: &Bytes, before: &[u8]) -> Bytes {
+    let found = body
+        .windows(before.len().max(1))
+        .position(|window| window == before);
+    body.slice(..found.unwrap_or(body.len()))
 }
 
 /// The details of the entries of a request to `PutEvents`.

@@ -184,6 +184,11 @@ pub enum Fault {
         /// The body.
         body: String,
     },
+    /// The answer ends right before this text, where it contains it, with a length that fits.
+    Cut {
+        /// The text.
+        before: String,
+    },
     /// The connection is dropped without an answer.
     Drop,
     /// No answer ever comes.
@@ -274,6 +279,7 @@ pub(crate) struct Verdict {
 pub(crate) enum Mishap {
     Error(ServiceError),
     Junk { status: u16, body: String },
+    Cut { before: String },
     Drop,
     Never,
 }
@@ -474,6 +480,9 @@ fn mishap(fault: &Fault) -> Result<Mishap, Duration> {
         Fault::Junk { status, body } => Mishap::Junk {
             status: *status,
             body: body.clone(),
+        },
+        Fault::Cut { before } => Mishap::Cut {
+            before: before.clone(),
         },
         Fault::Drop => Mishap::Drop,
         Fault::Never => Mishap::Never,

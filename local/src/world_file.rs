@@ -158,6 +158,7 @@ struct RuleText {
     message: Option<String>,
     status: Option<u16>,
     body: Option<String>,
+    before: Option<String>,
     latency_ms: Option<u64>,
     #[serde(default)]
     after_effect: bool,
@@ -526,6 +527,9 @@ impl RuleText {
                 status: self.status.ok_or("`junk` needs a `status`")?,
                 body: self.body.clone().unwrap_or_default(),
             },
+            "cut" => Fault::Cut {
+                before: self.before.clone().ok_or("a `cut` needs `before`")?,
+            },
             "drop" => Fault::Drop,
             "never" => Fault::Never,
             "latency" => {
@@ -534,7 +538,7 @@ impl RuleText {
             }
             fault => {
                 return Err(format!(
-                    "fault is `{fault}`: write `error`, `junk`, `drop`, `never` or `latency`"
+                    "fault is `{fault}`: write `error`, `junk`, `cut`, `drop`, `never` or `latency`"
                 ));
             }
         })

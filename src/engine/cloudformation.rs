@@ -6,10 +6,13 @@
 //! reason that the stack gives. A rollback is part of the update that it undoes, never another
 //! deployment, whatever it does to `LastUpdatedTime`.
 
+mod whole_answer;
+
 use std::fmt::Write as _;
 
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::config::Builder;
+use aws_sdk_cloudformation::config::SharedInterceptor;
 use aws_sdk_cloudformation::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use aws_sdk_cloudformation::types::{
     OperationEntry, OperationType, Stack, StackEvent, StackStatus, StackSummary,
@@ -18,6 +21,7 @@ use aws_smithy_types::DateTime;
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 
+use self::whole_answer::WholeAnswer;
 use crate::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
 use crate::engine::{self, Look, Page, Sight};
@@ -126,6 +130,7 @@ impl CloudFormation {
         let endpoint = named_endpoint(config, "CloudFormation");
         let mut builder = Builder::from(config);
         builder.set_endpoint_url(endpoint);
+        builder.push_interceptor(SharedInterceptor::new(WholeAnswer));
         Self(Client::from_conf(builder.build()))
     }
 

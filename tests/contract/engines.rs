@@ -518,3 +518,52 @@ async fn an_endpoint_out_of_reach_says_no_word_on_proton() {
     assert!(!failure.message.contains("Proton"), "{}", failure.message);
     assert!(failure.message.contains("CloudFormation cannot be reached"));
 }
+
+#[tokio::test]
+async fn an_answer_that_was_cut_short_is_asked_for_again() {
+    let cut = |operation, before: &str| {
+        let before = before.to_owned();
+        let rule = Rule::new(Fault::Cut { before });
+        rule.operation(operation).times(1)
+    };
+    let nested = || {
+        [
+            updating("net"),
+            updating("net-part").nested_in("net"),
+            updating("other"),
+        ]
+    };
+    for before in ["<ParentId>", "</StackSummaries>", "</ListStacksResponse>"] {
+        let run = stacks(nested())
+            .faults(Faults::none().rule(cut(Operation::ListStacks, before)))
+            .run(alarm().to_string())
+            .await;
+        assert_eq!(
+            run.outcomes(),
+            each([("net", "CANCELLED"), ("other", "CANCELLED")]),
+            "{before}"
+        );
+    }
+    let run = stacks(nested())
+        .faults(Faults::none().rule(cut(Operation::DescribeStacks, "<ParentId>")))
+        .run(request(["net-part"]).to_string())
+        .await;
+    assert_eq!(run.outcomes(), each([("net-part", "SKIPPED NOT_INCLUDED")]));
+}
+
+#[tokio::test]
+async fn what_is_no_answer_of_the_services_accepts_no_cancel() {
+    for body in ["<html>proxy</html>", "", "{}"] {
+        let junk = Fault::Junk {
+            status: 200,
+            body: body.to_owned(),
+        };
+        let rule = Rule::new(junk).operation(Operation::CancelUpdateStack);
+        let run = stacks([updating("net")])
+            .faults(Faults::none().rule(rule.times(1)))
+            .run(alarm().to_string())
+            .await;
+        assert_eq!(run.outcome("net"), "CANCELLED", "{body}");
+        assert_eq!(run.calls_of(Operation::CancelUpdateStack).len(), 2);
+    }
+}

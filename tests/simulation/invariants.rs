@@ -541,6 +541,10 @@ fn may_have_gone_through(call: &Call) -> bool {
     match &call.answer {
         Answer::Ok => false,
         Answer::Error(code) => code.starts_with("Internal"),
-        Answer::Junk(_) | Answer::DroppedBefore | Answer::DroppedAfter | Answer::Never => true,
+        Answer::Junk(_)
+        | Answer::Cut
+        | Answer::DroppedBefore
+        | Answer::DroppedAfter
+        | Answer::Never => true,
     }
 }

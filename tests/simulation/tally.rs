@@ -231,6 +231,7 @@ fn kind(answer: &Answer) -> &'static str {
         Answer::Error(code) if code.starts_with("AccessDenied") => "permanently refused",
         Answer::Error(_) => "refused",
         Answer::Junk(_) => "junk",
+        Answer::Cut => "cut",
         Answer::DroppedBefore => "dropped before",
         Answer::DroppedAfter => "dropped after",
         Answer::Never => "never",
