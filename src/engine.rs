@@ -77,7 +77,7 @@ pub enum Look {
     /// All of it.
     Told(Sight),
     /// It takes another call.
-    Further(Box<Trace>),
+    Further(Trace),
 }
 
 /// How far a look has come that takes several calls. Each is one of its own, with its own time and
@@ -85,9 +85,9 @@ pub enum Look {
 #[derive(Debug)]
 pub enum Trace {
     /// Proton's.
-    Proton(proton::Trace),
+    Proton(Box<proton::Trace>),
     /// CloudFormation's.
-    CloudFormation(cloudformation::Trace),
+    CloudFormation(Box<cloudformation::Trace>),
 }
 
 impl Trace {

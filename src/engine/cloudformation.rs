@@ -6,6 +6,7 @@
 //! reason that the stack gives. A rollback is part of the update that it undoes, never another
 //! deployment, whatever it does to `LastUpdatedTime`.
 
+mod update;
 mod whole_answer;
 
 use std::fmt::Write as _;
@@ -18,9 +19,9 @@ use aws_sdk_cloudformation::types::{
     OperationEntry, OperationType, Stack, StackEvent, StackStatus, StackSummary,
 };
 use aws_smithy_types::DateTime;
-use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 
+use self::update::{Event, Search, derived_id};
 use self::whole_answer::WholeAnswer;
 use crate::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
@@ -40,9 +41,6 @@ const ALARMS_TAG: &str = "proton-canceller:alarms";
 
 /// The most pages of a stack's events that are read to find how an update ended.
 const MOST_EVENT_PAGES: usize = 50;
-
-/// How far the time of an update's first event may be from the stack's `LastUpdatedTime`.
-const SAME_START: TimeDelta = TimeDelta::seconds(5);
 
 /// A client of AWS CloudFormation.
 #[derive(Clone, Debug)]
@@ -68,7 +66,7 @@ impl From<StackSummary> for StackFacts {
             reason: stack.stack_status_reason,
             updated: stack.last_updated_time,
             operations: stack.last_operations.unwrap_or_default(),
-            is_nested: stack.parent_id.is_some(),
+            is_nested: stack.parent_id.is_some_and(|id| !id.is_empty()),
         }
     }
 }
@@ -82,7 +80,7 @@ impl From<Stack> for StackFacts {
             reason: stack.stack_status_reason,
             updated: stack.last_updated_time,
             operations: stack.last_operations.unwrap_or_default(),
-            is_nested: stack.parent_id.is_some(),
+            is_nested: stack.parent_id.is_some_and(|id| !id.is_empty()),
         }
     }
 }
@@ -101,12 +99,8 @@ impl StackFacts {
             .ok()?;
         let status = self.status.as_ref().map_or("", StackStatus::as_str);
         let mapped = mapped(status);
-        let updated = self.updated.and_then(known_time);
+        let started_at = self.updated.and_then(known_time);
         let operation = newest_update(&self.operations);
-        // While it rolls back, the time of its last update may be that of the rollback: without an
-        // operation's id, nothing then tells which update it is.
-        let is_known = operation.is_some() || mapped == Status::InProgress || has_ended(&mapped);
-        let started_at = updated.filter(|_| is_known);
         let id = operation.or_else(|| derived_id(self.id.as_deref()?, started_at?));
         Some(Deployment {
             environment: Environment {
@@ -195,24 +189,29 @@ impl CloudFormation {
         let Some(seen) = StackFacts::from(stack).into_deployment() else {
             return Err(incomplete("stack's name"));
         };
-        let is_the_one = seen.id.is_some() && seen.id == deployment.id;
         let has_reason = seen.message.is_some()
             || (deployment.status == Status::Cancelling && deployment.message.is_some());
-        let needs_reason = seen.status == Status::Cancelled && !has_reason;
-        let known = is_the_one.then_some(Deployment {
-            started_at: deployment.started_at,
-            ..seen
-        });
-        Ok(match known {
-            Some(seen) if !needs_reason => Look::Told(Sight::Of(Box::new(seen))),
-            known => Look::Further(Box::new(engine::Trace::CloudFormation(Trace {
-                stacks: self.clone(),
-                known: known.map(|seen| Sight::Of(Box::new(seen))),
-                end: None,
-                token: None,
-                pages: 0,
-            }))),
-        })
+        let needs_events = match seen.status {
+            Status::Cancelled => !has_reason,
+            // Its end may lie before that.
+            Status::Other(_) => true,
+            Status::InProgress | Status::Cancelling | Status::Failed | Status::Succeeded => false,
+        };
+        let search = Search::of(deployment, seen);
+        match search.known() {
+            Some(sight) if !needs_events => Ok(Look::Told(sight)),
+            Some(_) | None => {
+                let trace = Trace {
+                    stacks: self.clone(),
+                    search,
+                    token: None,
+                    pages: 0,
+                };
+                Ok(Look::Further(engine::Trace::CloudFormation(Box::new(
+                    trace,
+                ))))
+            }
+        }
     }
 
     /// A `ValidationError` says that the stack has left `UPDATE_IN_PROGRESS`, or that there is no
@@ -267,14 +266,11 @@ impl CloudFormation {
     }
 }
 
-/// A look that the stack's events must answer, newest first: the newest of its statuses that stands
-/// between its start and the start of the next update.
+/// A look that the stack's events must answer.
 #[derive(Debug)]
 pub struct Trace {
     stacks: CloudFormation,
-    /// What the stack itself told.
-    known: Option<Sight>,
-    end: Option<EventsEnd>,
+    search: Search,
     /// The token of the next page.
     token: Option<String>,
     /// How many were read.
@@ -287,7 +283,6 @@ impl Trace {
         &mut self,
         deployment: &Deployment,
     ) -> Result<Option<Sight>, CallError> {
-        let stack_id = deployment.environment.arn.as_deref().unwrap_or_default();
         let output = self
             .stacks
             .0
@@ -297,90 +292,43 @@ impl Trace {
             .send()
             .await
             .map_err(|error| CallError::from_sdk(&error))?;
-        let own = output
+        let stack_id = deployment.environment.arn.as_deref().unwrap_or_default();
+        let mut own = output
             .stack_events
             .unwrap_or_default()
             .into_iter()
             .filter(|event| event.physical_resource_id.as_deref() == Some(stack_id));
-        for event in own {
-            let status = event
-                .resource_status
-                .as_ref()
-                .map_or("", |status| status.as_str())
-                .to_owned();
-            if mapped(&status) != Status::InProgress {
-                EventsEnd::older(&mut self.end, &status, event);
-            } else if is_start_of(deployment, &event) {
-                let sight = match self.end.take() {
-                    Some(end) => Some(Sight::Of(Box::new(Deployment {
-                        status: end.status,
-                        message: end.message,
-                        ended_at: end.at,
-                        ..deployment.clone()
-                    }))),
-                    None => self.known.take(),
-                };
-                return Ok(Some(sight.unwrap_or(Sight::Superseded)));
-            } else {
-                // What was seen belongs to a later update.
-                self.end = None;
-            }
-        }
+        let is_enough = own.any(|event| self.search.meet(event.into()));
         self.token = output.next_token.filter(|token| !token.is_empty());
         self.pages += 1;
-        if self.token.is_some() && self.pages < MOST_EVENT_PAGES {
+        if !is_enough && self.token.is_some() && self.pages < MOST_EVENT_PAGES {
             return Ok(None);
         }
-        Ok(Some(self.known.take().unwrap_or(Sight::Superseded)))
+        let told = self.search.told();
+        // A repeat reads them anew.
+        self.search = self.search.anew();
+        self.token = None;
+        self.pages = 0;
+        told.map(Some)
     }
 
-    pub(super) fn known(self) -> Option<Sight> {
-        self.known
+    pub(super) fn known(&self) -> Option<Sight> {
+        self.search.known()
     }
 }
 
-/// How an update went, as its stack's events tell.
-#[derive(Debug)]
-struct EventsEnd {
-    status: Status,
-    message: Option<String>,
-    at: Option<Timestamp>,
-}
-
-impl EventsEnd {
-    /// Takes in an event that is older than those before: the newest tells the status, an older one
-    /// may tell the reason.
-    fn older(end: &mut Option<Self>, status: &str, event: StackEvent) {
-        let mapped = mapped(status);
-        if matches!(mapped, Status::Other(_)) {
-            return;
+impl From<StackEvent> for Event {
+    fn from(event: StackEvent) -> Self {
+        let status = event
+            .resource_status
+            .as_ref()
+            .map_or("", |status| status.as_str());
+        Self {
+            status: mapped(status),
+            message: message(status, event.resource_status_reason),
+            at: event.timestamp.and_then(known_time),
+            operation: event.operation_id,
         }
-        let reason = message(status, event.resource_status_reason);
-        match end {
-            Some(end) => end.message = end.message.take().or(reason),
-            None => {
-                *end = Some(Self {
-                    at: event
-                        .timestamp
-                        .and_then(known_time)
-                        .filter(|_| has_ended(&mapped)),
-                    status: mapped,
-                    message: reason,
-                });
-            }
-        }
-    }
-}
-
-/// Whether the event is where this update started.
-fn is_start_of(deployment: &Deployment, event: &StackEvent) -> bool {
-    if event.operation_id.is_some() && event.operation_id == deployment.id {
-        return true;
-    }
-    let time = event.timestamp.and_then(known_time);
-    match (time, deployment.started_at) {
-        (Some(time), Some(started)) => (time - started).abs() <= SAME_START,
-        (None, _) | (_, None) => false,
     }
 }
 
@@ -395,14 +343,6 @@ fn mapped(status: &str) -> Status {
         "UPDATE_ROLLBACK_FAILED" | "UPDATE_FAILED" => Status::Failed,
         "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS" | "UPDATE_COMPLETE" => Status::Succeeded,
         other => Status::Other(other.to_owned()),
-    }
-}
-
-/// Whether that is how an update ends.
-fn has_ended(status: &Status) -> bool {
-    match status {
-        Status::Cancelled | Status::Failed | Status::Succeeded => true,
-        Status::InProgress | Status::Cancelling | Status::Other(_) => false,
     }
 }
 
@@ -430,12 +370,6 @@ fn newest_update(operations: &[OperationEntry]) -> Option<String> {
         .iter()
         .find(|operation| operation.operation_type == Some(OperationType::UpdateStack))
         .and_then(|operation| operation.operation_id.clone())
-}
-
-/// An update's identity where the service gives none: the stack's own, and when it started.
-fn derived_id(stack_id: &str, started: Timestamp) -> Option<String> {
-    let unique = stack_id.rsplit('/').next()?;
-    Some(format!("{unique}-{}", started.timestamp_millis()))
 }
 
 /// The stack, by id where it is known: a name may be given to another stack meanwhile.
@@ -510,16 +444,27 @@ mod tests {
     }
 
     #[test]
-    fn without_operations_nothing_identifies_an_update_while_it_rolls_back() {
-        let running = deployment(StackStatus::UpdateInProgress, Vec::new());
-        assert_eq!(running.id.as_deref(), Some("7f0c-1795415150000"));
+    fn without_operations_the_time_of_the_last_update_identifies_it() {
         for status in [
+            StackStatus::UpdateInProgress,
             StackStatus::UpdateRollbackInProgress,
             StackStatus::UpdateRollbackCompleteCleanupInProgress,
         ] {
             let seen = deployment(status, Vec::new());
-            assert_eq!((&seen.id, seen.started_at), (&None, None));
-            assert!(seen.is_same_as(&running));
+            assert_eq!(seen.id.as_deref(), Some("7f0c-1795415150000"));
         }
+    }
+
+    #[test]
+    fn a_stack_is_nested_if_it_names_a_parent() {
+        let is_nested = |parent: Option<&str>| {
+            let parent = parent.map(str::to_owned);
+            StackFacts::from(StackSummary::builder().set_parent_id(parent).build()).is_nested
+        };
+        assert!(is_nested(Some(
+            "arn:aws:cloudformation:eu-west-1:1:stack/net/0f"
+        )));
+        assert!(!is_nested(Some("")));
+        assert!(!is_nested(None));
     }
 }

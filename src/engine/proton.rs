@@ -160,7 +160,7 @@ impl Proton {
         match self.read_deployment(deployment, id).await {
             Err(error) if !error.is_transient() => {
                 trace.refusal = Some(error);
-                Ok(Look::Further(Box::new(engine::Trace::Proton(trace))))
+                Ok(Look::Further(engine::Trace::Proton(Box::new(trace))))
             }
             answer => answer.map(|seen| Look::Told(Sight::Of(Box::new(seen)))),
         }

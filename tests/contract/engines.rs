@@ -567,3 +567,111 @@ async fn what_is_no_answer_of_the_services_accepts_no_cancel() {
         assert_eq!(run.calls_of(Operation::CancelUpdateStack).len(), 2);
     }
 }
+
+/// A stack whose rollback is over before anybody looks.
+fn at_once(name: &str) -> Stack {
+    let ending = UpdateEnding::rolled_back()
+        .rollback(Duration::ZERO)
+        .cleanup(Duration::ZERO);
+    Stack::new(name).update(
+        Update::in_progress()
+            .started_ago(seconds(1))
+            .when_cancelled(ending),
+    )
+}
+
+/// The same stack, with operations' ids and without.
+fn known_and_nameless(stack: &Stack) -> [Stack; 2] {
+    [stack.clone(), stack.clone().operations_not_sent()]
+}
+
+fn ends(after: Duration, ending: UpdateEnding) -> StackWhat {
+    StackWhat::Update(Update::in_progress().left_alone(after, ending))
+}
+
+#[tokio::test]
+async fn an_update_that_starts_a_moment_later_is_not_the_first() {
+    let second = ends(Duration::ZERO, UpdateEnding::succeeded());
+    let stack = at_once("net").then(When::AfterEnd(Duration::ZERO), second);
+    for stack in known_and_nameless(&stack) {
+        let run = stacks([stack]).run(request(["net"]).to_string()).await;
+        assert_eq!(run.outcome("net"), "CANCELLED");
+        assert_eq!(run.event("net").text("/message"), Some("User Initiated"));
+    }
+}
+
+#[tokio::test]
+async fn an_end_stands_whatever_becomes_of_the_stack() {
+    let stack = at_once("net").then(When::AfterEnd(Duration::ZERO), StackWhat::Delete);
+    for stack in known_and_nameless(&stack) {
+        let run = stacks([stack]).run(request(["net"]).to_string()).await;
+        assert_eq!(run.outcome("net"), "CANCELLED");
+    }
+    let before_the_cancel = When::BeforeCall(Operation::CancelUpdateStack, 1);
+    let run = stacks([updating("net").then(before_the_cancel, StackWhat::Delete)])
+        .run(alarm().to_string())
+        .await;
+    assert_eq!(run.outcomes(), each([("net", "ERROR ValidationError")]));
+}
+
+#[tokio::test]
+async fn the_end_that_the_stack_tells_needs_no_events() {
+    for fault in [
+        Fault::error("AccessDenied", "no"),
+        Fault::error("Throttling", "slow down"),
+    ] {
+        let rule = Rule::new(fault).operation(Operation::DescribeStackEvents);
+        let run = stacks([at_once("net")])
+            .faults(Faults::none().rule(rule))
+            .run(request(["net"]).to_string())
+            .await;
+        assert_eq!(run.outcome("net"), "CANCELLED");
+    }
+}
+
+#[tokio::test]
+async fn a_long_history_is_read_to_where_the_update_started() {
+    let second = StackWhat::Update(Update::in_progress());
+    let world = World::new()
+        .with_stack(at_once("net").then(When::AfterEnd(Duration::ZERO), second))
+        .cloudformation(CloudFormationOptions {
+            events_a_page: 1,
+            ..CloudFormationOptions::default()
+        })
+        .faults(Faults::none().rule(
+            Rule::new(Fault::Latency(millis(900))).operation(Operation::DescribeStackEvents),
+        ));
+    let run = Stage::of(world)
+        .set("ENGINE", "cloudformation")
+        .set("ENVIRONMENTS", "*")
+        .run(request(["net"]).to_string())
+        .await;
+    assert_eq!(run.outcome("net"), "CANCELLED");
+    let pages = run.calls_of(Operation::DescribeStackEvents).len();
+    assert!((6..10).contains(&pages), "{pages} pages");
+}
+
+#[tokio::test]
+async fn another_updates_rollback_is_not_taken_for_the_firsts() {
+    let rollback = UpdateEnding::rolled_back()
+        .failure("the table is gone")
+        .rollback(seconds(60));
+    let first = at_once("net").then(
+        When::AfterEnd(Duration::ZERO),
+        ends(Duration::ZERO, rollback),
+    );
+    let other = Stack::new("other").update(
+        Update::in_progress().when_cancelled(UpdateEnding::rolled_back().rollback(seconds(1))),
+    );
+    for first in known_and_nameless(&first) {
+        let run = stacks([first, other.clone()])
+            .set("SETTLE_TIMEOUT_SECONDS", 10)
+            .run(request(["net", "other"]).to_string())
+            .await;
+        assert_eq!(
+            run.outcomes(),
+            each([("net", "CANCELLED"), ("other", "CANCELLED")])
+        );
+        assert_eq!(run.event("net").text("/message"), Some("User Initiated"));
+    }
+}

@@ -512,15 +512,13 @@ impl Checks<'_> {
     }
 
     /// That a deployment cannot be cancelled is no outcome where the service gives an id by which to
-    /// ask how it stands: that is.
+    /// ask how it stands: that is. A stack that was deleted gives none any more.
     fn a_conflict_is_looked_into(&mut self) {
         for told in &self.record.published {
             let code = told.error.as_deref().unwrap_or_default();
-            let has_id = self
-                .record
-                .deployments
-                .iter()
-                .any(|one| told.deployment.as_ref() == Some(&one.id));
+            let has_id = self.record.deployments.iter().any(|one| {
+                told.deployment.as_ref() == Some(&one.id) && !self.record.was_cut_off(one)
+            });
             if CONFLICTS.contains(&code) && has_id {
                 self.broken("a_conflict_is_looked_into", format_args!("{told:?}"));
             }

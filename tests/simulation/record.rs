@@ -116,6 +116,8 @@ pub(crate) struct Record {
     pub(crate) made_anew: usize,
     /// The environments that exist in the end.
     pub(crate) existing: BTreeSet<String>,
+    /// The ids of the stacks that exist in the end.
+    stack_ids: BTreeSet<String>,
 }
 
 impl Record {
@@ -174,6 +176,7 @@ impl Record {
         Self {
             made_anew: stacks.len() - names.len(),
             existing,
+            stack_ids: local.stacks().into_iter().map(|one| one.id).collect(),
             unpublished: log
                 .unpublished()
                 .iter()
@@ -183,6 +186,12 @@ impl Record {
             deployments,
             published: events.iter().map(|event| Told::of(&event.detail)).collect(),
         }
+    }
+
+    /// Whether a deployment's stack was deleted before that deployment ended.
+    pub(crate) fn was_cut_off(&self, truth: &Truth) -> bool {
+        let stack_id = truth.stack_id.as_ref();
+        truth.completed_at.is_none() && stack_id.is_some_and(|id| !self.stack_ids.contains(id))
     }
 
     /// The calls of one request.
