@@ -171,6 +171,8 @@ pub struct Deployment {
     pub message: Option<String>,
     /// When it ended, where the service says so.
     pub ended_at: Option<Timestamp>,
+    /// The start that the service tells since its rollback began, where that has moved it.
+    pub moved_start: Option<Timestamp>,
 }
 
 impl Deployment {
@@ -183,6 +185,7 @@ impl Deployment {
             id: self.id.or(seen.id),
             started_at: self.started_at.or(seen.started_at),
             message: seen.message.or(words),
+            moved_start: seen.moved_start.or(self.moved_start),
             ..seen
         }
     }
@@ -196,15 +199,22 @@ impl Deployment {
     /// Whether this reading is of the very deployment that was read before.
     ///
     /// The ids tell. Where the service gives none, environment and start time do. A reading that
-    /// tells neither contradicts nothing.
+    /// tells neither contradicts nothing. A start that is known to have moved is as good as the first.
     #[must_use]
     pub fn is_same_as(&self, before: &Self) -> bool {
+        let is_identical = match (&self.id, &before.id, self.started_at) {
+            (Some(now), Some(before), _) => now == before,
+            (None, _, None) => true,
+            (None, _, Some(_)) | (Some(_), None, _) => self.started_at == before.started_at,
+        };
         self.environment.name == before.environment.name
-            && match (&self.id, &before.id, self.started_at) {
-                (Some(now), Some(before), _) => now == before,
-                (None, _, None) => true,
-                (None, _, Some(_)) | (Some(_), None, _) => self.started_at == before.started_at,
-            }
+            && (is_identical || self.has_moved_start_of(before))
+    }
+
+    /// Whether this reading tells the start to which that of the deployment has moved.
+    #[must_use]
+    pub fn has_moved_start_of(&self, before: &Self) -> bool {
+        self.started_at.is_some() && self.started_at == before.moved_start
     }
 }
 
@@ -268,6 +278,7 @@ mod tests {
             status: Status::InProgress,
             message: None,
             ended_at: None,
+            moved_start: None,
         }
     }
 
@@ -284,5 +295,19 @@ mod tests {
         assert!(!deployment(None, Some(2)).is_same_as(&deployment(None, None)));
         assert!(deployment(None, None).is_same_as(&deployment(None, Some(2))));
         assert!(deployment(Some("a"), Some(1)).is_same_as(&deployment(None, Some(1))));
+    }
+
+    #[test]
+    fn a_start_that_is_known_to_have_moved_identifies_it_too() {
+        let mut before = deployment(Some("a"), Some(1));
+        let now = deployment(Some("b"), Some(2));
+        assert!(!now.is_same_as(&before));
+        before.moved_start = now.started_at;
+        assert!(now.is_same_as(&before));
+        assert_eq!(
+            before.clone().seen_again(now).moved_start,
+            before.moved_start
+        );
+        assert!(!deployment(Some("c"), None).is_same_as(&deployment(Some("d"), None)));
     }
 }

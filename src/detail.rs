@@ -333,6 +333,7 @@ mod tests {
                     status: Status::Other(next().unwrap_or_default()),
                     message: next(),
                     ended_at: None,
+                    moved_start: None,
                 }),
                 end: End::Error(CallError {
                     fault: Fault::Refused,

@@ -240,6 +240,7 @@ mod tests {
             status: Status::InProgress,
             message: None,
             ended_at: None,
+            moved_start: None,
         }
     }
 

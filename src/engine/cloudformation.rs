@@ -113,6 +113,7 @@ impl StackFacts {
             message: message(status, self.reason).filter(|_| mapped != Status::InProgress),
             status: mapped,
             ended_at: None,
+            moved_start: None,
         })
     }
 }

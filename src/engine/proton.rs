@@ -273,6 +273,7 @@ fn current(
         id: environment.last_attempted_deployment_id,
         started_at: known_time(environment.last_deployment_attempted_at),
         ended_at: None,
+        moved_start: None,
         status: status(&environment.deployment_status),
         message: environment.deployment_status_message,
     })
@@ -302,6 +303,7 @@ fn from_summary(summary: EnvironmentSummary) -> Option<Deployment> {
         id: summary.last_attempted_deployment_id,
         started_at: known_time(summary.last_deployment_attempted_at),
         ended_at: None,
+        moved_start: None,
         status: status(&summary.deployment_status),
         message: summary.deployment_status_message,
     })

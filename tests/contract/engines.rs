@@ -439,6 +439,22 @@ async fn a_rollback_is_never_another_deployment() {
 }
 
 #[tokio::test]
+async fn a_rollback_that_moves_the_time_costs_its_events_once() {
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let run = stacks(names.map(|name| {
+        let ending = UpdateEnding::rolled_back().rollback(seconds(2));
+        let update = Update::in_progress().when_cancelled(ending);
+        Stack::new(name).update(update).operations_not_sent()
+    }))
+    .run(alarm().to_string())
+    .await;
+    assert_eq!(run.outcomes(), each(names.map(|name| (name, "CANCELLED"))));
+    // To know that it is the same one, and at its end perhaps.
+    let events = run.calls_of(Operation::DescribeStackEvents).len();
+    assert!(events <= 2 * names.len(), "{events} calls");
+}
+
+#[tokio::test]
 async fn the_first_updates_end_is_in_the_events() {
     for are_operations_sent in [true, false] {
         let mut stack = updating("net").then(

@@ -169,6 +169,7 @@ fn is_told_well(trigger: &Trigger) {
                 status: Status::InProgress,
                 message: trigger.reason.clone(),
                 ended_at: None,
+                moved_start: None,
             },
             End::DryRun,
         ),

@@ -46,6 +46,7 @@ impl Identity {
             // A reading that tells nothing contradicts nothing.
             (_, None) => Self::Same,
             (before, now) if before == now => Self::Same,
+            _ if seen.has_moved_start_of(deployment) => Self::Same,
             (before, Some(_)) => match &seen.status {
                 Status::InProgress | Status::Succeeded => Self::Other,
                 // Nothing identifies it that could have changed.
@@ -132,6 +133,8 @@ pub(super) struct Search {
     identity: Identity,
     /// What the stack shows, as a reading of this deployment.
     seen: Deployment,
+    /// The start that the stack shows.
+    shown_start: Option<Timestamp>,
     /// The course of the update whose start comes next.
     course: Course,
     /// The start that was met last, if nothing was met since.
@@ -166,9 +169,11 @@ impl Search {
     pub(super) fn of(deployment: &Deployment, seen: Deployment) -> Self {
         Self {
             identity: Identity::of(deployment, &seen),
+            shown_start: seen.started_at,
             seen: Deployment {
                 id: deployment.id.clone(),
                 started_at: deployment.started_at,
+                moved_start: deployment.moved_start,
                 ..seen
             },
             course: Course::default(),
@@ -183,6 +188,7 @@ impl Search {
         Self {
             identity: self.identity,
             seen: self.seen.clone(),
+            shown_start: self.shown_start,
             course: Course::default(),
             start: None,
             is_followed: false,
@@ -287,8 +293,11 @@ impl Search {
         if is_deleted(&seen) {
             return Err(deleted());
         }
+        // That it is this one's rollback that moved the start is known once the events tell of it.
+        let has_moved = self.identity == Identity::Uncertain && course.status.is_some();
         Ok(Sight::Of(Box::new(Deployment {
             message: seen.message.or(course.message),
+            moved_start: self.shown_start.filter(|_| has_moved).or(seen.moved_start),
             ..seen
         })))
     }
@@ -344,6 +353,7 @@ mod tests {
             status,
             message: None,
             ended_at: None,
+            moved_start: None,
         }
     }
 
@@ -459,6 +469,23 @@ mod tests {
         assert_eq!(told(vec![begun]), Ok(Cancelling));
         assert_eq!(told(vec![start]), Ok(Cancelling));
         assert_eq!(told(vec![]), Ok(Cancelling));
+    }
+
+    #[test]
+    fn a_start_that_moved_need_not_be_told_by_the_events_again() {
+        let first = reading(None, Some(0.0), InProgress);
+        let rolling = reading(None, Some(60.0), Cancelling);
+        let moved = |events: Vec<Event>| match searched(&first, &rolling, events) {
+            Ok(Sight::Of(told)) => *told,
+            _ => panic!("it is told"),
+        };
+        let start = event(0.1, InProgress);
+        assert_eq!(moved(vec![start.clone()]).moved_start, None);
+        let told = moved(vec![event(60.0, Cancelling), start]);
+        assert_eq!(told.moved_start, Some(time(60.0)));
+        assert_eq!(Identity::of(&told, &rolling), Identity::Same);
+        let later = reading(None, Some(90.0), Cancelling);
+        assert_eq!(Identity::of(&told, &later), Identity::Uncertain);
     }
 
     #[test]
