@@ -412,7 +412,7 @@ async fn the_process_serves_the_next_event_after_every_error() {
         .rule(
             always(CANCEL, "ThrottlingException")
                 .environment("c")
-                .times(3),
+                .times(8),
         );
     let mut function = Stage::running(["a", "b", "c"]).faults(faults).start().await;
     function.invoke("{}").await;

@@ -165,10 +165,10 @@ fn what_a_cancel_of_unknown_answer_hit_is_found_out() {
     // Between the listing and the cancel the deployment ends and the next one starts; the cancel
     // hits that one, and its answer is lost.
     let cancellation = Cancellation::after(Duration::from_millis(500), Ending::cancelled());
-    let next = Deployment::in_progress().when_cancelled(cancellation);
+    let second = Deployment::in_progress().when_cancelled(cancellation);
     let net = running("net", Duration::ZERO)
         .then(When::after_listed(), What::End(Ending::failed("it broke")))
-        .then(When::after_listed(), What::Deploy(next));
+        .then(When::after_listed(), What::Deploy(second));
     let lost = Rule::new(Fault::Drop)
         .operation(CANCEL)
         .times(1)
