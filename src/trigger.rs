@@ -2,13 +2,12 @@
 //!
 //! Only what is needed is read, by private structs that tolerate everything else: the alarm types
 //! of `aws_lambda_events` reject metric math, periods of a day and composites without a suppressor.
-//! Its SNS types demand signatures and addresses that nothing here needs, so of that crate only
-//! the EventBridge envelope is used.
+//! Its SNS types demand signatures and addresses, and its EventBridge envelope texts, that nothing
+//! here needs.
 
 use std::fmt;
 use std::marker::PhantomData;
 
-use aws_lambda_events::eventbridge::EventBridgeEvent;
 use chrono::{TimeDelta, Timelike as _};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -219,20 +218,68 @@ fn typed<'a, T: Deserialize<'a>>(what: &str, json: &'a str) -> Result<T, Unsuppo
     }
 }
 
-fn event_bridge(payload: &str) -> Result<Trigger, UnsupportedPayload> {
-    let event: EventBridgeEvent<Option<Box<RawValue>>> = typed("the EventBridge event", payload)?;
-    // The envelope's type takes years that no other service can read again.
-    if let Some(time) = event.time.filter(|time| !timestamp::can_be_written(time)) {
-        return Err(unsupported(format!(
-            "the EventBridge event's `time` is `{time}`, which is no time"
-        )));
+/// A text that tells something and decides nothing: one of another type is as good as none, and
+/// half a character (a lone surrogate, which JSON can write) is replaced.
+fn told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    struct Text(String);
+
+    impl<'de> Deserialize<'de> for Text {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Bytes;
+
+            impl Visitor<'_> for Bytes {
+                type Value = Text;
+
+                fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    formatter.write_str("a text")
+                }
+
+                fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
+                    Ok(Text(String::from_utf8_lossy(bytes).into_owned()))
+                }
+            }
+
+            deserializer.deserialize_bytes(Bytes)
+        }
     }
+
+    let value = Option::<Box<RawValue>>::deserialize(deserializer)?;
+    let text = value.and_then(|value| serde_json::from_str(value.get()).ok());
+    Ok(text.map(|Text(text)| text))
+}
+
+/// The first of an event's resources, if it is a text.
+fn first<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let value = Option::<Box<RawValue>>::deserialize(deserializer)?;
+    let resources = value.and_then(|value| serde_json::from_str(value.get()).ok());
+    Ok(resources.and_then(|resources: Vec<String>| resources.into_iter().next()))
+}
+
+/// What is needed of EventBridge's envelope.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct EventBridgeEvent {
+    detail_type: String,
+    source: String,
+    #[serde(default, deserialize_with = "told")]
+    id: Option<String>,
+    #[serde(default)]
+    time: Option<String>,
+    #[serde(default, rename = "resources", deserialize_with = "first")]
+    resource: Option<String>,
+    #[serde(default)]
+    detail: Option<Box<RawValue>>,
+}
+
+fn event_bridge(payload: &str) -> Result<Trigger, UnsupportedPayload> {
+    let mut event: EventBridgeEvent = typed("the EventBridge event", payload)?;
+    let time = time_of("the EventBridge event's `time`", event.time.take())?;
     match (event.source.as_str(), event.detail_type.as_str()) {
         (
             "aws.cloudwatch",
             "CloudWatch Alarm State Change" | "CloudWatch Alarm Contributor State Change",
-        ) => event_bridge_alarm(event),
-        ("aws.events" | "aws.scheduler", "Scheduled Event") => Ok(scheduled(event)),
+        ) => event_bridge_alarm(event, time),
+        ("aws.events" | "aws.scheduler", "Scheduled Event") => Ok(scheduled(event, time)),
         (source, detail_type) => Err(unsupported(format!(
             "the EventBridge event `{}` from `{}` is not one that cancels anything",
             crate::text::cut(detail_type, 100),
@@ -242,16 +289,16 @@ fn event_bridge(payload: &str) -> Result<Trigger, UnsupportedPayload> {
 }
 
 fn event_bridge_alarm(
-    event: EventBridgeEvent<Option<Box<RawValue>>>,
+    event: EventBridgeEvent,
+    time: Option<Timestamp>,
 ) -> Result<Trigger, UnsupportedPayload> {
     let detail = event.detail.as_deref().map_or("null", RawValue::get);
     let facts: AlarmFacts = typed("the alarm's `detail`", detail)?;
-    let time = event.time.map(EventTime::ToTheSecond);
-    facts.into_trigger(event.id, first(event.resources), time)
+    facts.into_trigger(event.id, event.resource, time.map(EventTime::ToTheSecond))
 }
 
-fn scheduled(event: EventBridgeEvent<Option<Box<RawValue>>>) -> Trigger {
-    let arn = first(event.resources);
+fn scheduled(event: EventBridgeEvent, time: Option<Timestamp>) -> Trigger {
+    let arn = event.resource;
     let name = arn
         .as_deref()
         .and_then(|arn| arn.rsplit('/').next())
@@ -262,13 +309,9 @@ fn scheduled(event: EventBridgeEvent<Option<Box<RawValue>>>) -> Trigger {
         id: event.id,
         name,
         arn,
-        time: event.time,
+        time,
         reason: None,
     }
-}
-
-fn first(resources: Option<Vec<String>>) -> Option<String> {
-    resources.and_then(|resources| resources.into_iter().next())
 }
 
 /// What an alarm's `detail` or `alarmData` says.
@@ -285,7 +328,7 @@ struct AlarmFacts {
 #[serde(rename_all = "camelCase")]
 struct AlarmState {
     value: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "told")]
     reason: Option<String>,
     #[serde(default)]
     timestamp: Option<String>,
@@ -296,7 +339,7 @@ struct AlarmState {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MuteDetail {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "told")]
     muted_by_arn: Option<String>,
 }
 
@@ -391,7 +434,7 @@ fn time_of(what: &str, text: Option<String>) -> Result<Option<Timestamp>, Unsupp
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LambdaAction {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "told")]
     alarm_arn: Option<String>,
     #[serde(default)]
     time: Option<String>,
@@ -424,7 +467,7 @@ struct NotificationRecord {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct SnsMessage {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "told")]
     message_id: Option<String>,
     #[serde(default)]
     timestamp: Option<String>,
@@ -436,10 +479,10 @@ struct SnsMessage {
 #[serde(rename_all = "PascalCase")]
 struct AlarmNotification {
     alarm_name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "told")]
     alarm_arn: Option<String>,
     new_state_value: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "told")]
     new_state_reason: Option<String>,
     #[serde(default)]
     state_change_time: Option<String>,
@@ -774,6 +817,48 @@ mod tests {
             (trigger.id, trigger.arn, trigger.reason),
             (None, None, None)
         );
+    }
+
+    #[test]
+    fn what_decides_nothing_may_be_of_any_type() {
+        for value in [json!(7), json!(true), json!([1]), json!({"a": "b"})] {
+            for pointer in [
+                "/version",
+                "/account",
+                "/region",
+                "/id",
+                "/resources",
+                "/detail/previousState",
+                "/detail/configuration",
+                "/detail/state/reason",
+                "/detail/state/reasonData",
+            ] {
+                let trigger = parsed(&alarm_event(&[(pointer, value.clone())]));
+                assert_eq!(trigger.name.as_deref(), Some("checkout-5xx"), "{pointer}");
+            }
+        }
+    }
+
+    #[test]
+    fn half_a_character_is_replaced_or_passed_over() {
+        let marked = |pointer| alarm_event(&[(pointer, json!("a MARK b"))]).to_string();
+        for pointer in ["/account", "/detail/state/reasonData", "/detail/new"] {
+            let event = marked(pointer).replace("MARK", r"\ud800");
+            assert!(parse(event.as_bytes()).is_ok(), "{pointer}");
+        }
+        let event = marked("/detail/state/reason").replace("MARK", r"\ud800 \udfff ä \u00e4");
+        let reason = parse(event.as_bytes()).unwrap().reason.unwrap();
+        assert!(
+            reason.starts_with("a \u{fffd}") && reason.ends_with(" ä ä b"),
+            "{reason}"
+        );
+        let mut payload: Value = serde_json::from_slice(&sample("sns_alarm.json")).unwrap();
+        let message = payload["Records"][0]["Sns"]["Message"].as_str().unwrap();
+        let mut message: Value = serde_json::from_str(message).unwrap();
+        message["NewStateReason"] = json!("MARK");
+        let message = message.to_string().replace("MARK", r"\udc00");
+        payload["Records"][0]["Sns"]["Message"] = json!(message);
+        assert!(parsed(&payload).reason.unwrap().starts_with('\u{fffd}'));
     }
 
     #[test]
