@@ -154,3 +154,23 @@ async fn faults_are_the_same_on_the_socket() {
     );
     assert_eq!(call(&server, target, b"{}").await.status, 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_cut_short_has_its_effect() {
+    let cut = |before: &str| {
+        let before = before.to_owned();
+        Rule::new(Fault::Cut { before }).times(1)
+    };
+    let local = local(world(
+        Faults::none()
+            .rule(cut("}").operation(Operation::CancelEnvironmentDeployment))
+            .rule(cut("no such text").operation(Operation::ListEnvironments)),
+    ));
+    assert!(list(&local).await.is_ok());
+    assert!(cancel(&local, "one").await.is_err());
+    let answers: Vec<_> = local.calls().into_iter().map(|call| call.answer).collect();
+    assert_eq!(answers, [Answer::Cut, Answer::Cut]);
+    let deployments = local.deployments();
+    let mut cancelled = deployments.iter().filter(|it| it.cancelled_at.is_some());
+    assert!(cancelled.any(|it| it.environment == "one"));
+}
