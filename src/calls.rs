@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::call_error::{CallError, Fault};
 use crate::deployment::Deployment;
-use crate::engine::{Engine, Look, Sight, Trace};
+use crate::engine::{Engine, Further, Look, Sight, Trace};
 use crate::pace::Pace;
 
 /// How long one attempt may wait for its answer.
@@ -153,8 +153,8 @@ impl<'a> Calls<'a> {
             let _ = tokio::time::timeout_at(until, self.another()).await;
             let further = trace.further(deployment);
             match self.attempt(within, patience, further).await {
-                Ok(Some(sight)) => return Ok(sight),
-                Ok(None) => {
+                Ok(Further::Told(told)) => return told,
+                Ok(Further::More) => {
                     backoff = Backoff::default();
                     patience = until.min(Instant::now() + PATIENCE);
                 }

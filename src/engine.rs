@@ -80,6 +80,15 @@ pub enum Look {
     Further(Trace),
 }
 
+/// What a further call of a look led to.
+#[derive(Debug)]
+pub enum Further {
+    /// It takes another one.
+    More,
+    /// To the end of it: what it told, or why nothing can be told, which none of its calls can change.
+    Told(Result<Sight, CallError>),
+}
+
 /// How far a look has come that takes several calls. Each is one of its own, with its own time and
 /// its own repeats.
 #[derive(Debug)]
@@ -91,10 +100,10 @@ pub enum Trace {
 }
 
 impl Trace {
-    /// Makes the next call; nothing if it takes another one. A call that failed may be made again.
-    pub async fn further(&mut self, deployment: &Deployment) -> Result<Option<Sight>, CallError> {
+    /// Makes the next call. One that failed may be made again.
+    pub async fn further(&mut self, deployment: &Deployment) -> Result<Further, CallError> {
         match self {
-            Self::Proton(trace) => Box::pin(trace.further(deployment)).await.map(Some),
+            Self::Proton(trace) => Box::pin(trace.further(deployment)).await,
             Self::CloudFormation(trace) => Box::pin(trace.further(deployment)).await,
         }
     }

@@ -25,7 +25,7 @@ use self::update::{Event, Search, derived_id};
 use self::whole_answer::WholeAnswer;
 use crate::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
-use crate::engine::{self, Look, Page, Sight};
+use crate::engine::{self, Further, Look, Page, Sight};
 use crate::start::named_endpoint;
 use crate::timestamp::{self, Timestamp};
 
@@ -280,10 +280,7 @@ pub struct Trace {
 
 impl Trace {
     /// Reads one page.
-    pub(super) async fn further(
-        &mut self,
-        deployment: &Deployment,
-    ) -> Result<Option<Sight>, CallError> {
+    pub(super) async fn further(&mut self, deployment: &Deployment) -> Result<Further, CallError> {
         let output = self
             .stacks
             .0
@@ -303,14 +300,9 @@ impl Trace {
         self.token = output.next_token.filter(|token| !token.is_empty());
         self.pages += 1;
         if !is_enough && self.token.is_some() && self.pages < MOST_EVENT_PAGES {
-            return Ok(None);
+            return Ok(Further::More);
         }
-        let told = self.search.told();
-        // A repeat reads them anew.
-        self.search = self.search.anew();
-        self.token = None;
-        self.pages = 0;
-        told.map(Some)
+        Ok(Further::Told(self.search.told()))
     }
 
     pub(super) fn known(&self) -> Option<Sight> {

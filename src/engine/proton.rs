@@ -21,7 +21,7 @@ use serde::de::IgnoredAny;
 
 use crate::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
-use crate::engine::{self, Look, Page, Sight};
+use crate::engine::{self, Further, Look, Page, Sight};
 use crate::start::named_endpoint;
 use crate::timestamp::{self, Timestamp};
 
@@ -150,16 +150,18 @@ impl Proton {
     /// Where there is no id to ask for, or the service refuses the question, the environment's
     /// latest deployment answers, if it still is that one.
     pub(super) async fn look_at(&self, deployment: &Deployment) -> Result<Look, CallError> {
-        let mut trace = Trace {
-            proton: self.clone(),
-            refusal: None,
-        };
         let Some(id) = &deployment.id else {
-            return trace.further(deployment).await.map(Look::Told);
+            let latest = self.read(&deployment.environment.name).await?;
+            return Ok(Look::Told(if latest.is_same_as(deployment) {
+                Sight::Of(Box::new(latest))
+            } else {
+                Sight::Superseded
+            }));
         };
         match self.read_deployment(deployment, id).await {
-            Err(error) if !error.is_transient() => {
-                trace.refusal = Some(error);
+            Err(refusal) if !refusal.is_transient() => {
+                let proton = self.clone();
+                let trace = Trace { proton, refusal };
                 Ok(Look::Further(engine::Trace::Proton(Box::new(trace))))
             }
             answer => answer.map(|seen| Look::Told(Sight::Of(Box::new(seen)))),
@@ -235,17 +237,17 @@ impl Proton {
 pub struct Trace {
     proton: Proton,
     /// Why the service did not tell of the deployment by its id.
-    refusal: Option<CallError>,
+    refusal: CallError,
 }
 
 impl Trace {
-    pub(super) async fn further(&mut self, deployment: &Deployment) -> Result<Sight, CallError> {
+    pub(super) async fn further(&self, deployment: &Deployment) -> Result<Further, CallError> {
         let latest = self.proton.read(&deployment.environment.name).await?;
-        match &self.refusal {
-            _ if latest.is_same_as(deployment) => Ok(Sight::Of(Box::new(latest))),
-            None => Ok(Sight::Superseded),
-            Some(refusal) => Err(refusal.clone()),
-        }
+        Ok(Further::Told(if latest.is_same_as(deployment) {
+            Ok(Sight::Of(Box::new(latest)))
+        } else {
+            Err(self.refusal.clone())
+        }))
     }
 }
 

@@ -183,19 +183,6 @@ impl Search {
         }
     }
 
-    /// The same search, from the newest event on.
-    pub(super) fn anew(&self) -> Self {
-        Self {
-            identity: self.identity,
-            seen: self.seen.clone(),
-            shown_start: self.shown_start,
-            course: Course::default(),
-            start: None,
-            is_followed: false,
-            nearest: None,
-        }
-    }
-
     /// What the stack itself tells of the deployment.
     pub(super) fn known(&self) -> Option<Sight> {
         let is_known =
