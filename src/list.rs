@@ -53,44 +53,58 @@ pub struct Listing {
     pub candidates: Vec<Sighting>,
 }
 
+/// The environments whose deployment is in progress or being cancelled, each as it was read last.
+///
+/// Pages shift while they are listed: an environment may be met on two of them.
+#[derive(Debug, Default)]
+struct Running(BTreeMap<EnvironmentName, Sighting>);
+
+impl Running {
+    /// Takes in a reading that is newer than those before.
+    fn see(&mut self, sighting: Sighting) {
+        let name = sighting.deployment.environment.name.clone();
+        match sighting.deployment.status {
+            Status::InProgress | Status::Cancelling => {
+                self.0.insert(name, sighting);
+            }
+            Status::Cancelled | Status::Failed | Status::Succeeded | Status::Other(_) => {
+                self.0.remove(&name);
+            }
+        }
+    }
+
+    fn into_listing(self, listed: u64) -> Listing {
+        let (candidates, cancelling): (Vec<_>, Vec<_>) = self
+            .0
+            .into_values()
+            .partition(|sighting| sighting.deployment.status == Status::InProgress);
+        Listing {
+            tally: Tally {
+                listed,
+                in_progress: candidates.len() as u64,
+                already_cancelling: cancelling.len() as u64,
+            },
+            candidates,
+        }
+    }
+}
+
 /// Lists all environments and keeps those whose deployment is `IN_PROGRESS`.
 pub async fn list(calls: &Calls<'_>, until: Instant) -> Result<Listing, CallError> {
     let mut listed = 0;
-    // Pages shift while they are listed: an environment may be met on two of them, and the later page
-    // is the newer reading.
-    let mut latest: BTreeMap<EnvironmentName, Sighting> = BTreeMap::new();
+    let mut running = Running::default();
     for_each_page(calls, until, |page, read_at, place| {
         listed += page.count;
         for deployment in page.deployments {
-            match deployment.status {
-                Status::InProgress | Status::Cancelling => {
-                    let name = deployment.environment.name.clone();
-                    let place = Some(place.clone());
-                    let sighting = Sighting {
-                        deployment,
-                        read_at,
-                        place,
-                    };
-                    latest.insert(name, sighting);
-                }
-                Status::Cancelled | Status::Failed | Status::Succeeded | Status::Other(_) => {
-                    latest.remove(&deployment.environment.name);
-                }
-            }
+            running.see(Sighting {
+                deployment,
+                read_at,
+                place: Some(place.clone()),
+            });
         }
     })
     .await?;
-    let (candidates, cancelling): (Vec<_>, Vec<_>) = latest
-        .into_values()
-        .partition(|sighting| sighting.deployment.status == Status::InProgress);
-    Ok(Listing {
-        tally: Tally {
-            listed,
-            in_progress: candidates.len() as u64,
-            already_cancelling: cancelling.len() as u64,
-        },
-        candidates,
-    })
+    Ok(running.into_listing(listed))
 }
 
 /// Reads every page of the listing; tells with each when it was asked for.
@@ -123,5 +137,50 @@ fn endless() -> CallError {
         fault: Fault::Refused,
         code: "EndlessListing".to_owned(),
         message: "the service gave the same page's token twice in a row".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::{Environment, NameRule};
+
+    fn sighting(name: &str, status: Status) -> Sighting {
+        let name = EnvironmentName::parse(name, NameRule::Proton).unwrap();
+        Sighting {
+            deployment: Deployment {
+                environment: Environment::named(name),
+                id: None,
+                started_at: None,
+                status,
+                message: None,
+                ended_at: None,
+                moved_start: None,
+            },
+            read_at: Instant::now(),
+            place: None,
+        }
+    }
+
+    #[test]
+    fn the_newer_of_two_pages_counts() {
+        let mut running = Running::default();
+        for (name, before, after) in [
+            ("ended", Status::InProgress, Status::Succeeded),
+            ("cancelled", Status::InProgress, Status::Cancelling),
+            ("begun", Status::Failed, Status::InProgress),
+            ("the-same", Status::InProgress, Status::InProgress),
+        ] {
+            running.see(sighting(name, before));
+            running.see(sighting(name, after));
+        }
+        let listing = running.into_listing(8);
+        let candidates = listing.candidates.iter();
+        let names: Vec<_> = candidates
+            .map(|sighting| sighting.deployment.environment.name.as_str())
+            .collect();
+        assert_eq!(names, ["begun", "the-same"]);
+        assert_eq!(listing.tally.in_progress, 2);
+        assert_eq!(listing.tally.already_cancelling, 1);
     }
 }
