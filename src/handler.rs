@@ -56,6 +56,8 @@ impl Handler {
         &self,
         invocation: Invocation<'_>,
     ) -> Result<Box<RawValue>, InvocationError> {
+        // Before the payload is read: a large one takes its time.
+        let clock = Clock::starting_at(invocation.now);
         let request_id = invocation.request_id;
         let trigger = Trigger::parse(invocation.payload, self.settings.engine.name_rule())
             .inspect_err(|error| {
@@ -73,7 +75,7 @@ impl Handler {
             trigger = trigger.cause.kind(),
             triggerName = text::cut(name, LONGEST_LOGGED_NAME).as_ref(),
         );
-        self.handle_trigger(invocation, &trigger)
+        self.handle_trigger(invocation, &trigger, clock)
             .instrument(span)
             .await
     }
@@ -82,6 +84,7 @@ impl Handler {
         &self,
         invocation: Invocation<'_>,
         trigger: &Trigger,
+        clock: Clock,
     ) -> Result<Box<RawValue>, InvocationError> {
         let mode = self.settings.policy.mode_for(trigger);
         if let Cause::Alarm(alarm) = &trigger.cause
@@ -90,7 +93,6 @@ impl Handler {
             tracing::info!(why, "ignored");
             return Ok(raw(summary::ignored(trigger, mode, &why)));
         }
-        let clock = Clock::starting_at(invocation.now);
         let run = Run {
             settings: &self.settings,
             engine: &self.engine,
