@@ -87,6 +87,12 @@ impl CallError {
         }
     }
 
+    /// Whether the service says that it has had this very call before.
+    #[must_use]
+    pub fn says_it_is_a_repeat(&self) -> bool {
+        self.code == "TokenAlreadyExistsException"
+    }
+
     /// Whether no service was met at all.
     #[must_use]
     pub fn is_without_service(&self) -> bool {

@@ -448,6 +448,10 @@ impl<'a> Cancels<'a> {
         let until = self.budget.look_until;
         let look = self.calls.look_until_told(until, cancel.deployment());
         match look.await {
+            // The attempt whose answer was lost was accepted, then.
+            Ok(sight @ Sight::Of(_)) if cancel.in_doubt && conflict.says_it_is_a_repeat() => {
+                self.found(cancel, sight).await
+            }
             Ok(Sight::Of(seen)) if seen.status == Status::InProgress => {
                 cancel.sighting.deployment = *seen;
                 cancel.ended(End::Error(conflict))

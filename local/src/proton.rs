@@ -103,6 +103,7 @@ pub(crate) struct Proton {
     arns: Arns,
     environments: BTreeMap<String, LiveEnvironment>,
     environments_a_page: usize,
+    pages_shift: bool,
     pages: Pages,
 }
 
@@ -141,6 +142,7 @@ impl Proton {
             },
             environments,
             environments_a_page: world.environments_a_page.max(1),
+            pages_shift: world.pages_shift,
             pages: Pages::default(),
         }
     }
@@ -254,14 +256,19 @@ impl Proton {
         let question = format!("environments of {templates:?}");
         let from = self.pages.start(&input, &question)?;
         let size = page_size(&input).min(self.environments_a_page);
+        let before = match &from {
+            Some(count) if self.pages_shift => count.parse().unwrap_or_default(),
+            Some(_) | None => 0,
+        };
         let mut page: Vec<_> = self
             .existing()
             .filter(|environment| {
                 let is_after = from
                     .as_ref()
-                    .is_none_or(|from| environment.script.name > *from);
+                    .is_none_or(|from| self.pages_shift || environment.script.name > *from);
                 is_after && environment.is_of(&templates)
             })
+            .skip(before)
             .take(size + 1)
             .collect();
         let is_last = page.len() <= size;
@@ -277,7 +284,12 @@ impl Proton {
         let mut output = Map::new();
         output.insert("environments".to_owned(), Value::from(summaries));
         if !is_last && let Some(last) = effect.environments.last() {
-            let token = self.pages.token(question, last.clone(), identities);
+            let from = if self.pages_shift {
+                (before + size).to_string()
+            } else {
+                last.clone()
+            };
+            let token = self.pages.token(question, from, identities);
             output.insert("nextToken".to_owned(), Value::from(token));
         }
         Ok(Value::Object(output))

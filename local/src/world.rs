@@ -37,6 +37,7 @@ pub struct World {
     pub(crate) function: Function,
     pub(crate) environments: Vec<Environment>,
     pub(crate) environments_a_page: usize,
+    pub(crate) pages_shift: bool,
     pub(crate) stacks: Vec<Stack>,
     pub(crate) cloudformation: CloudFormationOptions,
     pub(crate) faults: Faults,
@@ -53,6 +54,7 @@ impl World {
             function: Function::default(),
             environments: Vec::new(),
             environments_a_page: 100,
+            pages_shift: false,
             stacks: Vec::new(),
             cloudformation: CloudFormationOptions::default(),
             faults: Faults::none(),
@@ -117,6 +119,14 @@ impl World {
     #[must_use]
     pub fn environments_a_page(mut self, most: usize) -> Self {
         self.environments_a_page = most;
+        self
+    }
+
+    /// Lets Proton's pages be counted from the first environment, so that all move up when one goes;
+    /// otherwise a page begins after the last environment of the page before.
+    #[must_use]
+    pub fn pages_shift(mut self) -> Self {
+        self.pages_shift = true;
         self
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use local_aws::{
-    Call, Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Rule, Status,
-    Throttle, What, When, World,
+    Call, Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Rule, Stack,
+    Status, Throttle, Update, What, When, World,
 };
 use serde_json::{Value, json};
 
@@ -61,6 +61,13 @@ impl Swept {
         self.calls.iter().filter(of_it).count()
     }
 
+    /// How long after the first call the last cancel came.
+    fn last_cancel(&self) -> Duration {
+        let is_cancel = |call: &&Call| call.operation == CANCEL.to_string();
+        let last = self.calls.iter().rfind(is_cancel).unwrap();
+        last.time.duration_since(self.calls[0].time).unwrap()
+    }
+
     /// How long after the first call the first of an operation came.
     fn first(&self, operation: Operation) -> Duration {
         let start = self.calls[0].time;
@@ -103,6 +110,9 @@ fn a_listing_that_hangs_does_not_keep_cancels_waiting() {
     let swept = sweep(world, &[("CONCURRENCY", "1")], Duration::from_mins(1));
     assert_eq!(swept.summary["counts"]["CANCELLED"], 3, "{}", swept.summary);
     assert_eq!(swept.count(CANCEL), 3);
+    // Two cancels of three seconds, and three attempts of a second at the page.
+    let last = swept.last_cancel();
+    assert!(last < Duration::from_secs(10), "{last:?}");
 }
 
 #[test]
@@ -131,7 +141,10 @@ fn what_shifted_to_another_page_costs_no_call_of_its_own() {
     let world = (0..20)
         .map(|number| gone(&format!("a-{number:02}")))
         .chain((0..40).map(|number| running(&format!("b-{number:02}"), Duration::from_secs(20))))
-        .fold(World::new().environments_a_page(10), World::with);
+        .fold(
+            World::new().environments_a_page(10).pages_shift(),
+            World::with,
+        );
     let swept = sweep(world, &[("CONCURRENCY", "50")], Duration::from_mins(2));
     assert_eq!(
         swept.summary["counts"]["CANCELLED"], 40,
@@ -214,15 +227,35 @@ fn a_retry_waits_before_the_service_is_asked_again() {
         .faults(Faults::none().rule(refused));
     let swept = sweep(world, &[], Duration::from_mins(2));
     assert!(swept.count(CANCEL) >= 5, "{} attempts", swept.count(CANCEL));
-    let last = swept
-        .calls
-        .iter()
-        .rfind(|call| call.operation == CANCEL.to_string());
-    let took = last
-        .unwrap()
-        .time
-        .duration_since(swept.calls[0].time)
-        .unwrap();
+    let took = swept.last_cancel();
     assert!(took > Duration::from_secs(5), "{took:?}");
     assert!(swept.first(CANCEL) < Duration::from_millis(100));
+}
+
+#[test]
+fn a_token_that_is_known_after_a_lost_answer_is_an_accepted_cancel() {
+    let cancel = Operation::CancelUpdateStack;
+    let update = Update::in_progress().started_ago(Duration::from_hours(2));
+    let known = Fault::error("TokenAlreadyExistsException", "the token was used before");
+    let world = World::new()
+        .with_stack(Stack::new("AWSProton-net").update(update))
+        .faults(
+            Faults::none()
+                .rule(Rule::new(Fault::Drop).operation(cancel).times(1))
+                .rule(Rule::new(known).operation(cancel)),
+        );
+    let swept = sweep(
+        world,
+        &[
+            ("ENGINE", "cloudformation"),
+            ("SETTLE_TIMEOUT_SECONDS", "5"),
+        ],
+        Duration::from_mins(1),
+    );
+    // Nothing was cancelled in this world; what was told was taken for true, and followed.
+    assert_eq!(
+        swept.summary["counts"]["CANCELLING"], 1,
+        "{}",
+        swept.summary
+    );
 }
