@@ -11,7 +11,16 @@ use regex_automata::util::syntax;
 ///
 /// `*` stands for any characters, `?` for one, `[..]` for one of a class, `{a,b}` for either.
 #[derive(Clone, Debug)]
-pub struct Patterns(Option<Regex>);
+pub struct Patterns(Names);
+
+/// Which names match.
+#[derive(Clone, Debug)]
+enum Names {
+    None,
+    /// What the settings say unless they are changed: no expression is made for it at each start.
+    All,
+    Of(Regex),
+}
 
 /// A glob that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,14 +59,16 @@ impl Patterns {
 
     fn from_globs<'a>(globs: impl IntoIterator<Item = &'a str>) -> Result<Self, BadGlob> {
         let globs: Vec<_> = globs.into_iter().collect();
-        if globs.is_empty() {
-            return Ok(Self::none());
+        match globs.as_slice() {
+            [] => return Ok(Self::none()),
+            ["*"] => return Ok(Self(Names::All)),
+            _ => {}
         }
         let expressions: Result<Vec<_>, _> = globs.iter().copied().map(expression).collect();
         Regex::builder()
             .syntax(syntax::Config::new().dot_matches_new_line(true))
             .build_many(&expressions?)
-            .map(|regex| Self(Some(regex)))
+            .map(|regex| Self(Names::Of(regex)))
             .map_err(|error| {
                 // What globset reads, the regular expression may still hold for too deep.
                 let too_deep = error.pattern().map(|pattern| pattern.as_usize());
@@ -76,19 +87,23 @@ impl Patterns {
     /// No glob at all: nothing matches.
     #[must_use]
     pub fn none() -> Self {
-        Self(None)
+        Self(Names::None)
     }
 
     /// Whether one of the globs matches the whole name.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        self.0.as_ref().is_some_and(|regex| regex.is_match(name))
+        match &self.0 {
+            Names::None => false,
+            Names::All => true,
+            Names::Of(regex) => regex.is_match(name),
+        }
     }
 
     /// Whether there is no glob at all, so that nothing can match.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+        matches!(self.0, Names::None)
     }
 }
 
