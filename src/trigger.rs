@@ -705,6 +705,22 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_tells_what_is_no_json_from_what_cannot_be_read() {
+        let words = |json| {
+            let read: Result<Shape<'_>, _> = typed("it", json);
+            read.map(|_| ()).unwrap_err().to_string()
+        };
+        assert!(words("{").contains("it is not JSON"), "{}", words("{"));
+        assert!(words("[]").contains("it cannot be read"), "{}", words("[]"));
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_refused() {
+        let why = refusal(&alarm_event(&[("/time", json!("yesterday"))]));
+        assert!(why.contains("`yesterday`, which is no time"), "{why}");
+    }
+
+    #[test]
     fn the_alarm_spoke_at_the_later_of_both_times() {
         let spoke = |event: &str, state: Value| {
             alarm_of(parsed(&alarm_event(&[
