@@ -3,13 +3,13 @@
 //! Follows [PutEvents](https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html).
 
 use aws_sdk_eventbridge::Client;
-use aws_sdk_eventbridge::config::Builder;
 use aws_sdk_eventbridge::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use aws_types::SdkConfig;
 
 use crate::call_error::CallError;
 use crate::detail::{DETAIL_TYPE, Entry, SOURCE};
-use crate::start::named_endpoint;
+use crate::sdk_config::named_endpoint;
 use crate::text;
 
 /// A client of EventBridge that puts events on one bus.
@@ -45,18 +45,15 @@ impl Refusal {
 impl EventBridge {
     /// Makes a client that shares the configuration's HTTP client, for a bus by name or ARN.
     #[must_use]
-    pub fn new(config: &aws_config::SdkConfig, bus: &str) -> Self {
-        let endpoint = named_endpoint(config, "EventBridge");
-        let mut builder = Builder::from(config);
-        builder.set_endpoint_url(endpoint);
+    pub fn new(config: &SdkConfig, bus: &str) -> Self {
         Self {
-            client: Client::from_conf(builder.build()),
+            client: Client::new(config),
             bus: bus.to_owned(),
         }
     }
 
     /// The address that calls go to, where it can be told before one is made.
-    pub async fn endpoint(config: &aws_config::SdkConfig) -> Option<String> {
+    pub async fn endpoint(config: &SdkConfig) -> Option<String> {
         if let Some(endpoint) = named_endpoint(config, "EventBridge") {
             return Some(endpoint);
         }

@@ -44,6 +44,7 @@ pub mod call_error;
 pub mod calls;
 pub mod clock;
 pub mod pace;
+pub mod sdk_config;
 pub mod start;
 pub mod text;
 pub mod timestamp;

@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 use crate::engine::EngineKind;
 use crate::patterns::Patterns;
 use crate::plan::{AlarmScope, Mode, Policy};
+use crate::sdk_config::Endpoints;
 
 const ENGINE: &str = "ENGINE";
 const DRY_RUN: &str = "DRY_RUN";
@@ -24,6 +25,9 @@ const SETTLE_TIMEOUT_SECONDS: &str = "SETTLE_TIMEOUT_SECONDS";
 const EVENT_BUS_NAME: &str = "EVENT_BUS_NAME";
 const CONCURRENCY: &str = "CONCURRENCY";
 const AWS_CA_BUNDLE: &str = "AWS_CA_BUNDLE";
+const AWS_USE_FIPS_ENDPOINT: &str = "AWS_USE_FIPS_ENDPOINT";
+const AWS_USE_DUALSTACK_ENDPOINT: &str = "AWS_USE_DUALSTACK_ENDPOINT";
+const AWS_IGNORE_CONFIGURED_ENDPOINT_URLS: &str = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS";
 
 /// The variables that are this function's own.
 pub const VARIABLES: [&str; 10] = [
@@ -57,6 +61,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// The certificate authorities to trust instead of the usual ones; `AWS_CA_BUNDLE`.
     pub certificate_authorities: Option<RootCertStore>,
+    /// Which of AWS's endpoints calls go to.
+    pub endpoints: Endpoints,
 }
 
 /// Every value that cannot be used.
@@ -142,6 +148,11 @@ impl Settings {
             event_bus: reader.event_bus(),
             concurrency: usize::try_from(reader.whole_number(CONCURRENCY, 10, 1, 100)).unwrap_or(1),
             certificate_authorities: reader.certificate_authorities(),
+            endpoints: Endpoints {
+                fips: reader.flag(AWS_USE_FIPS_ENDPOINT),
+                dual_stack: reader.flag(AWS_USE_DUALSTACK_ENDPOINT),
+                never_named: reader.flag(AWS_IGNORE_CONFIGURED_ENDPOINT_URLS),
+            },
         };
         if reader.bad.is_empty() {
             Ok(settings)
@@ -189,6 +200,17 @@ impl<F: Fn(&'static str) -> Option<String>> Reader<F> {
             .collect();
         self.reject(variable, value, format!("must be {}", words.join(" or ")));
         default
+    }
+
+    /// One of the SDK's own, of which the case does not matter.
+    fn flag(&mut self, variable: &'static str) -> bool {
+        let Some(value) = self.value(variable) else {
+            return false;
+        };
+        value.to_ascii_lowercase().parse().unwrap_or_else(|_| {
+            self.reject(variable, value, "must be `true` or `false`");
+            false
+        })
     }
 
     fn whole_number(&mut self, variable: &'static str, default: u64, least: u64, most: u64) -> u64 {
@@ -326,7 +348,12 @@ mod tests {
     fn unset_and_empty_mean_the_default() {
         let empty: Vec<_> = VARIABLES
             .iter()
-            .chain([&AWS_CA_BUNDLE])
+            .chain([
+                &AWS_CA_BUNDLE,
+                &AWS_USE_FIPS_ENDPOINT,
+                &AWS_USE_DUALSTACK_ENDPOINT,
+                &AWS_IGNORE_CONFIGURED_ENDPOINT_URLS,
+            ])
             .map(|name| (*name, ""))
             .collect();
         for settings in [settings(&[]).unwrap(), settings(&empty).unwrap()] {
@@ -340,7 +367,26 @@ mod tests {
             assert_eq!(settings.event_bus, "default");
             assert_eq!(settings.concurrency, 10);
             assert!(settings.certificate_authorities.is_none());
+            let Endpoints {
+                fips,
+                dual_stack,
+                never_named,
+            } = settings.endpoints;
+            assert!(!fips && !dual_stack && !never_named);
         }
+    }
+
+    #[test]
+    fn the_sdks_own_flags_are_true_or_false_in_any_case() {
+        let endpoints = |variable, value| settings(&[(variable, value)]).unwrap().endpoints;
+        assert!(endpoints(AWS_USE_FIPS_ENDPOINT, "true").fips);
+        assert!(endpoints(AWS_USE_DUALSTACK_ENDPOINT, "True").dual_stack);
+        assert!(endpoints(AWS_IGNORE_CONFIGURED_ENDPOINT_URLS, "TRUE").never_named);
+        assert!(!endpoints(AWS_USE_FIPS_ENDPOINT, "False").fips);
+        assert_eq!(
+            complaint(AWS_USE_FIPS_ENDPOINT, "yes"),
+            "AWS_USE_FIPS_ENDPOINT is `yes`: must be `true` or `false`"
+        );
     }
 
     #[test]

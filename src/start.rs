@@ -2,12 +2,6 @@
 
 use std::time::Duration;
 
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_types::service_config::ServiceConfigKey;
 use http::Uri;
 use http::header::{HeaderName, HeaderValue};
 use lambda_runtime::Diagnostic;
@@ -17,6 +11,7 @@ use crate::engine::{CloudFormation, Engine, EngineKind, Proton};
 use crate::event_bridge::EventBridge;
 use crate::handler::Handler;
 use crate::metrics;
+use crate::sdk_config;
 use crate::settings::{BadSettings, Settings};
 use crate::transport::Transport;
 
@@ -79,7 +74,7 @@ pub async fn handler_once_asked(settings: Settings) -> Result<Handler, StartErro
 /// Makes the clients. Connections are started, but no call is made yet.
 pub async fn handler(mut settings: Settings) -> Result<Handler, StartError> {
     let transport = Transport::new(settings.certificate_authorities.take())?;
-    let config = sdk_config(transport.http_client()).await;
+    let config = sdk_config::from_environment(settings.endpoints, transport.http_client());
     let engine_endpoint = match settings.engine {
         EngineKind::Proton => Proton::endpoint(&config).await,
         EngineKind::CloudFormation => CloudFormation::endpoint(&config).await,
@@ -124,39 +119,6 @@ fn under_lambda() -> Result<(), StartError> {
         Some(missing) => Err(StartError::NotUnderLambda(missing)),
         None => Ok(()),
     }
-}
-
-/// The SDK's configuration from its own variables. Its retries and timeouts are off: there is one
-/// layer of both, [`crate::calls`], that knows when a cancel may be repeated.
-pub async fn sdk_config(http_client: SharedHttpClient) -> SdkConfig {
-    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(http_client)
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::disabled());
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if is_set("AWS_ACCESS_KEY_ID") && is_set("AWS_SECRET_ACCESS_KEY") {
-        // The default chain starts with these, but is slow to build.
-        loader = loader.credentials_provider(EnvironmentVariableCredentialsProvider::new());
-    }
-    loader.load().await
-}
-
-/// The endpoint that the SDK's variables name for a service, if they name one. An empty one, over
-/// which the SDK panics, names none.
-#[must_use]
-pub fn named_endpoint(config: &SdkConfig, service_id: &str) -> Option<String> {
-    let key = ServiceConfigKey::builder()
-        .service_id(service_id)
-        .env("AWS_ENDPOINT_URL")
-        .profile("endpoint_url")
-        .build()
-        .ok()?;
-    config
-        .service_config()
-        .and_then(|services| services.load_config(key))
-        .filter(|endpoint| !endpoint.is_empty())
-        .or_else(|| config.endpoint_url().map(str::to_owned))
-        .filter(|endpoint| !endpoint.is_empty())
 }
 
 impl From<&StartError> for Diagnostic {

@@ -19,6 +19,7 @@ use aws_sdk_cloudformation::types::{
     OperationEntry, OperationType, Stack, StackEvent, StackStatus, StackSummary,
 };
 use aws_smithy_types::DateTime;
+use aws_types::SdkConfig;
 use sha2::{Digest as _, Sha256};
 
 use self::update::{Event, Search, derived_id};
@@ -26,7 +27,7 @@ use self::whole_answer::WholeAnswer;
 use crate::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
 use crate::engine::{self, Further, Look, Page, Sight};
-use crate::start::named_endpoint;
+use crate::sdk_config::named_endpoint;
 use crate::timestamp::{self, Timestamp};
 
 /// The statuses that a listing asks for: an update that runs, and one that is rolled back.
@@ -121,16 +122,14 @@ impl StackFacts {
 impl CloudFormation {
     /// Makes a client that shares the configuration's HTTP client.
     #[must_use]
-    pub fn new(config: &aws_config::SdkConfig) -> Self {
-        let endpoint = named_endpoint(config, "CloudFormation");
+    pub fn new(config: &SdkConfig) -> Self {
         let mut builder = Builder::from(config);
-        builder.set_endpoint_url(endpoint);
         builder.push_interceptor(SharedInterceptor::new(WholeAnswer));
         Self(Client::from_conf(builder.build()))
     }
 
     /// The address that calls go to, where it can be told before one is made.
-    pub async fn endpoint(config: &aws_config::SdkConfig) -> Option<String> {
+    pub async fn endpoint(config: &SdkConfig) -> Option<String> {
         if let Some(endpoint) = named_endpoint(config, "CloudFormation") {
             return Some(endpoint);
         }

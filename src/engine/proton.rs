@@ -16,13 +16,14 @@ use aws_sdk_proton::types::{
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_types::DateTime;
+use aws_types::SdkConfig;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
 use crate::engine::{self, Further, Look, Page, Sight};
-use crate::start::named_endpoint;
+use crate::sdk_config::named_endpoint;
 use crate::timestamp::{self, Timestamp};
 
 /// The most environments that `ListEnvironments` puts on a page.
@@ -91,16 +92,14 @@ fn whole(operation: &str, answer: &[u8]) -> Result<(), String> {
 impl Proton {
     /// Makes a client that shares the configuration's HTTP client.
     #[must_use]
-    pub fn new(config: &aws_config::SdkConfig) -> Self {
-        let endpoint = named_endpoint(config, "Proton");
+    pub fn new(config: &SdkConfig) -> Self {
         let mut builder = Builder::from(config);
-        builder.set_endpoint_url(endpoint);
         builder.push_interceptor(SharedInterceptor::new(WholeAnswers));
         Self(Client::from_conf(builder.build()))
     }
 
     /// The address that calls go to, where it can be told before one is made.
-    pub async fn endpoint(config: &aws_config::SdkConfig) -> Option<String> {
+    pub async fn endpoint(config: &SdkConfig) -> Option<String> {
         if let Some(endpoint) = named_endpoint(config, "Proton") {
             return Some(endpoint);
         }

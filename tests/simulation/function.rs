@@ -3,10 +3,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_eventbridge::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_eventbridge::config::retry::RetryConfig;
+use aws_sdk_eventbridge::config::timeout::TimeoutConfig;
+use aws_sdk_eventbridge::config::{
+    BehaviorVersion, Credentials, Region, SharedCredentialsProvider,
+};
+use aws_types::SdkConfig;
 use chrono::{DateTime, Utc};
 use local_aws::{Clock, LocalAws, World};
 use proton_canceller::engine::{CloudFormation, Engine, EngineKind, Proton};
