@@ -9,6 +9,7 @@ use aws_sdk_proton::config::Builder;
 use aws_sdk_proton::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use aws_sdk_proton::config::interceptors::AfterDeserializationInterceptorContextRef;
 use aws_sdk_proton::config::{ConfigBag, Intercept, RuntimeComponents, SharedInterceptor};
+use aws_sdk_proton::operation::list_environments::ListEnvironmentsOutput;
 use aws_sdk_proton::types::{
     Deployment as ProtonDeployment, DeploymentStatus, Environment as ProtonEnvironment,
     EnvironmentSummary,
@@ -64,12 +65,17 @@ impl Intercept for WholeAnswers {
         _: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        let Ok(output) = context.output_or_error() else {
+            return Ok(());
+        };
+        // Pages are large, and one that shows environments has them.
+        let page = output.downcast_ref::<ListEnvironmentsOutput>();
+        if page.is_some_and(|page| !page.environments.is_empty()) {
+            return Ok(());
+        }
         let operation = config.load::<Metadata>().map_or("", Metadata::name);
         let body = context.response().body().bytes().unwrap_or_default();
-        match context.output_or_error() {
-            Ok(_) => whole(operation, body).map_err(Into::into),
-            Err(_) => Ok(()),
-        }
+        whole(operation, body).map_err(Into::into)
     }
 }
 
