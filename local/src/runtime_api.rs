@@ -24,6 +24,8 @@ pub struct Invocation {
     pub timeout: Option<Duration>,
     /// The request's id; without one, a new one.
     pub request_id: Option<String>,
+    /// The trace's id; without one, a new one.
+    pub trace_id: Option<String>,
 }
 
 /// How an invocation ended.
@@ -97,6 +99,7 @@ struct Queued {
     id: String,
     payload: Bytes,
     timeout: Duration,
+    trace_id: Option<String>,
 }
 
 impl RuntimeApi {
@@ -132,6 +135,7 @@ impl RuntimeApi {
             id: id.clone(),
             payload,
             timeout: invocation.timeout.unwrap_or(self.function.timeout),
+            trace_id: invocation.trace_id,
         });
         id
     }
@@ -146,13 +150,10 @@ impl RuntimeApi {
             id,
             payload,
             timeout,
+            trace_id,
         } = self.queue.pop_front()?;
         let deadline = now.checked_add(timeout).unwrap_or(now);
-        let trace = identities.uuid().replace('-', "");
-        let (time, rest) = (
-            epoch_millis(now) / 1000,
-            trace.get(..24).unwrap_or_default(),
-        );
+        let trace_id = trace_id.unwrap_or_else(|| new_trace_id(now, identities));
         let mut response = answer(StatusCode::OK, payload);
         for (name, value) in [
             ("lambda-runtime-aws-request-id", id.clone()),
@@ -164,10 +165,7 @@ impl RuntimeApi {
                 "lambda-runtime-invoked-function-arn",
                 self.function_arn.clone(),
             ),
-            (
-                "lambda-runtime-trace-id",
-                format!("Root=1-{time:08x}-{rest};Sampled=0"),
-            ),
+            ("lambda-runtime-trace-id", trace_id),
         ] {
             if let Ok(value) = HeaderValue::from_str(&value) {
                 response.headers_mut().insert(name, value);
@@ -322,6 +320,14 @@ fn too_large(id: &str) -> (Response<Bytes>, InvocationResult) {
         &message,
     );
     (response, result)
+}
+
+/// An id as Lambda makes it for a trace that is not sampled.
+fn new_trace_id(now: SystemTime, identities: &mut Identities) -> String {
+    let time = epoch_millis(now) / 1000;
+    let digits = identities.uuid().replace('-', "");
+    let rest = digits.get(..24).unwrap_or_default();
+    format!("Root=1-{time:08x}-{rest};Sampled=0")
 }
 
 fn accepted() -> Response<Bytes> {

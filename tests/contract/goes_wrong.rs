@@ -371,6 +371,7 @@ async fn two_alarms_at_once_cancel_each_deployment_once() {
         let invocation = Invocation {
             timeout: Some(seconds(30)),
             request_id: Some(request_id.to_owned()),
+            ..Invocation::default()
         };
         local.invoke(Bytes::from(payload.to_string()), invocation)
     };

@@ -251,6 +251,7 @@ impl Function {
         let invocation = Invocation {
             timeout: Some(timeout),
             request_id: Some(request_id.clone()),
+            ..Invocation::default()
         };
         let payload = Bytes::copy_from_slice(payload.as_ref());
         let result = tokio::select! {

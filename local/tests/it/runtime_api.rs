@@ -117,6 +117,29 @@ async fn a_function_that_does_not_poll_or_does_not_answer_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_trace_may_be_the_same_as_before() {
+    let (local, server) = serve(World::new()).await;
+    let given = || Some("Root=1-00000000-000000000000000000000001;Sampled=1".to_owned());
+    let mut taken = Vec::new();
+    for trace_id in [given(), given(), None, None] {
+        let invocation = Invocation {
+            trace_id,
+            ..Invocation::default()
+        };
+        let invoke = local.invoke(Bytes::from_static(b"{}"), invocation);
+        let function = async {
+            let next = request(&server, "GET", NEXT, &[], b"").await.unwrap();
+            post(&server, &answer_path(&next, "response"), b"{}").await;
+            next.header("lambda-runtime-trace-id").map(str::to_owned)
+        };
+        taken.push(tokio::join!(invoke, function).1);
+    }
+    assert_eq!(taken[..2], [given(), given()]);
+    assert!(taken[2].is_some() && taken[3].is_some());
+    assert_ne!(taken[2], taken[3]);
+}
+
+#[tokio::test]
 async fn an_init_error_ends_the_invocation_that_waits() {
     let (local, server) = serve(World::new()).await;
     let error = b"{\"errorType\":\"BadSettings\",\"errorMessage\":\"MAX_CANCELLATIONS is `-1`\"}";
