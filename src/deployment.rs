@@ -268,6 +268,43 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_bad_name_is_told_with_what_its_engine_accepts() {
+        let words = |name: &str, rule| EnvironmentName::parse(name, rule).unwrap_err().to_string();
+        for (rule, noun, longest) in [
+            (NameRule::Proton, "environment name", "1 to 100 letters"),
+            (NameRule::CloudFormation, "stack name", "1 to 128 letters"),
+        ] {
+            let told = words("-net", rule);
+            for part in ["`-net`", noun, longest] {
+                assert!(told.contains(part), "{told}");
+            }
+            let huge = words(&"x".repeat(1_000_000), rule);
+            assert!(huge.len() < 300, "{} bytes", huge.len());
+        }
+    }
+
+    #[test]
+    fn a_name_reads_as_it_was_given() {
+        let name = EnvironmentName::parse("prod-net", NameRule::Proton).unwrap();
+        assert_eq!(name.to_string(), "prod-net");
+    }
+
+    #[test]
+    fn only_what_is_or_was_being_cancelled_shows_that_a_cancel_was_accepted() {
+        for (status, expected) in [
+            (Status::Cancelling, true),
+            (Status::Cancelled, true),
+            (Status::InProgress, false),
+            // A cancel that fails ends so, and so does an update that nobody cancelled.
+            (Status::Failed, false),
+            (Status::Succeeded, false),
+            (Status::Other("DELETE_IN_PROGRESS".to_owned()), false),
+        ] {
+            assert_eq!(status.is_cancelled_or_will_be(), expected, "{status:?}");
+        }
+    }
+
     fn deployment(id: Option<&str>, started: Option<i64>) -> Deployment {
         Deployment {
             environment: Environment::named(
@@ -309,5 +346,55 @@ mod tests {
             before.moved_start
         );
         assert!(!deployment(Some("c"), None).is_same_as(&deployment(Some("d"), None)));
+    }
+
+    #[test]
+    fn a_deployment_stays_the_one_that_was_first_read() {
+        let before = deployment(Some("a"), Some(1));
+        let mut now = deployment(Some("b"), Some(2));
+        now.status = Status::Cancelled;
+        now.ended_at = now.started_at;
+        let again = before.clone().seen_again(now.clone());
+        assert_eq!((again.id, again.started_at), (before.id, before.started_at));
+        assert_eq!((again.status, again.ended_at), (now.status, now.ended_at));
+    }
+
+    #[test]
+    fn what_was_not_known_of_a_deployment_is_learnt_when_it_is_seen_again() {
+        let again = deployment(None, None).seen_again(deployment(Some("a"), Some(1)));
+        assert_eq!(again, deployment(Some("a"), Some(1)));
+    }
+
+    #[test]
+    fn what_was_said_of_the_cancellation_stands_until_the_end_has_words() {
+        let said = |status: &Status, message: Option<&str>| Deployment {
+            status: status.clone(),
+            message: message.map(str::to_owned),
+            ..deployment(Some("a"), Some(1))
+        };
+        let words = |before: &Status, end| {
+            let before = said(before, Some("before"));
+            before.seen_again(said(&Status::Failed, end)).message
+        };
+        let cancelling = Status::Cancelling;
+        assert_eq!(words(&cancelling, None).as_deref(), Some("before"));
+        assert_eq!(words(&cancelling, Some("end")).as_deref(), Some("end"));
+        // What was said while nothing cancelled it explains no end.
+        let in_progress = Status::InProgress;
+        assert_eq!(words(&in_progress, None), None);
+        assert_eq!(words(&in_progress, Some("end")).as_deref(), Some("end"));
+    }
+
+    #[test]
+    fn a_log_line_carries_a_services_id_whole_and_no_more() {
+        let id = |length: usize| "a".repeat(length);
+        let on_a_line = |id: Option<&str>| {
+            let deployment = deployment(id, None);
+            deployment.id_for_a_line().map(Cow::into_owned)
+        };
+        assert_eq!(on_a_line(None), None);
+        assert_eq!(on_a_line(Some(&id(255))), Some(id(255)));
+        let cut = on_a_line(Some(&id(1_000_000))).unwrap();
+        assert!(cut.len() <= 255 && cut.ends_with('…'), "{cut}");
     }
 }
