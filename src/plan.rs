@@ -414,6 +414,22 @@ mod tests {
     }
 
     #[test]
+    fn each_reason_has_the_name_that_operators_filter_by() {
+        for (reason, name) in [
+            (SkipReason::Protected, "PROTECTED"),
+            (SkipReason::NotIncluded, "NOT_INCLUDED"),
+            (SkipReason::NotInProgress, "NOT_IN_PROGRESS"),
+            (SkipReason::StartedAfterAlarm, "STARTED_AFTER_ALARM"),
+            (SkipReason::NotTagged, "NOT_TAGGED"),
+            (SkipReason::NotStuck, "NOT_STUCK"),
+            (SkipReason::StartUnknown, "START_UNKNOWN"),
+            (SkipReason::OverLimit, "OVER_LIMIT"),
+        ] {
+            assert_eq!(reason.as_str(), name);
+        }
+    }
+
+    #[test]
     fn either_switch_makes_a_dry_run() {
         let dry = Policy {
             mode: Mode::DryRun,
