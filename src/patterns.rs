@@ -318,6 +318,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_escaped_stands_for_itself_and_groups_nothing() {
+        let both = patterns(r"\{a,b");
+        assert!(both.matches("{a") && both.matches("b"));
+        let either = patterns(r"{a\},b}-net");
+        assert!(either.matches("a}-net") && either.matches("b-net"));
+        assert!(patterns(r"a\,b").matches("a,b"));
+        // A backslash that is escaped itself escapes nothing.
+        let both = patterns(r"a\\,b");
+        assert!(both.matches(r"a\") && both.matches("b"));
+    }
+
+    #[test]
+    fn the_glob_that_stands_unless_it_is_changed_costs_no_expression() {
+        assert!(matches!(patterns("*").0, Names::All));
+        assert!(matches!(patterns("*, prod").0, Names::Of(_)));
+        assert!(patterns("*, prod").matches("net"));
+    }
+
+    #[test]
     fn an_alternative_may_be_empty() {
         assert!(patterns("prod{,-net}").matches("prod"));
     }
