@@ -53,7 +53,7 @@ mod tests {
         let start = Instant::now();
         let mut backoff = Backoff::default();
         let mut repeats = 0;
-        while backoff.wait(start + Duration::from_mins(15)).await {
+        while repeats <= MOST_REPEATS && backoff.wait(start + Duration::from_mins(15)).await {
             repeats += 1;
         }
         assert_eq!(repeats, MOST_REPEATS);
@@ -69,7 +69,40 @@ mod tests {
         let start = Instant::now();
         let until = start + Duration::from_secs(1);
         let mut backoff = Backoff::default();
-        while backoff.wait(until).await {}
+        let mut repeats = 0;
+        while repeats < MOST_REPEATS && backoff.wait(until).await {
+            repeats += 1;
+        }
+        assert!(repeats < MOST_REPEATS);
         assert!(start.elapsed() < Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_repeat_that_would_start_at_the_deadline_is_not_made() {
+        let first = |until: Instant| {
+            fastrand::seed(7);
+            Backoff::default().next(until)
+        };
+        let at = first(Instant::now() + Duration::from_mins(15)).unwrap();
+        assert_eq!(first(at), None);
+        let later = at + Duration::from_nanos(1);
+        assert_eq!(first(later), Some(at));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_wait_is_spread_over_the_upper_half_of_its_longest() {
+        let now = Instant::now();
+        let until = now + Duration::from_mins(15);
+        let mut many: Vec<_> = (0..200).map(|_| Backoff::default()).collect();
+        for longest in [100, 200, 400, 800, 1600, 3000, 3000, 3000].map(Duration::from_millis) {
+            let waits = many.iter_mut().filter_map(|one| one.next(until));
+            let mut waits: Vec<_> = waits.map(|at| at - now).collect();
+            waits.sort();
+            assert!(waits[0] >= longest / 2, "{waits:?}");
+            assert!(waits[199] <= longest, "{waits:?}");
+            // Calls that were throttled together do not come back together.
+            assert!(waits[199] > waits[0] + longest / 4, "{waits:?}");
+        }
+        assert!(many.iter_mut().all(|one| one.next(until).is_none()));
     }
 }
