@@ -138,3 +138,78 @@ impl Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn skipped() -> End {
+        End::Skipped(SkipReason::Protected)
+    }
+
+    fn failed() -> End {
+        End::Error(CallError::late())
+    }
+
+    /// One of each.
+    fn ends() -> [End; 7] {
+        [
+            End::Cancelled,
+            End::Failed,
+            End::Succeeded,
+            End::Cancelling,
+            End::DryRun,
+            skipped(),
+            failed(),
+        ]
+    }
+
+    #[test]
+    fn each_end_has_a_name_of_those_that_are_counted() {
+        assert_eq!(ends().map(|end| end.name()), NAMES);
+    }
+
+    #[test]
+    fn only_what_was_left_alone_has_a_reason_and_only_what_went_wrong_an_error() {
+        for end in ends() {
+            let reason = (end == skipped()).then_some(SkipReason::Protected);
+            assert_eq!(end.skip_reason(), reason, "{end:?}");
+            let error = (end == failed()).then(CallError::late);
+            assert_eq!(end.error(), error.as_ref(), "{end:?}");
+        }
+    }
+
+    #[test]
+    fn every_end_is_published_but_skips_by_the_rules_before_the_limit() {
+        for end in ends() {
+            assert_eq!(end.is_published(), end != skipped(), "{end:?}");
+        }
+        for reason in [
+            SkipReason::NotIncluded,
+            SkipReason::NotInProgress,
+            SkipReason::StartedAfterAlarm,
+            SkipReason::NotTagged,
+            SkipReason::NotStuck,
+            SkipReason::StartUnknown,
+        ] {
+            assert!(!End::Skipped(reason).is_published(), "{reason:?}");
+        }
+        assert!(End::Skipped(SkipReason::OverLimit).is_published());
+    }
+
+    #[test]
+    fn what_the_service_says_is_the_end_and_what_goes_on_has_none() {
+        assert_eq!(End::of(&Status::Cancelled), Some(End::Cancelled));
+        assert_eq!(End::of(&Status::Failed), Some(End::Failed));
+        assert_eq!(End::of(&Status::Succeeded), Some(End::Succeeded));
+        assert_eq!(End::of(&Status::InProgress), None);
+        assert_eq!(End::of(&Status::Cancelling), None);
+    }
+
+    #[test]
+    fn a_status_that_tells_nothing_of_a_cancel_ends_as_an_error_that_names_it() {
+        let end = End::of(&Status::Other("DELETE_IN_PROGRESS".to_owned())).unwrap();
+        let message = &end.error().unwrap().message;
+        assert!(message.contains("DELETE_IN_PROGRESS"), "{message}");
+    }
+}
