@@ -83,23 +83,33 @@ impl Budget {
 mod tests {
     use super::*;
 
-    fn shares(seconds: u64) -> [Duration; 3] {
+    fn shares(seconds: u64) -> [Duration; 4] {
         let now = Instant::now();
         let budget = Budget::of(Duration::from_secs(seconds));
-        [budget.act_until, budget.look_until, budget.publish_until].map(|until| until - now)
+        [
+            budget.act_until,
+            budget.cancel_until,
+            budget.look_until,
+            budget.publish_until,
+        ]
+        .map(|until| until - now)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_long_run_keeps_seconds_and_a_short_one_keeps_a_share() {
-        assert_eq!(shares(900), [883, 888, 898].map(Duration::from_secs));
-        assert_eq!(shares(10), [8200, 8700, 9700].map(Duration::from_millis));
-        assert_eq!(shares(3), [2050, 2350, 2800].map(Duration::from_millis));
-        assert_eq!(shares(1), [550, 700, 850].map(Duration::from_millis));
+        for (seconds, milliseconds) in [
+            (900, [883_000, 885_500, 888_000, 898_000]),
+            (10, [8200, 8450, 8700, 9700]),
+            (3, [2050, 2200, 2350, 2800]),
+            (1, [550, 625, 700, 850]),
+        ] {
+            assert_eq!(shares(seconds), milliseconds.map(Duration::from_millis));
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_run_without_time_has_no_share() {
-        assert_eq!(shares(0), [Duration::ZERO; 3]);
+        assert_eq!(shares(0), [Duration::ZERO; 4]);
     }
 
     #[tokio::test(start_paused = true)]
