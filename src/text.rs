@@ -9,10 +9,7 @@ pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     if text.len() <= limit {
         return Cow::Borrowed(text);
     }
-    let mut end = limit.saturating_sub(MARK.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
+    let end = text.floor_char_boundary(limit.saturating_sub(MARK.len()));
     let kept = text.get(..end).unwrap_or_default();
     Cow::Owned(format!("{kept}{MARK}"))
 }
@@ -82,10 +79,13 @@ mod tests {
 
     #[test]
     fn texts_are_cut_only_as_far_as_they_must_be() {
-        let text = "x".repeat(200_000);
+        let text = "x".repeat(300_000);
         let write = |limit| cut(&text, limit).repeat(2);
-        assert_eq!(fit(1_000_000, write).len(), 400_000);
-        assert_eq!(fit(300_000, write).len(), 2 * 128 * 1024);
+        assert_eq!(fit(1_000_000, write).len(), 600_000);
+        for kibibytes in [256, 128, 64, 32, 16, 4, 1] {
+            let most = 2 * kibibytes * 1024;
+            assert_eq!(fit(most, write).len(), most, "{kibibytes} KiB");
+        }
         assert_eq!(fit(10, write).len(), 2 * 1024);
     }
 
