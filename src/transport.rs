@@ -53,7 +53,7 @@ impl Transport {
     /// Timeouts and retries are the caller's: see [`crate::calls`].
     pub fn new(authorities: Option<RootCertStore>) -> Result<Self, rustls::Error> {
         let mut provider = rustls::crypto::ring::default_provider();
-        // First what AWS prefers, too, and what processors have instructions for, its hash included.
+        // First the suite for which processors have instructions, its hash included.
         provider
             .cipher_suites
             .sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
