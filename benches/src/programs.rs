@@ -27,14 +27,13 @@ pub(crate) fn release(package: &str) -> Result<Program> {
 }
 
 /// The function's code as one would build it first: every dependency with its default features, the
-/// SDK's own HTTP client on aws-lc, cargo's own release profile.
+/// SDK's own HTTP client on aws-lc and own configuration, cargo's own release profile.
 pub(crate) fn plain() -> Result<Program> {
     let folder = target().join("plain-build");
     // What was there before would be built, too.
     let _ = std::fs::remove_dir_all(folder.join("src"));
     copy(&root().join("src"), &folder.join("src"))?;
-    let transport = root().join("benches/plain/transport.rs");
-    std::fs::copy(transport, folder.join("src/transport.rs"))?;
+    copy(&root().join("benches/plain"), &folder.join("src"))?;
     let manifest = std::fs::read_to_string(root().join("Cargo.toml"))?;
     std::fs::write(
         folder.join("Cargo.toml"),
@@ -52,8 +51,8 @@ fn plain_manifest(mut manifest: Table) -> Result<Table> {
     let Some(Value::Table(mut dependencies)) = manifest.remove("dependencies") else {
         bail!("the function's manifest names no dependencies");
     };
-    // Only the function's own transport needs them.
-    for own in ["hyper-rustls", "webpki-roots"] {
+    // Only the function's own transport and configuration need them.
+    for own in ["aws-credential-types", "hyper-rustls", "webpki-roots"] {
         dependencies.remove(own);
     }
     for (name, dependency) in &mut dependencies {
@@ -64,7 +63,9 @@ fn plain_manifest(mut manifest: Table) -> Result<Table> {
             }
         }
     }
-    dependencies.insert("aws-smithy-http-client".to_owned(), "1".into());
+    for sdk in ["aws-config", "aws-smithy-http-client"] {
+        dependencies.insert(sdk.to_owned(), "1".into());
+    }
     let package = "name = 'proton-canceller'\nversion = '0.0.0'\nedition = '2024'\n";
     Ok(Table::from_iter([
         ("package".to_owned(), Value::Table(package.parse()?)),
