@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use tokio::time::Instant;
 
 use crate::timestamp::Timestamp;
@@ -28,16 +27,16 @@ impl Clock {
     /// The time of day.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        TimeDelta::from_std(self.started.elapsed())
+        time::Duration::try_from(self.started.elapsed())
             .ok()
-            .and_then(|elapsed| self.start.checked_add_signed(elapsed))
+            .and_then(|elapsed| self.start.checked_add(elapsed))
             .unwrap_or(self.start)
     }
 
     /// How long it is from now to a time of day; nothing if that is past.
     #[must_use]
     pub fn until(&self, time: Timestamp) -> Duration {
-        (time - self.now()).to_std().unwrap_or_default()
+        (time - self.now()).try_into().unwrap_or_default()
     }
 }
 
@@ -114,12 +113,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_clock_goes_forward_from_where_it_started() {
-        let start = Timestamp::from_timestamp(1_790_000_000, 0).unwrap();
+        let start = Timestamp::from_unix_timestamp(1_790_000_000).unwrap();
         let clock = Clock::starting_at(start);
         tokio::time::advance(Duration::from_millis(1500)).await;
-        assert_eq!(clock.now(), start + TimeDelta::milliseconds(1500));
+        assert_eq!(clock.now(), start + Duration::from_millis(1500));
         assert_eq!(
-            clock.until(start + TimeDelta::seconds(2)),
+            clock.until(start + Duration::from_secs(2)),
             Duration::from_millis(500)
         );
         assert_eq!(clock.until(start), Duration::ZERO);

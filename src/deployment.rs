@@ -311,7 +311,7 @@ mod tests {
                 EnvironmentName::parse("net", NameRule::Proton).unwrap(),
             ),
             id: id.map(str::to_owned),
-            started_at: started.and_then(|seconds| Timestamp::from_timestamp(seconds, 0)),
+            started_at: started.and_then(|seconds| Timestamp::from_unix_timestamp(seconds).ok()),
             status: Status::InProgress,
             message: None,
             ended_at: None,

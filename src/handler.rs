@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
 use serde_json::value::RawValue;
 use tracing::Instrument as _;
 
@@ -16,7 +15,7 @@ use crate::run::{Record, Run};
 use crate::settings::Settings;
 use crate::summary;
 use crate::text;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{self, Timestamp};
 use crate::trigger::{Cause, Trigger};
 
 /// The longest name of a trigger that log lines carry.
@@ -148,7 +147,7 @@ fn raw(json: String) -> Box<RawValue> {
 /// The system's time of day.
 #[must_use]
 pub fn system_time() -> Timestamp {
-    Utc::now()
+    Timestamp::now()
 }
 
 /// The time of a deadline that Lambda gives in milliseconds since the epoch; without one that can
@@ -158,7 +157,7 @@ pub fn deadline(milliseconds: u64, now: Timestamp) -> Timestamp {
     const LONGEST: Duration = Duration::from_mins(15);
     i64::try_from(milliseconds)
         .ok()
-        .and_then(Timestamp::from_timestamp_millis)
+        .and_then(timestamp::from_milliseconds)
         .unwrap_or(now + LONGEST)
         .min(now + LONGEST)
 }

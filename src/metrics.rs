@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::handler::Invocation;
 use crate::outcome::{NAMES, Outcome};
 use crate::run::Record;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{self, Timestamp};
 use crate::trigger::Trigger;
 
 /// The namespace that the metrics are found in.
@@ -71,7 +71,7 @@ impl Metrics {
         document.insert(
             "_aws".to_owned(),
             json!({
-                "Timestamp": now.timestamp_millis(),
+                "Timestamp": timestamp::milliseconds(now),
                 "CloudWatchMetrics": [{
                     "Namespace": NAMESPACE,
                     "Dimensions": [["FunctionName"]],

@@ -6,8 +6,6 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
-
 use crate::deployment::{Deployment, EnvironmentName, Status};
 use crate::patterns::{BadGlob, Patterns};
 use crate::timestamp::Timestamp;
@@ -150,9 +148,9 @@ impl Verdict {
 }
 
 fn is_stuck(started: Timestamp, stuck_after: Duration, now: Timestamp) -> bool {
-    TimeDelta::from_std(stuck_after)
+    time::Duration::try_from(stuck_after)
         .ok()
-        .and_then(|stuck_after| started.checked_add_signed(stuck_after))
+        .and_then(|stuck_after| started.checked_add(stuck_after))
         .is_some_and(|stuck_at| stuck_at <= now)
 }
 

@@ -399,7 +399,7 @@ impl Record {
     pub fn time_to_first_cancel(&self, trigger: &Trigger) -> Option<Duration> {
         let accepted = self.first_accepted?;
         let time = trigger.time?;
-        Some((accepted - time).to_std().unwrap_or_default())
+        Some((accepted - time).try_into().unwrap_or_default())
     }
 
     /// The environments whose error may pass, with that error.

@@ -1,31 +1,72 @@
 //! Points in time as AWS writes them, and as this function does.
 
-use chrono::{DateTime, Datelike as _, SecondsFormat, Utc};
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcDateTime};
 
 /// A point in time, in UTC.
-pub type Timestamp = DateTime<Utc>;
+pub type Timestamp = UtcDateTime;
 
 /// Reads a time as AWS writes it: RFC 3339, or CloudWatch's own form whose offset has no colon,
 /// `2019-10-02T17:04:40.989+0000`. What cannot be written again is no time.
 #[must_use]
 pub fn parse(text: &str) -> Option<Timestamp> {
-    DateTime::parse_from_rfc3339(text)
-        .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"))
+    OffsetDateTime::parse(text, &Rfc3339)
+        .or_else(|error| {
+            with_colon(text).map_or(Err(error), |text| OffsetDateTime::parse(&text, &Rfc3339))
+        })
         .ok()
-        .map(|time| time.to_utc())
+        .and_then(OffsetDateTime::checked_to_utc)
         .filter(can_be_written)
 }
 
-/// Whether RFC 3339 has a form for it: its years have four digits.
+/// A time with a colon in its offset, where it has none.
+fn with_colon(text: &str) -> Option<String> {
+    let (before, minutes) = text.split_at_checked(text.len().checked_sub(2)?)?;
+    let (_, offset) = before.split_at_checked(before.len().checked_sub(3)?)?;
+    let has_none =
+        offset.starts_with(['+', '-']) && offset.ends_with(|end: char| end.is_ascii_digit());
+    has_none.then(|| format!("{before}:{minutes}"))
+}
+
+/// The point in time that many milliseconds after the epoch, if RFC 3339 has a form for it.
 #[must_use]
-pub fn can_be_written(time: &Timestamp) -> bool {
+pub fn from_milliseconds(milliseconds: i64) -> Option<Timestamp> {
+    from_nanoseconds(i128::from(milliseconds) * 1_000_000)
+}
+
+/// The point in time that many nanoseconds after the epoch, if RFC 3339 has a form for it.
+#[must_use]
+pub fn from_nanoseconds(nanoseconds: i128) -> Option<Timestamp> {
+    Timestamp::from_unix_timestamp_nanos(nanoseconds)
+        .ok()
+        .filter(can_be_written)
+}
+
+/// How many whole milliseconds after the epoch it is.
+#[must_use]
+pub fn milliseconds(time: Timestamp) -> i64 {
+    // A year has four digits: there is room for a thousand times as many.
+    time.unix_timestamp() * 1000 + i64::from(time.millisecond())
+}
+
+/// Whether RFC 3339 has a form for it: its years have four digits.
+fn can_be_written(time: &Timestamp) -> bool {
     (0..=9999).contains(&time.year())
 }
 
-/// Writes a time as RFC 3339 in UTC, with as many digits of the second as it has.
+/// Writes a time as RFC 3339 in UTC, with as many digits of the second as it has: none, 3, 6 or 9.
 #[must_use]
 pub fn format(time: Timestamp) -> String {
-    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+    let (year, month, day) = time.to_calendar_date();
+    let (hour, minute, second, nanoseconds) = time.as_hms_nano();
+    let month = u8::from(month);
+    let whole = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+    match nanoseconds {
+        0 => format!("{whole}Z"),
+        some if some % 1_000_000 == 0 => format!("{whole}.{:03}Z", some / 1_000_000),
+        some if some % 1000 == 0 => format!("{whole}.{:06}Z", some / 1000),
+        some => format!("{whole}.{some:09}Z"),
+    }
 }
 
 #[cfg(test)]
@@ -40,9 +81,10 @@ mod tests {
             seconds in -62_167_219_200_i64..253_402_300_800,
             nanoseconds in 0..1_000_000_000_u32,
         ) {
-            let time = Timestamp::from_timestamp(seconds, nanoseconds).unwrap();
-            prop_assert!(can_be_written(&time));
+            let since = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+            let time = from_nanoseconds(since).unwrap();
             prop_assert_eq!(parse(&format(time)), Some(time));
+            prop_assert_eq!(i128::from(milliseconds(time)), since.div_euclid(1_000_000));
         }
 
         #[test]
@@ -64,10 +106,22 @@ mod tests {
         ] {
             assert_eq!(parse(text).map(format).as_deref(), Some(expected), "{text}");
         }
-        assert_eq!(
-            parse("2019-10-02T17:04:40Z").map(format).as_deref(),
-            Some("2019-10-02T17:04:40Z")
-        );
+    }
+
+    #[test]
+    fn a_time_is_written_with_as_many_digits_as_it_has() {
+        for (text, expected) in [
+            ("2019-10-02T17:04:40.000Z", "2019-10-02T17:04:40Z"),
+            ("2019-10-02T17:04:40.5Z", "2019-10-02T17:04:40.500Z"),
+            ("2019-10-02T17:04:40.000012Z", "2019-10-02T17:04:40.000012Z"),
+            (
+                "2019-10-02T17:04:40.0000001Z",
+                "2019-10-02T17:04:40.000000100Z",
+            ),
+            ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(parse(text).map(format).as_deref(), Some(expected), "{text}");
+        }
     }
 
     #[test]
@@ -78,6 +132,9 @@ mod tests {
             "1570035880",
             "2019-13-02T17:04:40Z",
             "2019-10-02",
+            "2019-10-02T17:04:40+000",
+            "2019-10-02T17:04:40+00000",
+            "2019-10-02T17:04:40",
             "+12019-10-02T17:04:40Z",
             "-0001-10-02T17:04:40+0000",
             "9999-12-31T23:59:59-01:00",

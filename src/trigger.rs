@@ -7,8 +7,8 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
-use chrono::{TimeDelta, Timelike as _};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -405,8 +405,8 @@ fn spoke_at(
 ) -> Result<Timestamp, UnsupportedPayload> {
     match (event, state) {
         (Some(EventTime::ToTheSecond(second)), state) => {
-            let begin = second.with_nanosecond(0).unwrap_or(second);
-            let end = begin + TimeDelta::nanoseconds(999_999_999);
+            let begin = second.truncate_to_second();
+            let end = begin + Duration::from_nanos(999_999_999);
             Ok(match state {
                 Some(state) if state > begin => state,
                 _ => end,

@@ -389,7 +389,7 @@ fn token_of(deployment: &Deployment) -> String {
 }
 
 fn known_time(time: DateTime) -> Option<Timestamp> {
-    Timestamp::from_timestamp(time.secs(), time.subsec_nanos()).filter(timestamp::can_be_written)
+    timestamp::from_nanoseconds(time.as_nanos())
 }
 
 fn incomplete(what: &str) -> CallError {

@@ -348,8 +348,7 @@ fn version(major: &str, minor: &str) -> Option<String> {
 fn known_time(time: DateTime) -> Option<Timestamp> {
     let rounded = time.as_nanos() + 500_000;
     let milliseconds = i64::try_from(rounded.div_euclid(1_000_000)).ok()?;
-    Timestamp::from_timestamp_millis(milliseconds)
-        .filter(|time| *time > Timestamp::UNIX_EPOCH && timestamp::can_be_written(time))
+    timestamp::from_milliseconds(milliseconds).filter(|time| *time > Timestamp::UNIX_EPOCH)
 }
 
 fn incomplete(what: &str) -> CallError {

@@ -8,7 +8,6 @@ use aws_sdk_eventbridge::config::{
     BehaviorVersion, Credentials, Region, SharedCredentialsProvider,
 };
 use aws_types::SdkConfig;
-use chrono::{DateTime, Utc};
 use local_aws::{
     Chances, Clock, Deployment, Environment, Fault, Faults, LocalAws, Operation, Rule, Throttle,
     World,
@@ -17,6 +16,7 @@ use proton_canceller::engine::{Engine, Proton};
 use proton_canceller::event_bridge::EventBridge;
 use proton_canceller::handler::{Handler, Invocation};
 use proton_canceller::settings::Settings;
+use proton_canceller::timestamp::Timestamp;
 use tokio::runtime::Handle;
 
 fn sdk_config(local: &LocalAws) -> SdkConfig {
@@ -66,7 +66,7 @@ async fn nothing_is_left(faults: Faults) {
         r#"{"detail-type": "Scheduled Event", "source": "aws.scheduler"}"#,
         "{}",
     ] {
-        let now: DateTime<Utc> = local.clock().now().into();
+        let now: Timestamp = local.clock().now().into();
         let invocation = Invocation {
             payload: payload.as_bytes(),
             request_id: "8a1c",

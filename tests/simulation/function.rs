@@ -9,13 +9,13 @@ use aws_sdk_eventbridge::config::{
     BehaviorVersion, Credentials, Region, SharedCredentialsProvider,
 };
 use aws_types::SdkConfig;
-use chrono::{DateTime, Utc};
 use local_aws::{Clock, LocalAws, World};
 use proton_canceller::engine::{CloudFormation, Engine, EngineKind, Proton};
 use proton_canceller::event_bridge::EventBridge;
 use proton_canceller::handler::{Handler, Invocation};
 use proton_canceller::invocation_error::InvocationError;
 use proton_canceller::settings::Settings;
+use proton_canceller::timestamp::Timestamp;
 use serde_json::Value;
 
 /// When every simulated world starts.
@@ -46,7 +46,7 @@ impl Simulated {
     }
 
     /// The world's time.
-    pub(crate) fn now(&self) -> DateTime<Utc> {
+    pub(crate) fn now(&self) -> Timestamp {
         self.local.clock().now().into()
     }
 

@@ -5,21 +5,21 @@
 //! another update has started, or the rollback of this one has moved it: nothing says that it does
 //! not. Then the events decide, and what they do not contradict stands.
 
-use chrono::TimeDelta;
+use time::Duration;
 
 use crate::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Status};
 use crate::engine::Sight;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{self, Timestamp};
 
 /// How long before the stack's `LastUpdatedTime` an event of that update may be.
-const EARLIEST: TimeDelta = TimeDelta::seconds(5);
+const EARLIEST: Duration = Duration::seconds(5);
 
 /// How long after it the event of its start may be.
-const LATEST: TimeDelta = TimeDelta::seconds(30);
+const LATEST: Duration = Duration::seconds(30);
 
 /// So close to it nobody starts two updates.
-const EXACT: TimeDelta = TimeDelta::milliseconds(500);
+const EXACT: Duration = Duration::milliseconds(500);
 
 /// Whether a stack's latest update is the one that a deployment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ fn operation(deployment: &Deployment) -> Option<&str> {
 /// An update's identity where the service gives none: the stack's own, and when it started.
 pub(super) fn derived_id(stack_id: &str, started: Timestamp) -> Option<String> {
     let unique = stack_id.rsplit('/').next()?;
-    Some(format!("{unique}-{}", started.timestamp_millis()))
+    Some(format!("{unique}-{}", timestamp::milliseconds(started)))
 }
 
 /// Whether that is how an update ends.
@@ -142,7 +142,7 @@ pub(super) struct Search {
     /// Whether an update was met that started later.
     is_followed: bool,
     /// The start that is nearest to the one that is looked for.
-    nearest: Option<(TimeDelta, Start)>,
+    nearest: Option<(Duration, Start)>,
 }
 
 /// The start of an update, which may be told more than once.
@@ -219,13 +219,13 @@ impl Search {
     }
 
     /// How far the start of an update is from the one that is looked for, if it can be that one.
-    fn distance(&self, start: &Event) -> Option<TimeDelta> {
+    fn distance(&self, start: &Event) -> Option<Duration> {
         if let (Some(wanted), Some(sent)) = (operation(&self.seen), start.operation.as_deref()) {
-            return (wanted == sent).then(TimeDelta::zero);
+            return (wanted == sent).then_some(Duration::ZERO);
         }
         match self.identity {
             // It is the latest, which is met first.
-            Identity::Same => Some(TimeDelta::zero()),
+            Identity::Same => Some(Duration::ZERO),
             Identity::Other | Identity::Uncertain => {
                 let distance = start.at? - self.seen.started_at?;
                 (-EARLIEST..=LATEST)
@@ -236,7 +236,7 @@ impl Search {
     }
 
     /// How far the nearest start is.
-    fn reach(&self) -> Option<TimeDelta> {
+    fn reach(&self) -> Option<Duration> {
         self.nearest.as_ref().map(|(distance, _)| *distance)
     }
 
@@ -246,7 +246,7 @@ impl Search {
         event
             .at
             .zip(self.seen.started_at)
-            .is_some_and(|(at, started)| at < started - reach)
+            .is_some_and(|(at, started)| at < started.saturating_sub(reach))
     }
 
     /// What became of the deployment, by the stack and those of its events that were met.
@@ -319,7 +319,7 @@ mod tests {
     use crate::deployment::{Environment, EnvironmentName, NameRule};
 
     fn time(seconds: f64) -> Timestamp {
-        let start = Timestamp::from_timestamp(1_795_415_150, 0).unwrap();
+        let start = Timestamp::from_unix_timestamp(1_795_415_150).unwrap();
         start + std::time::Duration::from_secs_f64(seconds)
     }
 
