@@ -148,13 +148,24 @@ fn in_characters(bytewise: &str) -> Vec<u8> {
     }
 }
 
-/// The parts between the commas that stand outside braces, trimmed, without the empty ones.
+/// The parts between the commas that stand outside braces and classes, trimmed, without the empty ones.
 fn split_outside_braces(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_usize;
     let mut escaped = false;
+    // How many characters a class has so far; `!` or `^` before the first, and `]` as the first, are its own.
+    let mut class: Option<usize> = None;
     text.split(move |character| {
+        if let Some(length) = class {
+            class = match character {
+                ']' if length > 0 => None,
+                '!' | '^' if length == 0 => class,
+                _ => Some(length + 1),
+            };
+            return false;
+        }
         let separates = !escaped && depth == 0 && character == ',';
         match character {
+            '[' if !escaped => class = Some(0),
             '{' if !escaped => depth += 1,
             '}' if !escaped => depth = depth.saturating_sub(1),
             _ => {}
@@ -356,5 +367,16 @@ mod tests {
         assert!(error.to_string().contains("`net-[`"), "{error}");
         assert!(Patterns::comma_separated("{a").is_err());
         assert!(Patterns::comma_separated("a}").is_err());
+    }
+
+    #[test]
+    fn what_stands_in_a_class_is_of_the_class_alone() {
+        for class in ["[{]", "[,]", "[a,b]", "[!,]", "[],]", "[^],{]", r"[\\]"] {
+            let patterns = Patterns::comma_separated(&format!("a{class},prod")).unwrap();
+            assert!(patterns.matches("prod"), "{class}");
+        }
+        let names = Patterns::comma_separated("net-[a,b],[!c]").unwrap();
+        assert!(names.matches("net-b") && names.matches("d") && !names.matches("c"));
+        assert!(Patterns::comma_separated("net-[a,prod").is_err());
     }
 }
