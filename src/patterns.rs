@@ -148,24 +148,31 @@ fn in_characters(bytewise: &str) -> Vec<u8> {
     }
 }
 
+/// How far a class, `[..]`, has come: a `]` that comes first is one of its characters.
+#[derive(Clone, Copy)]
+enum Class {
+    Opened,
+    Negated,
+    Filled,
+}
+
 /// The parts between the commas that stand outside braces and classes, trimmed, without the empty ones.
 fn split_outside_braces(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_usize;
     let mut escaped = false;
-    // How many characters a class has so far; `!` or `^` before the first, and `]` as the first, are its own.
-    let mut class: Option<usize> = None;
+    let mut class = None;
     text.split(move |character| {
-        if let Some(length) = class {
-            class = match character {
-                ']' if length > 0 => None,
-                '!' | '^' if length == 0 => class,
-                _ => Some(length + 1),
+        if let Some(so_far) = class {
+            class = match (so_far, character) {
+                (Class::Opened, '!' | '^') => Some(Class::Negated),
+                (Class::Filled, ']') => None,
+                _ => Some(Class::Filled),
             };
             return false;
         }
         let separates = !escaped && depth == 0 && character == ',';
         match character {
-            '[' if !escaped => class = Some(0),
+            '[' if !escaped => class = Some(Class::Opened),
             '{' if !escaped => depth += 1,
             '}' if !escaped => depth = depth.saturating_sub(1),
             _ => {}
@@ -371,7 +378,9 @@ mod tests {
 
     #[test]
     fn what_stands_in_a_class_is_of_the_class_alone() {
-        for class in ["[{]", "[,]", "[a,b]", "[!,]", "[],]", "[^],{]", r"[\\]"] {
+        for class in [
+            "[{]", "[,]", "[a,b]", "[!,]", "[],]", "[^],{]", "[!!]", "[^!,]", r"[\\]", r"\[",
+        ] {
             let patterns = Patterns::comma_separated(&format!("a{class},prod")).unwrap();
             assert!(patterns.matches("prod"), "{class}");
         }

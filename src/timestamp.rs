@@ -19,13 +19,10 @@ pub fn parse(text: &str) -> Option<Timestamp> {
         .filter(can_be_written)
 }
 
-/// A time with a colon in its offset, where it has none.
+/// A time with a colon between its offset's hours and minutes.
 fn with_colon(text: &str) -> Option<String> {
     let (before, minutes) = text.split_at_checked(text.len().checked_sub(2)?)?;
-    let (_, offset) = before.split_at_checked(before.len().checked_sub(3)?)?;
-    let has_none =
-        offset.starts_with(['+', '-']) && offset.ends_with(|end: char| end.is_ascii_digit());
-    has_none.then(|| format!("{before}:{minutes}"))
+    Some(format!("{before}:{minutes}"))
 }
 
 /// The point in time that many milliseconds after the epoch, if RFC 3339 has a form for it.
