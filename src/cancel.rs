@@ -17,10 +17,10 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::call_error::{CallError, Fault};
-use crate::calls::{Calls, Turn};
+use crate::calls::{ANSWER_TIMEOUT, Calls, Turn};
 use crate::clock::{Budget, Clock};
 use crate::deployment::{Deployment, Status};
-use crate::engine::{Page, Sight};
+use crate::engine::{Evidence, Page, Sight, Successor};
 use crate::list::{Place, Sighting};
 use crate::outcome::{End, Outcome};
 use crate::timestamp::Timestamp;
@@ -37,6 +37,9 @@ const RENEWAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Attempts to read a page again.
 const RENEWAL_ATTEMPTS: usize = 3;
+
+/// How far the service's clock and this one may be apart.
+const CLOCKS_APART: Duration = Duration::from_millis(20);
 
 /// What an attempt to cancel led to.
 #[derive(Debug)]
@@ -56,11 +59,86 @@ pub struct Followed {
     pub place: Option<Place>,
     /// When this run asked for its cancellation, if it did.
     pub requested_at: Option<Timestamp>,
+    /// How it is known that the cancel hit it.
+    pub aim: Aim,
     /// Since when it is followed.
     pub since: Instant,
 }
 
+/// How it is known that a cancel hit the deployment that is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// The service said so, or it was found out; or no cancel of this run can have hit another.
+    Known,
+    /// The service accepted the cancel, and did not say what it hit.
+    Accepted,
+    /// The service's answer was lost.
+    InDoubt,
+}
+
+impl Aim {
+    /// The deployment that a cancel hit instead of the one that was meant, if that can be told.
+    ///
+    /// A cancel that was accepted undoes what runs when it arrives. If the one that was meant had
+    /// ended before, and no more than one other was there to be hit, that is the one.
+    fn hit_instead(
+        self,
+        ended: &Deployment,
+        successor: Successor,
+        requested_at: Timestamp,
+    ) -> Option<Deployment> {
+        let is_hit = match (self, successor.evidence) {
+            (Self::Known, _) | (Self::InDoubt, Evidence::OnlyOne) => false,
+            (Self::Accepted | Self::InDoubt, Evidence::Named) => true,
+            (Self::Accepted, Evidence::OnlyOne) => {
+                let had_begun = |started| started <= requested_at + ANSWER_TIMEOUT + CLOCKS_APART;
+                let started_at = successor.deployment.started_at;
+                (ended.status == Status::Succeeded || ended_before(ended, requested_at))
+                    && started_at.is_some_and(had_begun)
+            }
+        };
+        is_hit.then_some(successor.deployment)
+    }
+}
+
+/// Whether a deployment had ended for certain when its cancellation was asked for.
+fn ended_before(deployment: &Deployment, requested_at: Timestamp) -> bool {
+    let ended_at = deployment.ended_at;
+    ended_at.is_some_and(|ended_at| ended_at + CLOCKS_APART < requested_at)
+}
+
+/// Logs that a cancel hit another deployment than the one that was meant.
+fn log_hit(meant: &Deployment, hit: &Deployment) {
+    tracing::error!(
+        environment = hit.environment.name.as_str(),
+        meant = meant.id_for_a_line().as_deref(),
+        hit = hit.id_for_a_line().as_deref(),
+        "the cancel hit a deployment that had started a moment before; it is the one that is followed"
+    );
+}
+
 impl Followed {
+    /// What was seen of it, and of what stands in its place. If the cancel hit that one instead, it is
+    /// followed from now on.
+    #[must_use]
+    pub fn see(mut self, seen: Deployment, successor: Option<Successor>) -> Self {
+        self.deployment = self.deployment.seen_again(seen);
+        let hit = successor
+            .zip(self.requested_at)
+            .and_then(|(one, asked)| self.aim.hit_instead(&self.deployment, one, asked));
+        match hit {
+            Some(hit) => {
+                log_hit(&self.deployment, &hit);
+                Self {
+                    deployment: hit,
+                    aim: Aim::Known,
+                    ..self
+                }
+            }
+            None => self,
+        }
+    }
+
     /// Its outcome, if it has ended; where the service does not say when, the end is seen `now`.
     #[must_use]
     pub fn seen_at(self, now: Timestamp) -> Attempt {
@@ -166,14 +244,14 @@ impl Cancel {
     }
 
     /// The deployment left `IN_PROGRESS`, by this run's doing or not.
-    fn follow(self, deployment: Deployment, now: Timestamp) -> Attempt {
-        let followed = Followed {
-            deployment,
+    fn follow(self, aim: Aim) -> Followed {
+        Followed {
+            deployment: self.sighting.deployment,
             place: self.sighting.place,
             requested_at: self.requested_at,
+            aim,
             since: Instant::now(),
-        };
-        followed.seen_at(now)
+        }
     }
 
     fn ended(self, end: End) -> Attempt {
@@ -203,7 +281,7 @@ fn first_ready(queue: &VecDeque<Cancel>) -> Option<usize> {
 /// Whether what was seen is being cancelled, or was.
 fn was_cancelled(sight: &Sight) -> bool {
     match sight {
-        Sight::Of(seen) => seen.status.is_cancelled_or_will_be(),
+        Sight::Of(seen) | Sight::Replaced(seen, _) => seen.status.is_cancelled_or_will_be(),
         Sight::Superseded => false,
     }
 }
@@ -428,19 +506,23 @@ impl<'a> Cancels<'a> {
         }
     }
 
-    /// The service accepted a cancel; what it shows is the deployment that the cancel hit.
-    fn accepted(&self, cancel: Cancel, current: Deployment) -> Attempt {
+    /// The service accepted a cancel; what it shows, if anything, is the deployment that the cancel
+    /// hit.
+    fn accepted(&self, cancel: Cancel, current: Option<Deployment>) -> Attempt {
         self.watch.first_accepted.get_or_init(|| self.clock.now());
-        let meant = cancel.deployment();
-        if !current.is_same_as(meant) {
-            return self.hit(cancel, current);
-        }
-        let deployment = Deployment {
-            status: current.status,
-            message: current.message,
-            ..meant.clone()
+        let followed = match current {
+            None => cancel.follow(Aim::Accepted),
+            Some(current) if !current.is_same_as(cancel.deployment()) => {
+                return self.hit(cancel, current);
+            }
+            Some(current) => {
+                let mut followed = cancel.follow(Aim::Known);
+                followed.deployment.status = current.status;
+                followed.deployment.message = current.message;
+                followed
+            }
         };
-        cancel.follow(deployment, self.clock.now())
+        followed.seen_at(self.clock.now())
     }
 
     /// A conflict may hide that the update has finished, or that it is being cancelled already.
@@ -449,7 +531,9 @@ impl<'a> Cancels<'a> {
         let look = self.calls.look_until_told(until, cancel.deployment());
         match look.await {
             // The attempt whose answer was lost was accepted, then.
-            Ok(sight @ Sight::Of(_)) if cancel.in_doubt && conflict.says_it_is_a_repeat() => {
+            Ok(sight @ (Sight::Of(_) | Sight::Replaced(..)))
+                if cancel.in_doubt && conflict.says_it_is_a_repeat() =>
+            {
                 self.found(cancel, sight).await
             }
             Ok(Sight::Of(seen)) if seen.status == Status::InProgress => {
@@ -472,7 +556,9 @@ impl<'a> Cancels<'a> {
                 Ok(Sight::Of(seen)) if seen.status == Status::InProgress => {
                     cancel.sighting.deployment = *seen;
                 }
-                Ok(sight @ Sight::Of(_)) => return self.found(cancel, sight).await,
+                Ok(sight @ (Sight::Of(_) | Sight::Replaced(..))) => {
+                    return self.found(cancel, sight).await;
+                }
                 Ok(Sight::Superseded) | Err(_) => {}
             }
         }
@@ -488,10 +574,18 @@ impl<'a> Cancels<'a> {
         {
             return self.hit(cancel, hit);
         }
-        match sight {
-            Sight::Of(seen) => cancel.follow(*seen, self.clock.now()),
-            Sight::Superseded => cancel.ended(End::Error(CallError::superseded())),
-        }
+        let (seen, successor) = match sight {
+            Sight::Of(seen) => (seen, None),
+            Sight::Replaced(seen, successor) => (seen, Some(*successor)),
+            Sight::Superseded => return cancel.ended(End::Error(CallError::superseded())),
+        };
+        let aim = if cancel.in_doubt {
+            Aim::InDoubt
+        } else {
+            Aim::Known
+        };
+        let followed = cancel.follow(aim).see(*seen, successor);
+        followed.seen_at(self.clock.now())
     }
 
     /// Another deployment that is being cancelled where this one was meant.
@@ -512,16 +606,75 @@ impl<'a> Cancels<'a> {
 
     /// A cancel hit another deployment than the one that was meant.
     fn hit(&self, cancel: Cancel, hit: Deployment) -> Attempt {
-        tracing::error!(
-            environment = hit.environment.name.as_str(),
-            meant = cancel.deployment().id_for_a_line().as_deref(),
-            hit = hit.id_for_a_line().as_deref(),
-            "the cancel hit a deployment that had started a moment before; it is the one that is followed"
-        );
-        cancel.follow(hit, self.clock.now())
+        log_hit(cancel.deployment(), &hit);
+        let followed = Followed {
+            deployment: hit,
+            ..cancel.follow(Aim::Known)
+        };
+        followed.seen_at(self.clock.now())
     }
 
     fn with_queue<T>(&self, change: impl FnOnce(&mut VecDeque<Cancel>) -> T) -> T {
         change(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::{Environment, EnvironmentName, NameRule};
+
+    fn time(milliseconds: i64) -> Timestamp {
+        Timestamp::from_timestamp_millis(1_795_415_150_000 + milliseconds).unwrap()
+    }
+
+    fn deployment(status: Status, started: i64, ended: Option<i64>) -> Deployment {
+        let name = EnvironmentName::parse("net", NameRule::CloudFormation).unwrap();
+        Deployment {
+            environment: Environment::named(name),
+            id: Some(started.to_string()),
+            started_at: Some(time(started)),
+            status,
+            message: None,
+            ended_at: ended.map(time),
+            moved_start: None,
+        }
+    }
+
+    /// Whether a cancel, asked for at 0, is taken to have hit the one that started then.
+    fn is_hit(aim: Aim, evidence: Evidence, ended: &Deployment, started: i64) -> bool {
+        let successor = Successor {
+            deployment: deployment(Status::Cancelling, started, None),
+            evidence,
+        };
+        aim.hit_instead(ended, successor, time(0)).is_some()
+    }
+
+    #[test]
+    fn a_cancel_that_is_known_by_name_has_hit_the_other() {
+        let ended = deployment(Status::Cancelled, -9_000, Some(500));
+        let named = |aim| is_hit(aim, Evidence::Named, &ended, 600);
+        assert!(named(Aim::Accepted));
+        assert!(named(Aim::InDoubt));
+        assert!(!named(Aim::Known));
+    }
+
+    #[test]
+    fn an_accepted_cancel_has_hit_the_only_other_if_the_first_had_ended_before() {
+        let only = |aim, ended: &Deployment| is_hit(aim, Evidence::OnlyOne, ended, -10);
+        let succeeded = deployment(Status::Succeeded, -9_000, None);
+        assert!(only(Aim::Accepted, &succeeded));
+        assert!(!only(Aim::InDoubt, &succeeded));
+        assert!(!only(Aim::Known, &succeeded));
+        for status in [Status::Cancelled, Status::Failed] {
+            let ended = |ended| deployment(status.clone(), -9_000, ended);
+            assert!(only(Aim::Accepted, &ended(Some(-30))));
+            // Clocks are not that exact; and what this cancel undid has ended later.
+            for late in [Some(-20), Some(50), None] {
+                assert!(!only(Aim::Accepted, &ended(late)), "{late:?}");
+            }
+        }
+        // It began after the answer.
+        assert!(!is_hit(Aim::Accepted, Evidence::OnlyOne, &succeeded, 6_000));
     }
 }

@@ -67,8 +67,30 @@ pub struct Page {
 pub enum Sight {
     /// Where it stands, or how it ended.
     Of(Box<Deployment>),
+    /// How it ended, and what stands in its place since.
+    Replaced(Box<Deployment>, Box<Successor>),
     /// Another deployment stands in its place, and the service cannot tell how it ended.
     Superseded,
+}
+
+/// A deployment that stands in another's place and is being undone, or was: a cancel that was meant
+/// for the other may have hit it.
+#[derive(Debug)]
+pub struct Successor {
+    /// It.
+    pub deployment: Deployment,
+    /// What tells that the cancel hit it.
+    pub evidence: Evidence,
+}
+
+/// What tells that a cancel hit another deployment than the one that was meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The service says that the cancel undid it.
+    Named,
+    /// No other has started since: if the cancel was accepted after the one that was meant had ended,
+    /// there was nothing else that it could hit.
+    OnlyOne,
 }
 
 /// What one call of a look told.
@@ -147,17 +169,19 @@ impl Engine {
     }
 
     /// Asks to cancel the environment's current deployment; returns that deployment as the service
-    /// then sees it.
-    pub async fn cancel(&self, deployment: &Deployment) -> Result<Deployment, CallError> {
+    /// then sees it, if the answer tells.
+    pub async fn cancel(&self, deployment: &Deployment) -> Result<Option<Deployment>, CallError> {
         match self {
-            Self::Proton(proton) => Box::pin(proton.cancel(deployment)).await,
-            Self::CloudFormation(stacks) => Box::pin(stacks.cancel(deployment)).await,
+            Self::Proton(proton) => Box::pin(proton.cancel(deployment)).await.map(Some),
+            Self::CloudFormation(stacks) => {
+                Box::pin(stacks.cancel(deployment)).await.map(|()| None)
+            }
         }
     }
 
     /// What a cancel of unknown answer may have hit instead of the deployment that was meant: another
-    /// one that is current now and is being cancelled, or was. `CloudFormation` does not tell: an update
-    /// may roll back by itself.
+    /// one that is current now and is being cancelled, or was. That an update rolls back proves nothing:
+    /// what `CloudFormation` knows of it, a look has told ([`Sight::Replaced`]).
     pub async fn hit_instead_of(
         &self,
         meant: &Deployment,

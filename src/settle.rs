@@ -194,14 +194,9 @@ impl<'a> Settling<'a> {
             return;
         };
         match sight {
-            Ok(Sight::Of(seen)) => {
-                followed.deployment = followed.deployment.seen_again(*seen);
-                match followed.seen_at(self.clock.now()) {
-                    Attempt::Ended(outcome) => tell(outcome),
-                    Attempt::Follow(followed) => {
-                        self.followed.insert(name.clone(), followed);
-                    }
-                }
+            Ok(Sight::Of(seen)) => self.take_in(followed.see(*seen, None), tell),
+            Ok(Sight::Replaced(seen, successor)) => {
+                self.take_in(followed.see(*seen, Some(*successor)), tell);
             }
             Ok(Sight::Superseded) => {
                 followed.deployment.message = Some(CallError::superseded().message);
@@ -216,6 +211,17 @@ impl<'a> Settling<'a> {
                 self.followed.insert(name.clone(), followed);
             }
             Err(error) => tell(followed.ended(End::Error(error))),
+        }
+    }
+
+    /// Tells how it ended, or follows it on.
+    fn take_in(&mut self, followed: Followed, tell: &impl Fn(Outcome)) {
+        match followed.seen_at(self.clock.now()) {
+            Attempt::Ended(outcome) => tell(outcome),
+            Attempt::Follow(followed) => {
+                let name = followed.deployment.environment.name.clone();
+                self.followed.insert(name, followed);
+            }
         }
     }
 

@@ -197,7 +197,7 @@ impl CloudFormation {
             Status::Other(_) => true,
             Status::InProgress | Status::Cancelling | Status::Failed | Status::Succeeded => false,
         };
-        let search = Search::of(deployment, seen);
+        let search = Search::of(deployment, seen, token_of(deployment));
         match search.known() {
             Some(sight) if !needs_events => Ok(Look::Told(sight)),
             Some(_) | None => {
@@ -216,7 +216,8 @@ impl CloudFormation {
 
     /// A `ValidationError` says that the stack has left `UPDATE_IN_PROGRESS`, or that there is no
     /// such stack: the stack, read again, decides. So it does on a token that was used before.
-    pub(super) async fn cancel(&self, deployment: &Deployment) -> Result<Deployment, CallError> {
+    /// The answer is empty: nothing in it tells what was cancelled.
+    pub(super) async fn cancel(&self, deployment: &Deployment) -> Result<(), CallError> {
         self.0
             .cancel_update_stack()
             .stack_name(stack_of(deployment))
@@ -233,8 +234,7 @@ impl CloudFormation {
                     _ => error,
                 }
             })?;
-        // The answer is empty: nothing in it tells what was cancelled.
-        Ok(deployment.clone())
+        Ok(())
     }
 
     pub(super) async fn alarms_tag(
@@ -320,6 +320,7 @@ impl From<StackEvent> for Event {
             message: message(status, event.resource_status_reason),
             at: event.timestamp.and_then(known_time),
             operation: event.operation_id,
+            token: event.client_request_token,
         }
     }
 }

@@ -691,3 +691,50 @@ async fn another_updates_rollback_is_not_taken_for_the_firsts() {
         assert_eq!(run.event("net").text("/message"), Some("User Initiated"));
     }
 }
+
+/// Once it was listed its update goes through, and the next one begins.
+fn replaced(name: &str, next: Update) -> Stack {
+    let listed = || When::AfterCall(Operation::ListStacks, 1);
+    let succeeded = UpdateEnding::succeeded().cleanup(Duration::ZERO);
+    updating(name)
+        .then(listed(), StackWhat::End(succeeded))
+        .then(listed(), StackWhat::Update(next))
+}
+
+#[tokio::test]
+async fn the_update_that_an_accepted_cancel_hit_is_the_one_that_is_told() {
+    // The answer comes, and says nothing of what was hit; or it is lost.
+    let lost = Rule::new(Fault::Drop).operation(Operation::CancelUpdateStack);
+    for faults in [
+        Faults::none(),
+        Faults::none().rule(lost.times(1).after_effect()),
+    ] {
+        let run = stacks([replaced("net", quick_update().id("the-next"))])
+            .faults(faults)
+            .run(alarm().to_string())
+            .await;
+        assert_eq!(run.outcome("net"), "CANCELLED");
+        assert_eq!(run.event("net").text("/deployment/id"), Some("the-next"));
+        assert_eq!(run.event("net").text("/message"), Some("User Initiated"));
+        let told = run.lines.iter();
+        let mut told = told.filter(|line| line.text.contains("the cancel hit a deployment"));
+        assert!(told.any(|line| line.text.contains("the-next")));
+        assert_eq!(run.calls_of(Operation::CancelUpdateStack).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_nothing_proves_to_be_hit_is_not_told_of() {
+    // The next update fails by itself; the cancel of the first never arrived.
+    let fails = UpdateEnding::rolled_back()
+        .failure("the table is gone")
+        .rollback(Duration::ZERO)
+        .cleanup(Duration::ZERO);
+    let next = Update::in_progress().left_alone(Duration::ZERO, fails);
+    let lost = Rule::new(Fault::Drop).operation(Operation::CancelUpdateStack);
+    let run = stacks([replaced("net", next)])
+        .faults(Faults::none().rule(lost))
+        .run(alarm().to_string())
+        .await;
+    assert_eq!(run.outcome("net"), "SUCCEEDED");
+}

@@ -307,9 +307,14 @@ impl Checks<'_> {
 
     /// Each cancel that was asked for has its outcome told by that invocation, of the very deployment
     /// that it hit: published, or logged whole where the invocation fails with `PublishFailed`. Of a
-    /// race whose answer does not name what was hit, the outcome is that of the deployment meant.
+    /// race whose answer does not name what was hit, the outcome is that of the deployment meant, unless
+    /// it tells that it cannot have been hit.
     fn every_cancel_is_told(&mut self, end: &Ended) {
         for call in self.record.cancels_of(&end.request_id) {
+            let another = self.told_of_another(end, call);
+            if let Some(another) = another.map(|told| format!("{told:?} was not hit by {call:?}")) {
+                self.broken("every_cancel_is_told", another);
+            }
             let name = call.environment.as_deref().unwrap_or_default();
             let names_what_it_hit = is_answered(call) && self.scenario.deployer == Deployer::Proton;
             let hit = self
@@ -327,6 +332,25 @@ impl Checks<'_> {
                 );
             }
         }
+    }
+
+    /// What tells of an update that went through, although its cancel was accepted: that one has hit
+    /// another. It can be found out if that is the latest, and the service gives ids.
+    fn told_of_another(&self, end: &Ended, call: &Call) -> Option<&Told> {
+        let hit = self.record.hit(call)?;
+        let is_latest = !self.is_followed_by_another(hit);
+        let mut told = self.record.told_by(&end.request_id);
+        told.find(|told| {
+            let is_known = self.record.deployments.iter().any(|one| {
+                told.deployment.as_ref() == Some(&one.id) && one.stack_id == hit.stack_id
+            });
+            told.environment == hit.environment
+                && told.outcome == "SUCCEEDED"
+                && !told.is_of(hit)
+                && is_answered(call)
+                && is_latest
+                && is_known
+        })
     }
 
     /// What a summary tells of rule 7 and beyond is published, with that very outcome, and nothing

@@ -4,12 +4,15 @@
 //! of the stack's last update does: as long as it stands, the update is the same. Where it has moved,
 //! another update has started, or the rollback of this one has moved it: nothing says that it does
 //! not. Then the events decide, and what they do not contradict stands.
+//!
+//! A cancel that comes a moment too late hits the update that has started since. Its token, which
+//! the events of the rollback then bear, says so; or that nothing else was there to be hit.
 
 use time::Duration;
 
 use crate::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Status};
-use crate::engine::Sight;
+use crate::engine::{Evidence, Sight, Successor};
 use crate::timestamp::{self, Timestamp};
 
 /// How long before the stack's `LastUpdatedTime` an event of that update may be.
@@ -100,6 +103,8 @@ pub(super) struct Event {
     pub(super) at: Option<Timestamp>,
     /// The operation that it belongs to.
     pub(super) operation: Option<String>,
+    /// The token of the request that brought it about.
+    pub(super) token: Option<String>,
 }
 
 /// How an update went, as far as it did.
@@ -111,6 +116,8 @@ struct Course {
     message: Option<String>,
     /// When it reached that status, if that is an end.
     ended_at: Option<Timestamp>,
+    /// The token that its rollback began with.
+    undone_by: Option<String>,
 }
 
 impl Course {
@@ -120,6 +127,9 @@ impl Course {
             return;
         }
         self.message = self.message.take().or(event.message);
+        if event.status == Status::Cancelling {
+            self.undone_by = event.token;
+        }
         if self.status.is_none() {
             self.ended_at = event.at.filter(|_| has_ended(&event.status));
             self.status = Some(event.status);
@@ -133,14 +143,18 @@ pub(super) struct Search {
     identity: Identity,
     /// What the stack shows, as a reading of this deployment.
     seen: Deployment,
-    /// The start that the stack shows.
-    shown_start: Option<Timestamp>,
+    /// The stack's latest update as it shows it.
+    shown: Deployment,
+    /// The token of a cancel that is meant for this deployment.
+    token: String,
     /// The course of the update whose start comes next.
     course: Course,
     /// The start that was met last, if nothing was met since.
     start: Option<Start>,
-    /// Whether an update was met that started later.
-    is_followed: bool,
+    /// How many updates were met.
+    met: usize,
+    /// The start of the latest of them.
+    newest: Option<Start>,
     /// The start that is nearest to the one that is looked for.
     nearest: Option<(Duration, Start)>,
 }
@@ -149,10 +163,12 @@ pub(super) struct Search {
 #[derive(Clone, Debug)]
 struct Start {
     operation: Option<String>,
+    token: Option<String>,
+    at: Option<Timestamp>,
     /// How that update went.
     course: Course,
-    /// Whether another one has started since.
-    is_followed: bool,
+    /// How many others have started since.
+    followers: usize,
 }
 
 impl Start {
@@ -165,11 +181,12 @@ impl Start {
 }
 
 impl Search {
-    /// Looks for this deployment; its stack shows `seen`.
-    pub(super) fn of(deployment: &Deployment, seen: Deployment) -> Self {
+    /// Looks for this deployment, whose cancels have this token; its stack shows `seen`.
+    pub(super) fn of(deployment: &Deployment, seen: Deployment, token: String) -> Self {
         Self {
             identity: Identity::of(deployment, &seen),
-            shown_start: seen.started_at,
+            shown: seen.clone(),
+            token,
             seen: Deployment {
                 id: deployment.id.clone(),
                 started_at: deployment.started_at,
@@ -178,7 +195,8 @@ impl Search {
             },
             course: Course::default(),
             start: None,
-            is_followed: false,
+            met: 0,
+            newest: None,
             nearest: None,
         }
     }
@@ -201,14 +219,10 @@ impl Search {
             return false;
         }
         let distance = self.distance(&event);
-        let told = self.start.take();
-        let start = told
-            .filter(|start| start.is_told_again_by(&event))
-            .unwrap_or_else(|| Start {
-                operation: event.operation,
-                course: std::mem::take(&mut self.course),
-                is_followed: std::mem::replace(&mut self.is_followed, true),
-            });
+        let start = self.start_at(event);
+        if start.followers == 0 {
+            self.newest = Some(start.clone());
+        }
         if let Some(distance) = distance
             && self.reach().is_none_or(|reach| distance < reach)
         {
@@ -216,6 +230,26 @@ impl Search {
         }
         self.start = Some(start);
         self.reach().is_some_and(|reach| reach <= EXACT)
+    }
+
+    /// The start that the event tells of, maybe again.
+    fn start_at(&mut self, event: Event) -> Start {
+        let told = self.start.take();
+        if let Some(start) = told.filter(|start| start.is_told_again_by(&event)) {
+            return Start {
+                at: event.at.or(start.at),
+                ..start
+            };
+        }
+        let followers = self.met;
+        self.met += 1;
+        Start {
+            operation: event.operation,
+            token: event.token,
+            at: event.at,
+            course: std::mem::take(&mut self.course),
+            followers,
+        }
     }
 
     /// How far the start of an update is from the one that is looked for, if it can be that one.
@@ -252,7 +286,7 @@ impl Search {
     /// What became of the deployment, by the stack and those of its events that were met.
     pub(super) fn told(&self) -> Result<Sight, CallError> {
         let found = self.nearest.as_ref().map(|(_, start)| start);
-        let is_followed = found.map_or(self.is_followed, |start| start.is_followed);
+        let is_followed = found.map_or(self.met, |start| start.followers) > 0;
         let course = match (found, self.identity) {
             (Some(start), _) => start.course.clone(),
             // Its start is not told, and no later one.
@@ -265,12 +299,16 @@ impl Search {
             // Events may lag behind the stack.
             (Identity::Same, Some(ended)) if has_ended(&seen.status) && ended != seen.status => {}
             (_, Some(status)) => {
-                return Ok(Sight::Of(Box::new(Deployment {
+                let ended = Box::new(Deployment {
                     status,
                     message: course.message,
                     ended_at: course.ended_at,
                     ..seen
-                })));
+                });
+                return Ok(match found.and_then(|start| self.successor(start)) {
+                    Some(successor) => Sight::Replaced(ended, Box::new(successor)),
+                    None => Sight::Of(ended),
+                });
             }
             (Identity::Other, None) if found.is_some() && !is_followed => return Err(behind()),
             (Identity::Other, None) => return Ok(Sight::Superseded),
@@ -284,9 +322,58 @@ impl Search {
         let has_moved = self.identity == Identity::Uncertain && course.status.is_some();
         Ok(Sight::Of(Box::new(Deployment {
             message: seen.message.or(course.message),
-            moved_start: self.shown_start.filter(|_| has_moved).or(seen.moved_start),
+            moved_start: self
+                .shown
+                .started_at
+                .filter(|_| has_moved)
+                .or(seen.moved_start),
             ..seen
         })))
+    }
+
+    /// The stack's latest update, if it rolls back or has, and a cancel that was meant for the one that
+    /// is looked for may have done that.
+    fn successor(&self, ended: &Start) -> Option<Successor> {
+        let newest = self.newest.as_ref()?;
+        // Where no id tells, the start may be that of the rollback; and events that lag tell of an
+        // earlier update.
+        let is_known = self.identity == Identity::Other
+            && operation(&self.shown).is_some_and(|id| newest.operation.as_deref() == Some(id));
+        let is_undone = match &self.shown.status {
+            Status::Cancelling | Status::Cancelled | Status::Failed => true,
+            Status::InProgress | Status::Succeeded | Status::Other(_) => false,
+        };
+        if !is_known || !is_undone {
+            return None;
+        }
+        let course = newest.course.clone();
+        Some(Successor {
+            evidence: self.evidence(ended, newest)?,
+            deployment: Deployment {
+                // The rollback may have moved the one that the stack shows.
+                started_at: newest.at.or(self.shown.started_at),
+                message: self.shown.message.clone().or(course.message),
+                ended_at: course
+                    .ended_at
+                    .filter(|_| course.status.as_ref() == Some(&self.shown.status)),
+                ..self.shown.clone()
+            },
+        })
+    }
+
+    /// What the tokens tell of a cancel that was meant for the one and may have hit the newest.
+    fn evidence(&self, ended: &Start, newest: &Start) -> Option<Evidence> {
+        let is_its = |start: &Start| start.course.undone_by.as_ref() == Some(&self.token);
+        let undone_by = newest.course.undone_by.as_ref();
+        let is_anothers = undone_by.is_some() && undone_by != newest.token.as_ref();
+        if is_its(ended) {
+            // It hit what was meant.
+            None
+        } else if is_its(newest) {
+            Some(Evidence::Named)
+        } else {
+            (ended.followers == 1 && !is_anothers).then_some(Evidence::OnlyOne)
+        }
     }
 }
 
@@ -350,6 +437,7 @@ mod tests {
             message: None,
             at: Some(time(at)),
             operation: None,
+            token: None,
         }
     }
 
@@ -365,7 +453,7 @@ mod tests {
         seen: &Deployment,
         events: impl IntoIterator<Item = Event>,
     ) -> Result<Sight, CallError> {
-        let mut search = Search::of(deployment, seen.clone());
+        let mut search = Search::of(deployment, seen.clone(), "ours".to_owned());
         for event in events {
             if search.meet(event) {
                 break;
@@ -377,7 +465,7 @@ mod tests {
     /// The status that was told of the deployment itself.
     fn status(sight: Result<Sight, CallError>) -> Result<Status, String> {
         match sight {
-            Ok(Sight::Of(seen)) => Ok(seen.status),
+            Ok(Sight::Of(seen) | Sight::Replaced(seen, _)) => Ok(seen.status),
             Ok(Sight::Superseded) => Err("superseded".to_owned()),
             Err(error) => Err(error.code),
         }
@@ -489,7 +577,10 @@ mod tests {
             event(30.0, Cancelling),
             event(0.1, InProgress),
         ]);
-        assert_eq!(status(searched(&first, &rolling, events)), Ok(Cancelled));
+        let told = searched(&first, &rolling, events);
+        // The other one's id would be made from a time that its rollback may have moved.
+        assert!(matches!(told, Ok(Sight::Of(_))));
+        assert_eq!(status(told), Ok(Cancelled));
     }
 
     #[test]
@@ -542,6 +633,52 @@ mod tests {
                 Ok(other("IMPORT_COMPLETE"))
             );
         }
+    }
+
+    /// What tells that a cancel hit the second update, which began after the first had ended.
+    fn evidence(first: &[(Option<&str>, Status)], second: Option<&str>) -> Option<Evidence> {
+        let meant = reading(Some("a"), Some(0.0), InProgress);
+        let shown = reading(Some("b"), Some(3.0), Cancelling);
+        let with = |token: Option<&str>, event: Event| Event {
+            token: token.map(str::to_owned),
+            ..event
+        };
+        let start = of("b", with(Some("its"), event(2.0, InProgress)));
+        let events = [of("r", with(second, event(3.0, Cancelling))), start];
+        let course = first.iter().rev();
+        let course = course.map(|(token, status)| with(*token, event(1.0, status.clone())));
+        let events = events
+            .into_iter()
+            .chain(course.map(|event| of("ra", event)))
+            .chain([of("a", event(0.1, InProgress))]);
+        match searched(&meant, &shown, events) {
+            Ok(Sight::Replaced(_, successor)) => {
+                assert_eq!(successor.deployment.id.as_deref(), Some("b"));
+                // The rollback has moved the one that the stack shows.
+                assert_eq!(successor.deployment.started_at, Some(time(2.0)));
+                Some(successor.evidence)
+            }
+            Ok(Sight::Of(_)) => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn tokens_tell_which_update_a_cancel_has_hit() {
+        let succeeded = [(None, Succeeded)];
+        assert_eq!(evidence(&succeeded, Some("ours")), Some(Evidence::Named));
+        assert_eq!(evidence(&succeeded, Some("anothers")), None);
+        // Where the service names no token, or that of the update, nothing contradicts it.
+        for token in [None, Some("its")] {
+            assert_eq!(evidence(&succeeded, token), Some(Evidence::OnlyOne));
+        }
+        let by = |token| [(Some(token), Cancelling), (Some(token), Cancelled)];
+        assert_eq!(evidence(&by("ours"), Some("anothers")), None);
+        assert_eq!(evidence(&by("ours"), None), None);
+        assert_eq!(
+            evidence(&by("anothers"), Some("ours")),
+            Some(Evidence::Named)
+        );
     }
 
     #[test]
