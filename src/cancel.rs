@@ -190,9 +190,6 @@ pub struct Watch {
 struct Cancel {
     /// The deployment as it was last seen.
     sighting: Sighting,
-    /// Whether it must be looked at by itself, whatever its reading's age: its page shows something
-    /// else in its place, or a cancel may have gone through unheard.
-    look: bool,
     /// When its cancellation was asked for last.
     requested_at: Option<Timestamp>,
     /// Whether it was asked for and the answer is not known.
@@ -208,7 +205,6 @@ impl Cancel {
     fn of(sighting: Sighting) -> Self {
         Self {
             sighting,
-            look: false,
             requested_at: None,
             in_doubt: false,
             backoff: Backoff::default(),
@@ -229,18 +225,7 @@ impl Cancel {
     fn to_renew(&self) -> Option<Place> {
         let is_old = self.sighting.read_at.elapsed() > AGED;
         let place = self.sighting.place.clone();
-        place.filter(|_| is_old && !self.look)
-    }
-
-    /// Takes in what its page shows now in its place, if anything.
-    fn see(&mut self, now: Option<Deployment>, read_at: Instant) {
-        match now {
-            Some(now) if now.status == Status::InProgress && now.is_same_as(self.deployment()) => {
-                self.sighting.deployment = now;
-                self.sighting.read_at = read_at;
-            }
-            Some(_) | None => self.look = true,
-        }
+        place.filter(|_| is_old && !self.sighting.is_doubtful)
     }
 
     /// The deployment left `IN_PROGRESS`, by this run's doing or not.
@@ -438,7 +423,7 @@ impl<'a> Cancels<'a> {
             for cancel in queue.iter_mut() {
                 if cancel.sighting.place.as_ref() == Some(place) {
                     let now = seen.remove(&cancel.deployment().environment.name);
-                    cancel.see(now, read_at);
+                    cancel.sighting.see(now, read_at);
                 }
             }
         });
@@ -470,11 +455,11 @@ impl<'a> Cancels<'a> {
     /// Looks at the deployment if need be, then asks for its cancellation.
     async fn go(&self, mut cancel: Cancel, turn: Turn<'_>) -> Step {
         let until = self.budget.look_until;
-        if cancel.look || cancel.sighting.read_at.elapsed() > FRESH {
+        if cancel.sighting.is_doubtful || cancel.sighting.read_at.elapsed() > FRESH {
             match self.calls.look(&turn, until, cancel.deployment()).await {
                 Ok(Sight::Of(seen)) if seen.status == Status::InProgress => {
                     cancel.sighting.deployment = *seen;
-                    cancel.look = false;
+                    cancel.sighting.is_doubtful = false;
                 }
                 Ok(sight) => return Step::Done(Box::new(self.found(cancel, sight).await)),
                 Err(error) if error.is_transient() => {
@@ -494,7 +479,7 @@ impl<'a> Cancels<'a> {
         drop(turn);
         if error.may_have_taken_effect() {
             cancel.in_doubt = true;
-            cancel.look = true;
+            cancel.sighting.is_doubtful = true;
         }
         if error.fault == Fault::Conflict {
             return Step::Done(Box::new(self.after_conflict(cancel, error).await));

@@ -62,6 +62,15 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// The tag that says which alarms concern an environment.
+#[derive(Debug)]
+pub struct AlarmsTag {
+    /// Its value, if the environment has it.
+    pub value: Option<String>,
+    /// The environment's latest deployment, where the answer that told the tag shows it.
+    pub deployment: Option<Deployment>,
+}
+
 /// What became of one certain deployment.
 #[derive(Debug)]
 pub enum Sight {
@@ -197,9 +206,13 @@ impl Engine {
     }
 
     /// Reads the environment's tag `proton-canceller:alarms`.
-    pub async fn alarms_tag(&self, environment: &Environment) -> Result<Option<String>, CallError> {
+    pub async fn alarms_tag(&self, environment: &Environment) -> Result<AlarmsTag, CallError> {
         match self {
-            Self::Proton(proton) => Box::pin(proton.alarms_tag(environment)).await,
+            Self::Proton(proton) => {
+                let value = Box::pin(proton.alarms_tag(environment)).await?;
+                let deployment = None;
+                Ok(AlarmsTag { value, deployment })
+            }
             Self::CloudFormation(stacks) => Box::pin(stacks.alarms_tag(environment)).await,
         }
     }

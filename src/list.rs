@@ -21,6 +21,33 @@ pub struct Sighting {
     pub read_at: Instant,
     /// The page of the listing that showed it, if one did: one call reads all of it again.
     pub place: Option<Place>,
+    /// Whether only a look at it tells how it stands, whatever the reading's age: something else was
+    /// seen in its place since, or a cancel may have gone through unheard.
+    pub is_doubtful: bool,
+}
+
+impl Sighting {
+    /// What was read of a deployment at that time, on that page.
+    #[must_use]
+    pub fn new(deployment: Deployment, read_at: Instant, place: Option<Place>) -> Self {
+        Self {
+            deployment,
+            read_at,
+            place,
+            is_doubtful: false,
+        }
+    }
+
+    /// Takes in what was shown in its place later, if anything.
+    pub fn see(&mut self, now: Option<Deployment>, read_at: Instant) {
+        match now {
+            Some(now) if now.status == Status::InProgress && now.is_same_as(&self.deployment) => {
+                self.deployment = now;
+                self.read_at = read_at;
+            }
+            Some(_) | None => self.is_doubtful = true,
+        }
+    }
 }
 
 /// A page of the listing, by the token that it was asked for with; the first has none.
@@ -96,11 +123,7 @@ pub async fn list(calls: &Calls<'_>, until: Instant) -> Result<Listing, CallErro
     for_each_page(calls, until, |page, read_at, place| {
         listed += page.count;
         for deployment in page.deployments {
-            running.see(Sighting {
-                deployment,
-                read_at,
-                place: Some(place.clone()),
-            });
+            running.see(Sighting::new(deployment, read_at, Some(place.clone())));
         }
     })
     .await?;
@@ -147,19 +170,16 @@ mod tests {
 
     fn sighting(name: &str, status: Status) -> Sighting {
         let name = EnvironmentName::parse(name, NameRule::Proton).unwrap();
-        Sighting {
-            deployment: Deployment {
-                environment: Environment::named(name),
-                id: None,
-                started_at: None,
-                status,
-                message: None,
-                ended_at: None,
-                moved_start: None,
-            },
-            read_at: Instant::now(),
-            place: None,
-        }
+        let deployment = Deployment {
+            environment: Environment::named(name),
+            id: None,
+            started_at: None,
+            status,
+            message: None,
+            ended_at: None,
+            moved_start: None,
+        };
+        Sighting::new(deployment, Instant::now(), None)
     }
 
     #[test]

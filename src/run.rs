@@ -209,11 +209,7 @@ impl Run<'_> {
                     let end = End::Skipped(SkipReason::NotIncluded);
                     found.decided.push(Outcome::unread(environment, end));
                 }
-                Ok(Some(deployment)) => found.count(Sighting {
-                    deployment,
-                    read_at,
-                    place: None,
-                }),
+                Ok(Some(deployment)) => found.count(Sighting::new(deployment, read_at, None)),
                 Err(error) => found.unread.push((Environment::named(name.clone()), error)),
             }
         }
@@ -297,18 +293,23 @@ impl Run<'_> {
         selected
     }
 
-    /// Rule 5: asks for the environment's tag.
+    /// Rule 5: asks for the environment's tag. What the answer shows of the deployment is newer than
+    /// what is known.
     async fn ask_tag(
         &self,
         alarm: &Alarm,
-        sighting: Sighting,
+        mut sighting: Sighting,
         calls: &Calls<'_>,
     ) -> Result<Sighting, Box<Outcome>> {
         let environment = &sighting.deployment.environment;
-        let ask = || self.engine.alarms_tag(environment);
+        let asked_at = Cell::new(Instant::now());
+        let ask = || {
+            asked_at.set(Instant::now());
+            self.engine.alarms_tag(environment)
+        };
         let end = match calls.retried(self.budget.act_until, ask).await {
             Ok(tag) => {
-                let (allows, bad) = plan::tag_allows(tag.as_deref(), &alarm.name);
+                let (allows, bad) = plan::tag_allows(tag.value.as_deref(), &alarm.name);
                 for bad in bad {
                     let environment = environment.name.as_str();
                     tracing::warn!(
@@ -318,6 +319,9 @@ impl Run<'_> {
                     );
                 }
                 if allows {
+                    if tag.deployment.is_some() {
+                        sighting.see(tag.deployment, asked_at.get());
+                    }
                     return Ok(sighting);
                 }
                 End::Skipped(SkipReason::NotTagged)

@@ -26,7 +26,7 @@ use self::update::{Event, Search, derived_id};
 use self::whole_answer::WholeAnswer;
 use crate::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
-use crate::engine::{self, Further, Look, Page, Sight};
+use crate::engine::{self, AlarmsTag, Further, Look, Page, Sight};
 use crate::sdk_config::named_endpoint;
 use crate::timestamp::{self, Timestamp};
 
@@ -240,17 +240,19 @@ impl CloudFormation {
     pub(super) async fn alarms_tag(
         &self,
         environment: &Environment,
-    ) -> Result<Option<String>, CallError> {
+    ) -> Result<AlarmsTag, CallError> {
         let id = environment.arn.as_deref();
-        let stack = self
+        let mut stack = self
             .describe(id.unwrap_or(environment.name.as_str()))
             .await?;
-        let tag = stack
-            .tags
-            .unwrap_or_default()
+        let tags = stack.tags.take().unwrap_or_default();
+        let tag = tags
             .into_iter()
             .find(|tag| tag.key.as_deref() == Some(ALARMS_TAG));
-        Ok(tag.and_then(|tag| tag.value))
+        Ok(AlarmsTag {
+            value: tag.and_then(|tag| tag.value),
+            deployment: StackFacts::from(stack).into_deployment(),
+        })
     }
 
     async fn describe(&self, name_or_id: &str) -> Result<Stack, CallError> {

@@ -738,3 +738,33 @@ async fn what_nothing_proves_to_be_hit_is_not_told_of() {
         .await;
     assert_eq!(run.outcome("net"), "SUCCEEDED");
 }
+
+#[tokio::test]
+async fn what_is_read_for_the_tag_shows_that_another_update_has_begun() {
+    let run = stacks([replaced("net", quick_update()).tag(TAG, "*")])
+        .set("ALARM_SCOPE", "tagged")
+        .run(alarm().to_string())
+        .await;
+    assert_eq!(run.outcome("net"), "SUCCEEDED");
+    assert_eq!(run.calls_of(Operation::CancelUpdateStack).len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_read_for_the_tag_need_not_be_looked_at_again() {
+    // The listing is old when the tag is known.
+    let slow = Rule::new(Fault::Latency(millis(2_100))).operation(Operation::ListStacks);
+    let run = stacks([updating("net").tag(TAG, "*")])
+        .faults(Faults::none().rule(slow))
+        .set("ALARM_SCOPE", "tagged")
+        .run(alarm().to_string())
+        .await;
+    assert_eq!(run.outcome("net"), "CANCELLED");
+    let calls = run.call_names();
+    assert_eq!(
+        calls
+            .get(2)
+            .map(|name| name.starts_with("CancelUpdateStack")),
+        Some(true),
+        "{calls:?}"
+    );
+}
