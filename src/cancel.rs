@@ -263,11 +263,17 @@ fn first_ready(queue: &VecDeque<Cancel>) -> Option<usize> {
     queue.iter().position(|cancel| cancel.is_ready(now))
 }
 
-/// Whether what was seen is being cancelled, or was.
-fn was_cancelled(sight: &Sight) -> bool {
-    match sight {
-        Sight::Of(seen) | Sight::Replaced(seen, _) => seen.status.is_cancelled_or_will_be(),
-        Sight::Superseded => false,
+/// Whether a cancel whose answer was lost may have hit another deployment than the one that was meant,
+/// by how that one stands. One that is `CANCELLED` may be so by this very cancel, unless it had ended
+/// before.
+fn may_have_hit_another(sight: &Sight, requested_at: Option<Timestamp>) -> bool {
+    let (Sight::Of(seen) | Sight::Replaced(seen, _)) = sight else {
+        return true;
+    };
+    match &seen.status {
+        Status::InProgress | Status::Cancelling => false,
+        Status::Cancelled => requested_at.is_some_and(|at| ended_before(seen, at)),
+        Status::Failed | Status::Succeeded | Status::Other(_) => true,
     }
 }
 
@@ -554,7 +560,7 @@ impl<'a> Cancels<'a> {
     /// came next.
     async fn found(&self, cancel: Cancel, sight: Sight) -> Attempt {
         if cancel.in_doubt
-            && !was_cancelled(&sight)
+            && may_have_hit_another(&sight, cancel.requested_at)
             && let Some(hit) = self.hit_instead(cancel.deployment()).await
         {
             return self.hit(cancel, hit);
@@ -633,6 +639,22 @@ mod tests {
             evidence,
         };
         aim.hit_instead(ended, successor, time(0)).is_some()
+    }
+
+    #[test]
+    fn what_had_ended_before_was_not_cancelled_by_a_lost_cancel() {
+        let may_be = |status: &Status, ended| {
+            let seen = deployment(status.clone(), -9_000, ended);
+            may_have_hit_another(&Sight::Of(Box::new(seen)), Some(time(0)))
+        };
+        assert!(may_be(&Status::Cancelled, Some(-30)));
+        for late in [Some(-20), Some(50), None] {
+            assert!(!may_be(&Status::Cancelled, late), "{late:?}");
+            assert!(may_be(&Status::Failed, late));
+            assert!(may_be(&Status::Succeeded, late));
+        }
+        assert!(!may_be(&Status::Cancelling, None));
+        assert!(may_have_hit_another(&Sight::Superseded, Some(time(0))));
     }
 
     #[test]

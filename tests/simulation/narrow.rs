@@ -175,24 +175,46 @@ fn a_slow_answer_is_as_old_as_its_question() {
 
 #[test]
 fn what_a_cancel_of_unknown_answer_hit_is_found_out() {
-    // Between the listing and the cancel the deployment ends and the next one starts; the cancel
-    // hits that one, and its answer is lost.
-    let cancellation = Cancellation::after(Duration::from_millis(500), Ending::cancelled());
-    let second = Deployment::in_progress().when_cancelled(cancellation);
+    // While the listing's answer is on its way, the deployment ends, or somebody else cancels it, and
+    // the next one starts; the cancel hits that one, and its answer is lost.
+    for end in [What::End(Ending::failed("it broke")), What::Cancel] {
+        let cancellation = Cancellation::after(Duration::from_millis(500), Ending::cancelled());
+        let second = Deployment::in_progress().when_cancelled(cancellation);
+        let net = running("net", Duration::ZERO)
+            .then(When::At(Duration::from_millis(400)), end)
+            .then(When::At(Duration::from_millis(600)), What::Deploy(second));
+        let slow = Rule::new(Fault::Latency(Duration::from_secs(1))).operation(LIST);
+        let lost = Rule::new(Fault::Drop).operation(CANCEL);
+        let faults = Faults::none().rule(slow).rule(lost.times(1).after_effect());
+        let world = World::new().with(net).faults(faults);
+        what_was_hit_is_told(&sweep(world, &[], Duration::from_mins(1)));
+    }
+}
+
+#[test]
+fn what_a_lost_cancel_has_cancelled_is_not_sought_elsewhere() {
+    // The cancel is carried out and its answer lost; then somebody cancels the next deployment, too.
+    let second = Deployment::in_progress();
+    let looked_at = When::BeforeCall(Operation::GetDeployment, 1);
     let net = running("net", Duration::ZERO)
-        .then(When::after_listed(), What::End(Ending::failed("it broke")))
-        .then(When::after_listed(), What::Deploy(second));
-    let lost = Rule::new(Fault::Drop)
-        .operation(CANCEL)
-        .times(1)
-        .after_effect();
-    let world = World::new().with(net).faults(Faults::none().rule(lost));
+        .then(When::AfterEnd(Duration::ZERO), What::Deploy(second))
+        .then(looked_at, What::Cancel);
+    let lost = Rule::new(Fault::Drop).operation(CANCEL);
+    let faults = Faults::none().rule(lost.times(1).after_effect());
+    let world = World::new().with(net).faults(faults);
     let swept = sweep(world, &[], Duration::from_mins(1));
-    let hit = swept
-        .deployments
-        .iter()
-        .find(|one| one.status == Status::Cancelled);
-    let hit = hit.expect("the second deployment was cancelled");
+    let [.., first, second] = swept.deployments.as_slice() else {
+        panic!("{:?}", swept.deployments);
+    };
+    assert!(second.cancelled_at.is_some());
+    assert_eq!(swept.summary["environments"][0]["deploymentId"], first.id);
+    assert_eq!(swept.summary["counts"]["CANCELLED"], 1, "{}", swept.summary);
+}
+
+/// The latest deployment was hit, and is the one that the summary and the log tell of.
+fn what_was_hit_is_told(swept: &Swept) {
+    let hit = swept.deployments.last().unwrap();
+    assert_eq!(hit.status, Status::Cancelled, "{hit:?}");
     assert_eq!(swept.summary["counts"]["CANCELLED"], 1, "{}", swept.summary);
     assert_eq!(swept.summary["environments"][0]["deploymentId"], hit.id);
     assert!(
