@@ -167,7 +167,6 @@ pub struct Cancels<'a> {
     calls: &'a Calls<'a>,
     clock: Clock,
     budget: Budget,
-    queue: Mutex<VecDeque<Cancel>>,
     /// One cancel at a time waits for its turn, so that none is read, or given a turn, long before
     /// it can go.
     desk: tokio::sync::Mutex<()>,
@@ -176,13 +175,40 @@ pub struct Cancels<'a> {
     watch: &'a Watch,
 }
 
-/// What others want to know of the cancels under way.
+/// What the cancels under way and others have to know of each other.
 #[derive(Debug, Default)]
 pub struct Watch {
+    /// The cancels that wait.
+    queue: Mutex<VecDeque<Cancel>>,
     /// Told once nothing waits any more.
     pub drained: Notify,
     /// When the service accepted the first cancel.
     pub first_accepted: OnceLock<Timestamp>,
+}
+
+impl Watch {
+    /// Takes in what a page of the listing showed that was asked for at that time, for all that wait
+    /// and are on it, or were.
+    pub fn see(&self, place: &Place, page: &Page, read_at: Instant) {
+        let shown: HashMap<_, _> = page
+            .deployments
+            .iter()
+            .map(|deployment| (&deployment.environment.name, deployment))
+            .collect();
+        self.with_queue(|queue| {
+            for Cancel { sighting, .. } in queue.iter_mut() {
+                let now = shown.get(&sighting.deployment.environment.name).copied();
+                let is_concerned = now.is_some() || sighting.place.as_ref() == Some(place);
+                if is_concerned && read_at >= sighting.read_at {
+                    sighting.see(now.cloned(), read_at);
+                }
+            }
+        });
+    }
+
+    fn with_queue<T>(&self, change: impl FnOnce(&mut VecDeque<Cancel>) -> T) -> T {
+        change(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// The cancel of one deployment.
@@ -293,11 +319,11 @@ impl<'a> Cancels<'a> {
         budget: Budget,
         watch: &'a Watch,
     ) -> Self {
+        watch.with_queue(|queue| queue.extend(sightings.into_iter().map(Cancel::of)));
         Self {
             calls,
             clock,
             budget,
-            queue: Mutex::new(sightings.into_iter().map(Cancel::of).collect()),
             desk: tokio::sync::Mutex::new(()),
             may_renew: AtomicBool::new(true),
             watch,
@@ -310,6 +336,7 @@ impl<'a> Cancels<'a> {
         while workers.next().await.is_some() {}
         // The time is over.
         let mut left: FuturesUnordered<_> = self
+            .watch
             .with_queue(std::mem::take)
             .into_iter()
             .map(|mut cancel| {
@@ -349,7 +376,7 @@ impl<'a> Cancels<'a> {
                 Waiting::Ready(Some(place)) => self.renew(&place).await,
             }
             let turn = self.calls.turn(self.budget.act_until).await?;
-            let (next, last) = self.with_queue(|queue| {
+            let (next, last) = self.watch.with_queue(|queue| {
                 let next = first_ready(queue).and_then(|index| queue.remove(index));
                 (next, queue.is_empty())
             });
@@ -363,7 +390,7 @@ impl<'a> Cancels<'a> {
     }
 
     fn waiting(&self) -> Waiting {
-        self.with_queue(|queue| {
+        self.watch.with_queue(|queue| {
             if let Some(ready) = first_ready(queue).and_then(|index| queue.get(index)) {
                 let place = ready.to_renew();
                 return Waiting::Ready(place.filter(|_| self.may_renew.load(Ordering::Relaxed)));
@@ -396,7 +423,7 @@ impl<'a> Cancels<'a> {
                 Some(at) if failure.fault == Fault::Throttled => {
                     cancel.not_before = Some(at);
                     cancel.failure = Some(failure);
-                    self.with_queue(|queue| queue.push_front(cancel));
+                    self.watch.with_queue(|queue| queue.push_front(cancel));
                     return None;
                 }
                 Some(at) => {
@@ -420,19 +447,7 @@ impl<'a> Cancels<'a> {
             self.may_renew.store(false, Ordering::Relaxed);
             return;
         };
-        let mut seen: HashMap<_, _> = page
-            .deployments
-            .into_iter()
-            .map(|deployment| (deployment.environment.name.clone(), deployment))
-            .collect();
-        self.with_queue(|queue| {
-            for cancel in queue.iter_mut() {
-                if cancel.sighting.place.as_ref() == Some(place) {
-                    let now = seen.remove(&cancel.deployment().environment.name);
-                    cancel.sighting.see(now, read_at);
-                }
-            }
-        });
+        self.watch.see(place, &page, read_at);
     }
 
     /// The page as it is now, and when it was asked for.
@@ -603,10 +618,6 @@ impl<'a> Cancels<'a> {
             ..cancel.follow(Aim::Known)
         };
         followed.seen_at(self.clock.now())
-    }
-
-    fn with_queue<T>(&self, change: impl FnOnce(&mut VecDeque<Cancel>) -> T) -> T {
-        change(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -7,7 +7,6 @@
 //! page shows no more is looked for on the others, once, and then looked at by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -263,10 +262,7 @@ impl<'a> Settling<'a> {
         shown.retain(|_, names| names.len() > 1);
         let reads: FuturesUnordered<_> = shown
             .keys()
-            .map(|place| async {
-                let page = self.once(|| self.calls.engine().list(place.token())).await;
-                (place.clone(), page)
-            })
+            .map(|place| async { (place.clone(), self.page(place).await) })
             .collect();
         let reads: Vec<_> = reads.collect().await;
         let mut waiting = BTreeSet::new();
@@ -374,7 +370,7 @@ impl<'a> Settling<'a> {
                     break;
                 }
                 left -= 1;
-                let page = self.once(|| self.calls.engine().list(place.token())).await;
+                let page = self.page(&place).await;
                 match self.listed(page, &place) {
                     Listed::Page(page) => {
                         pages.insert(place.clone(), page);
@@ -413,15 +409,15 @@ impl<'a> Settling<'a> {
         looks.collect().await
     }
 
-    /// One attempt; the next look is its repeat.
-    async fn once<T, F: Future<Output = Result<T, CallError>>>(
-        &self,
-        call: impl FnOnce() -> F,
-    ) -> Result<T, CallError> {
+    /// Reads a page of the listing; cancels that wait learn what it shows. One attempt: the next look is
+    /// its repeat.
+    async fn page(&self, place: &Place) -> Result<Page, CallError> {
         let until = self.budget.look_until;
-        match self.calls.turn(until).await {
-            Some(turn) => self.calls.attempt(&turn, until, call()).await,
-            None => Err(CallError::late()),
-        }
+        let turn = self.calls.turn(until).await.ok_or_else(CallError::late)?;
+        let read_at = Instant::now();
+        let list = self.calls.engine().list(place.token());
+        let page = self.calls.attempt(&turn, until, list).await?;
+        self.watch.see(place, &page, read_at);
+        Ok(page)
     }
 }

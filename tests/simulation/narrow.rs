@@ -211,6 +211,35 @@ fn what_a_lost_cancel_has_cancelled_is_not_sought_elsewhere() {
     assert_eq!(swept.summary["counts"]["CANCELLED"], 1, "{}", swept.summary);
 }
 
+#[test]
+fn a_page_that_is_read_to_follow_others_is_heeded_by_cancels_that_wait() {
+    // The cancel of `web` is throttled for less time than a reading may be old. Meanwhile it ends, and
+    // the cure begins; the page shows that which is read to follow the others.
+    let web = running("web", Duration::ZERO)
+        .then(
+            When::At(Duration::from_millis(300)),
+            What::End(Ending::succeeded()),
+        )
+        .then(
+            When::AfterEnd(Duration::ZERO),
+            What::Deploy(Deployment::in_progress()),
+        );
+    let throttled = Fault::error("ThrottlingException", "slow down");
+    let throttled = Rule::new(throttled).operation(CANCEL).environment("web");
+    let world = ["api", "net"]
+        .into_iter()
+        .map(|name| running(name, Duration::from_secs(5)))
+        .fold(World::new().with(web), World::with)
+        .faults(Faults::none().rule(throttled.times(4)));
+    let swept = sweep(world, &[], Duration::from_mins(1));
+    assert_eq!(swept.summary["counts"]["SUCCEEDED"], 1, "{}", swept.summary);
+    let cure = swept.deployments.last().unwrap();
+    assert_eq!((&*cure.environment, cure.cancelled_at), ("web", None));
+    let attempts = swept.count(CANCEL);
+    assert!((4..=6).contains(&attempts), "{attempts} attempts");
+    assert!(swept.last_cancel() < Duration::from_secs(2));
+}
+
 /// The latest deployment was hit, and is the one that the summary and the log tell of.
 fn what_was_hit_is_told(swept: &Swept) {
     let hit = swept.deployments.last().unwrap();
