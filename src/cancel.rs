@@ -290,16 +290,16 @@ fn first_ready(queue: &VecDeque<Cancel>) -> Option<usize> {
 }
 
 /// Whether a cancel whose answer was lost may have hit another deployment than the one that was meant,
-/// by how that one stands. One that is `CANCELLED` may be so by this very cancel, unless it had ended
-/// before.
+/// by how that one stands. One that is `CANCELLED`, or `FAILED`, as a cancel that fails ends, may be so
+/// by this very cancel, unless it had ended before.
 fn may_have_hit_another(sight: &Sight, requested_at: Option<Timestamp>) -> bool {
     let (Sight::Of(seen) | Sight::Replaced(seen, _)) = sight else {
         return true;
     };
     match &seen.status {
         Status::InProgress | Status::Cancelling => false,
-        Status::Cancelled => requested_at.is_some_and(|at| ended_before(seen, at)),
-        Status::Failed | Status::Succeeded | Status::Other(_) => true,
+        Status::Cancelled | Status::Failed => requested_at.is_some_and(|at| ended_before(seen, at)),
+        Status::Succeeded | Status::Other(_) => true,
     }
 }
 
@@ -658,10 +658,13 @@ mod tests {
             let seen = deployment(status.clone(), -9_000, ended);
             may_have_hit_another(&Sight::Of(Box::new(seen)), Some(time(0)))
         };
-        assert!(may_be(&Status::Cancelled, Some(-30)));
-        for late in [Some(-20), Some(50), None] {
-            assert!(!may_be(&Status::Cancelled, late), "{late:?}");
-            assert!(may_be(&Status::Failed, late));
+        for undone in [Status::Cancelled, Status::Failed] {
+            assert!(may_be(&undone, Some(-30)));
+            for late in [Some(-20), Some(50), None] {
+                assert!(!may_be(&undone, late), "{late:?}");
+            }
+        }
+        for late in [Some(-30), Some(50), None] {
             assert!(may_be(&Status::Succeeded, late));
         }
         assert!(!may_be(&Status::Cancelling, None));

@@ -193,22 +193,33 @@ fn what_a_cancel_of_unknown_answer_hit_is_found_out() {
 
 #[test]
 fn what_a_lost_cancel_has_cancelled_is_not_sought_elsewhere() {
-    // The cancel is carried out and its answer lost; then somebody cancels the next deployment, too.
+    for (ending, outcome) in [
+        (Ending::cancelled(), "CANCELLED"),
+        (Ending::failed("it is in use"), "FAILED"),
+    ] {
+        what_was_meant_was_hit(ending, outcome);
+    }
+}
+
+/// The cancel is carried out and its answer lost; then somebody cancels the next deployment, too.
+fn what_was_meant_was_hit(ending: Ending, outcome: &str) {
+    let cancellation = Cancellation::after(Duration::ZERO, ending);
+    let first = Deployment::in_progress().started_ago(Duration::from_hours(2));
     let second = Deployment::in_progress();
     let looked_at = When::BeforeCall(Operation::GetDeployment, 1);
-    let net = running("net", Duration::ZERO)
+    let net = Environment::new("net")
+        .deployment(first.when_cancelled(cancellation))
         .then(When::AfterEnd(Duration::ZERO), What::Deploy(second))
         .then(looked_at, What::Cancel);
     let lost = Rule::new(Fault::Drop).operation(CANCEL);
     let faults = Faults::none().rule(lost.times(1).after_effect());
     let world = World::new().with(net).faults(faults);
     let swept = sweep(world, &[], Duration::from_mins(1));
-    let [.., first, second] = swept.deployments.as_slice() else {
-        panic!("{:?}", swept.deployments);
-    };
+    let (second, earlier) = swept.deployments.split_last().unwrap();
+    let first = earlier.last().unwrap();
     assert!(second.cancelled_at.is_some());
     assert_eq!(swept.summary["environments"][0]["deploymentId"], first.id);
-    assert_eq!(swept.summary["counts"]["CANCELLED"], 1, "{}", swept.summary);
+    assert_eq!(swept.summary["counts"][outcome], 1, "{}", swept.summary);
 }
 
 #[test]
