@@ -104,7 +104,7 @@ impl Aim {
 /// Whether a deployment had ended for certain when its cancellation was asked for.
 fn ended_before(deployment: &Deployment, requested_at: Timestamp) -> bool {
     let ended_at = deployment.ended_at;
-    ended_at.is_some_and(|ended_at| ended_at + CLOCKS_APART < requested_at)
+    ended_at.is_some_and(|ended_at| requested_at - ended_at > CLOCKS_APART)
 }
 
 /// Logs that a cancel hit another deployment than the one that was meant.
@@ -627,7 +627,7 @@ mod tests {
     use crate::deployment::{Environment, EnvironmentName, NameRule};
 
     fn time(milliseconds: i64) -> Timestamp {
-        Timestamp::from_timestamp_millis(1_795_415_150_000 + milliseconds).unwrap()
+        crate::timestamp::from_milliseconds(1_795_415_150_000 + milliseconds).unwrap()
     }
 
     fn deployment(status: Status, started: i64, ended: Option<i64>) -> Deployment {
