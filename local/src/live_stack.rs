@@ -433,10 +433,18 @@ impl LiveStack {
                         StackWhat::Update(script) => self.begin(&script, at, identities),
                         StackWhat::End(ending) => {
                             let status = self.latest.status;
-                            // One that is being cleaned up after has ended.
-                            let has_succeeded =
-                                status.deployment_status() == Some(Status::Succeeded);
-                            if !status.is_settled() && !has_succeeded {
+                            let can_end_so = match status.deployment_status() {
+                                // One that is being cleaned up after has ended.
+                                Some(Status::Succeeded) => false,
+                                // One that is rolled back ends as its rollback does.
+                                Some(Status::Cancelling) => matches!(
+                                    ending.status,
+                                    StackStatus::UpdateRollbackComplete
+                                        | StackStatus::UpdateRollbackFailed
+                                ),
+                                _ => true,
+                            };
+                            if !status.is_settled() && can_end_so {
                                 self.end(&ending, at, identities);
                             }
                         }

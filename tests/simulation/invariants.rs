@@ -322,7 +322,10 @@ impl Checks<'_> {
                 .hit(call)
                 .filter(|hit| names_what_it_hit || !self.is_race(call, hit));
             let is_told = self.record.told_by(&end.request_id).any(|told| {
-                let is_of_it = hit.is_none_or(|hit| told.is_of(hit));
+                // Where no answer came before the time was over, nobody can tell what was hit.
+                let was_unheard = told.error.as_deref() == Some("RequestTimeout");
+                let is_of_it =
+                    hit.is_none_or(|hit| told.is_of(hit) || was_unheard && self.is_race(call, hit));
                 told.environment == name && is_of_it && told.requested_at.is_some()
             });
             if !is_told {
