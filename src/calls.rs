@@ -170,20 +170,8 @@ impl<'a> Calls<'a> {
         until: Instant,
         deployment: &Deployment,
     ) -> Result<Sight, CallError> {
-        let mut backoff = Backoff::default();
-        loop {
-            let Some(turn) = self.turn(until).await else {
-                return Err(CallError::late());
-            };
-            let error = match self.look(&turn, until, deployment).await {
-                Err(error) if error.is_transient() => error,
-                told => return told,
-            };
-            drop(turn);
-            if !backoff.wait(until).await {
-                return Err(error);
-            }
-        }
+        self.repeated(until, async |turn| self.look(turn, until, deployment).await)
+            .await
     }
 
     /// Makes a call that changes nothing, and repeats it while it fails for a passing reason.
@@ -192,12 +180,20 @@ impl<'a> Calls<'a> {
         until: Instant,
         mut call: impl FnMut() -> F,
     ) -> Result<T, CallError> {
+        self.repeated(until, async |turn| self.attempt(turn, until, call()).await)
+            .await
+    }
+
+    /// Attempts it within a turn of its own each time, while it fails for a passing reason.
+    async fn repeated<T>(
+        &self,
+        until: Instant,
+        mut attempt: impl AsyncFnMut(&Turn<'_>) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         let mut backoff = Backoff::default();
         loop {
-            let Some(turn) = self.turn(until).await else {
-                return Err(CallError::late());
-            };
-            let error = match self.attempt(&turn, until, call()).await {
+            let turn = self.turn(until).await.ok_or_else(CallError::late)?;
+            let error = match attempt(&turn).await {
                 Err(error) if error.is_transient() => error,
                 answer => return answer,
             };
