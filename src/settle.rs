@@ -18,7 +18,7 @@ use crate::calls::Calls;
 use crate::cancel::{Attempt, Followed, Watch};
 use crate::clock::{Budget, Clock};
 use crate::deployment::{Deployment, EnvironmentName, Status};
-use crate::engine::{Page, Sight};
+use crate::engine::{Page, Sight, Successor};
 use crate::list::Place;
 use crate::outcome::{End, Outcome};
 
@@ -193,9 +193,9 @@ impl<'a> Settling<'a> {
             return;
         };
         match sight {
-            Ok(Sight::Of(seen)) => self.take_in(followed.see(*seen, None), tell),
+            Ok(Sight::Of(seen)) => self.take_in(followed, *seen, None, tell),
             Ok(Sight::Replaced(seen, successor)) => {
-                self.take_in(followed.see(*seen, Some(*successor)), tell);
+                self.take_in(followed, *seen, Some(*successor), tell);
             }
             Ok(Sight::Superseded) => {
                 followed.deployment.message = Some(CallError::superseded().message);
@@ -214,11 +214,22 @@ impl<'a> Settling<'a> {
     }
 
     /// Tells how it ended, or follows it on.
-    fn take_in(&mut self, followed: Followed, tell: &impl Fn(Outcome)) {
-        match followed.seen_at(self.clock.now()) {
+    fn take_in(
+        &mut self,
+        followed: Followed,
+        seen: Deployment,
+        successor: Option<Successor>,
+        tell: &impl Fn(Outcome),
+    ) {
+        let moved_start = followed.deployment.moved_start;
+        match followed.see(seen, successor).seen_at(self.clock.now()) {
             Attempt::Ended(outcome) => tell(outcome),
             Attempt::Follow(followed) => {
                 let name = followed.deployment.environment.name.clone();
+                // A page that shows it with the start that its rollback moved does show it.
+                if followed.deployment.moved_start != moved_start {
+                    self.unlisted.remove(&name);
+                }
                 self.followed.insert(name, followed);
             }
         }

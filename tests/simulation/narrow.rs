@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use local_aws::{
     Call, Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Rule, Stack,
-    Status, Throttle, Update, What, When, World,
+    Status, Throttle, Update, UpdateEnding, What, When, World,
 };
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ fn settings(more: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// What a sweep makes of a world: its summary, the calls, and how the deployments stand.
+/// What a run makes of a world: its summary, the calls, and how the deployments stand.
 struct Swept {
     summary: Value,
     calls: Vec<Call>,
@@ -40,11 +40,15 @@ struct Swept {
 }
 
 fn sweep(world: World, more: &[(&'static str, &str)], time: Duration) -> Swept {
+    let payload = json!({"detail-type": "Scheduled Event", "source": "aws.events"});
+    invoked(world, more, &payload, time)
+}
+
+fn invoked(world: World, more: &[(&'static str, &str)], payload: &Value, time: Duration) -> Swept {
     let log = Log::default();
     log.of(|| {
         in_new_world(7, world, &settings(more), async |simulated: &Simulated| {
-            let payload = json!({"detail-type": "Scheduled Event", "source": "aws.events"});
-            let answer = simulated.invoke("r-1", &payload, time).await;
+            let answer = simulated.invoke("r-1", payload, time).await;
             Swept {
                 summary: answer.unwrap_or_else(|error| json!(error.to_string())),
                 calls: simulated.local.calls(),
@@ -320,4 +324,28 @@ fn a_token_that_is_known_after_a_lost_answer_is_an_accepted_cancel() {
         "{}",
         swept.summary
     );
+}
+
+#[test]
+fn stacks_whose_rollback_moved_their_time_are_followed_by_the_list() {
+    // Without ids only the time tells an update from the next; the rollback moves it.
+    let names: Vec<_> = (0..5).map(|number| format!("AWSProton-{number}")).collect();
+    let ending = UpdateEnding::rolled_back().rollback(Duration::from_secs(40));
+    let update = Update::in_progress().started_ago(Duration::from_hours(2));
+    let update = update.when_cancelled(ending);
+    let world = names
+        .iter()
+        .map(|name| {
+            Stack::new(name)
+                .update(update.clone())
+                .operations_not_sent()
+        })
+        .fold(World::new(), World::with_stack);
+    let request = json!({"environments": names});
+    let engine = [("ENGINE", "cloudformation")];
+    let swept = invoked(world, &engine, &request, Duration::from_mins(2));
+    assert_eq!(swept.summary["counts"]["CANCELLED"], 5, "{}", swept.summary);
+    // To find it, to see that its rollback began, and to see how it ended.
+    let looks = swept.count(Operation::DescribeStacks);
+    assert!(looks <= 3 * 5, "{looks} looks at single stacks");
 }
