@@ -41,6 +41,9 @@ const RENEWAL_ATTEMPTS: usize = 3;
 /// How far the service's clock and this one may be apart.
 const CLOCKS_APART: Duration = Duration::from_millis(20);
 
+/// How long a cancel is on its way to the service at the most. What has begun later was not hit by it.
+const DELIVERY: Duration = Duration::from_secs(1);
+
 /// What an attempt to cancel led to.
 #[derive(Debug)]
 pub enum Attempt {
@@ -91,14 +94,22 @@ impl Aim {
             (Self::Known, _) | (Self::InDoubt, Evidence::OnlyOne) => false,
             (Self::Accepted | Self::InDoubt, Evidence::Named) => true,
             (Self::Accepted, Evidence::OnlyOne) => {
-                let had_begun = |started| started <= requested_at + ANSWER_TIMEOUT + CLOCKS_APART;
-                let started_at = successor.deployment.started_at;
                 (ended.status == Status::Succeeded || ended_before(ended, requested_at))
-                    && started_at.is_some_and(had_begun)
+                    && had_begun_by(&successor.deployment, Some(requested_at), ANSWER_TIMEOUT)
             }
         };
         is_hit.then_some(successor.deployment)
     }
+}
+
+/// Whether a deployment had begun when a cancel arrived that was asked for then, and was on its way for so
+/// long at the most.
+fn had_begun_by(deployment: &Deployment, asked: Option<Timestamp>, way: Duration) -> bool {
+    let arrived = asked.map(|asked| asked + way + CLOCKS_APART);
+    deployment
+        .started_at
+        .zip(arrived)
+        .is_some_and(|(started, arrived)| started <= arrived)
 }
 
 /// Whether a deployment had ended for certain when its cancellation was asked for.
@@ -577,6 +588,7 @@ impl<'a> Cancels<'a> {
         if cancel.in_doubt
             && may_have_hit_another(&sight, cancel.requested_at)
             && let Some(hit) = self.hit_instead(cancel.deployment()).await
+            && had_begun_by(&hit, cancel.requested_at, DELIVERY)
         {
             return self.hit(cancel, hit);
         }
@@ -669,6 +681,21 @@ mod tests {
         }
         assert!(!may_be(&Status::Cancelling, None));
         assert!(may_have_hit_another(&Sight::Superseded, Some(time(0))));
+    }
+
+    #[test]
+    fn what_began_after_a_cancel_had_arrived_was_not_hit_by_it() {
+        let had_begun = |started, way| {
+            let another = deployment(Status::Cancelling, started, None);
+            had_begun_by(&another, Some(time(0)), Duration::from_millis(way))
+        };
+        assert!(had_begun(-10, 1_000) && had_begun(1_020, 1_000));
+        assert!(!had_begun(1_021, 1_000));
+        let unknown = Deployment {
+            started_at: None,
+            ..deployment(Status::Cancelling, 0, None)
+        };
+        assert!(!had_begun_by(&unknown, Some(time(0)), DELIVERY));
     }
 
     #[test]

@@ -31,43 +31,65 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
+/// A measurement's name on a plot.
+fn named(what: &str, stacks: bool) -> String {
+    let engine = if stacks { " of CloudFormation" } else { "" };
+    format!("{what}{engine}")
+}
+
 impl Bench {
     /// Process start to the first request for an event.
     pub(crate) async fn start(&self) -> Result<Vec<Row>> {
-        let stage = Job {
-            tls: true,
-            ..Job::of(1, 1)
-        }
-        .open(&self.folder)
-        .await?;
+        let open = async |stacks| {
+            let job = Job {
+                tls: true,
+                stacks,
+                ..Job::of(1, 1)
+            };
+            job.open(&self.folder).await
+        };
+        let stages = [open(false).await?, open(true).await?];
         let none = BTreeMap::new();
-        let [mut ours, mut bare, mut plain] = [const { Samples::new() }; 3];
+        let [mut bare, mut proton, mut stacks, mut plain] = [const { Samples::new() }; 4];
         for _ in 0..self.runs * 3 {
-            ours.push(ms(self.function.time_to_first_next(stage.variables())?));
             bare.push(ms(self.bare.time_to_first_next(&none)?));
+            for (stage, samples) in stages.iter().zip([&mut proton, &mut stacks]) {
+                samples.push(ms(self.function.time_to_first_next(stage.variables())?));
+            }
             if let Some(program) = &self.plain {
-                plain.push(ms(program.time_to_first_next(stage.variables())?));
+                plain.push(ms(program.time_to_first_next(stages[0].variables())?));
             }
         }
-        let mut rows = vec![Row {
-            name: "start".to_owned(),
-            what: "process start to the first `next`".to_owned(),
+        let row = |name: String, what: &str, ours: &Samples, target| Row {
+            name,
+            what: what.to_owned(),
             yardstick: "a bare lambda_runtime function, same profile".to_owned(),
             ours: format!("{ours} ms"),
             theirs: format!("{bare} ms"),
             ratio: ours.over(&bare),
-            target: Some(1.5),
-        }];
+            target,
+        };
+        let mut rows = vec![
+            row(
+                named("start", false),
+                "process start to the first `next`",
+                &proton,
+                Some(1.5),
+            ),
+            row(
+                named("start", true),
+                "the same with CloudFormation",
+                &stacks,
+                Some(1.5),
+            ),
+        ];
         if self.plain.is_some() {
-            rows.push(Row {
-                name: "start of the plain build".to_owned(),
-                what: "the same for the plain build".to_owned(),
-                yardstick: "the bare function".to_owned(),
-                ours: format!("{plain} ms"),
-                theirs: format!("{bare} ms"),
-                ratio: plain.over(&bare),
-                target: None,
-            });
+            rows.push(row(
+                "start of the plain build".to_owned(),
+                "the same for the plain build",
+                &plain,
+                None,
+            ));
         }
         Ok(rows)
     }
@@ -234,30 +256,38 @@ impl Bench {
 
     /// The most memory that is resident.
     pub(crate) async fn memory(&self) -> Result<Vec<Row>> {
-        let [mut ours, mut bare] = [const { Samples::new() }; 2];
-        let job = Job {
-            latency: Duration::ZERO,
-            follow: Duration::from_mins(1),
-            ..Job::of(100, 10_000)
-        };
-        let mib = |kib: u64| Ok::<_, anyhow::Error>(f64::from(u32::try_from(kib)?) / 1024.0);
-        for _ in 0..self.runs {
-            let cost = job.run(&self.function, &self.folder).await?.cost;
-            ours.push(mib(cost.context("no cost")?.peak_kib)?);
-            let stage = Job::of(0, 1).open(&self.folder).await?;
-            let process = stage.start(&self.bare)?;
-            stage.invoke().await?;
-            bare.push(mib(process.end()?.peak_kib)?);
+        let mut rows = Vec::new();
+        for (stacks, what) in [
+            (false, "peak memory, 100 of 10,000 environments"),
+            (true, "the same with CloudFormation, 100 of 10,000 stacks"),
+        ] {
+            let [mut ours, mut bare] = [const { Samples::new() }; 2];
+            let job = Job {
+                latency: Duration::ZERO,
+                follow: Duration::from_mins(1),
+                stacks,
+                ..Job::of(100, 10_000)
+            };
+            let mib = |kib: u64| Ok::<_, anyhow::Error>(f64::from(u32::try_from(kib)?) / 1024.0);
+            for _ in 0..self.runs {
+                let cost = job.run(&self.function, &self.folder).await?.cost;
+                ours.push(mib(cost.context("no cost")?.peak_kib)?);
+                let stage = Job::of(0, 1).open(&self.folder).await?;
+                let process = stage.start(&self.bare)?;
+                stage.invoke().await?;
+                bare.push(mib(process.end()?.peak_kib)?);
+            }
+            rows.push(Row {
+                name: named("peak memory", stacks),
+                what: what.to_owned(),
+                yardstick: "the bare function, one event".to_owned(),
+                ours: format!("{ours} MiB"),
+                theirs: format!("{bare} MiB"),
+                ratio: ours.over(&bare),
+                target: Some(3.0),
+            });
         }
-        Ok(vec![Row {
-            name: "peak memory".to_owned(),
-            what: "peak memory, 100 of 10,000 environments".to_owned(),
-            yardstick: "the bare function, one event".to_owned(),
-            ours: format!("{ours} MiB"),
-            theirs: format!("{bare} MiB"),
-            ratio: ours.over(&bare),
-            target: Some(3.0),
-        }])
+        Ok(rows)
     }
 
     /// What is uploaded, and what it is made of.

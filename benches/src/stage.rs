@@ -33,6 +33,8 @@ pub(crate) struct Job {
     /// How long the function follows what it cancelled.
     pub(crate) follow: Duration,
     pub(crate) tls: bool,
+    /// Stacks and their updates in place of environments and their deployments.
+    pub(crate) stacks: bool,
 }
 
 impl Job {
@@ -46,6 +48,7 @@ impl Job {
             concurrency: 20,
             follow: Duration::ZERO,
             tls: false,
+            stacks: false,
         }
     }
 
@@ -81,11 +84,23 @@ impl Job {
             }),
             None => faults,
         };
-        environments.fold(World::new(), World::with).faults(faults)
+        let world = environments.fold(World::new(), World::with).faults(faults);
+        if self.stacks {
+            world.as_stacks()
+        } else {
+            world
+        }
     }
 
     fn variables(&self) -> BTreeMap<String, String> {
+        let engine = if self.stacks {
+            "cloudformation"
+        } else {
+            "proton"
+        };
         [
+            ("ENGINE", engine.to_owned()),
+            ("ENVIRONMENTS", "*".to_owned()),
             ("CONCURRENCY", self.concurrency.to_string()),
             ("MAX_CANCELLATIONS", self.in_progress.to_string()),
             ("SETTLE_TIMEOUT_SECONDS", self.follow.as_secs().to_string()),
@@ -105,7 +120,12 @@ impl Job {
         let process = stage.start(program)?;
         stage.wait_for(&process).await;
         let run = stage.invoke().await?;
-        let cancelled = run.count(Operation::CancelEnvironmentDeployment, true);
+        let cancel = if self.stacks {
+            Operation::CancelUpdateStack
+        } else {
+            Operation::CancelEnvironmentDeployment
+        };
+        let cancelled = run.count(cancel, true);
         if cancelled != self.in_progress {
             bail!("{cancelled} of {} were cancelled", self.in_progress);
         }
