@@ -322,10 +322,8 @@ impl Checks<'_> {
                 .hit(call)
                 .filter(|hit| names_what_it_hit || !self.is_race(call, hit));
             let is_told = self.record.told_by(&end.request_id).any(|told| {
-                // Where no answer came before the time was over, nobody can tell what was hit.
-                let was_unheard = told.error.as_deref() == Some("RequestTimeout");
                 let is_of_it =
-                    hit.is_none_or(|hit| told.is_of(hit) || was_unheard && self.is_race(call, hit));
+                    hit.is_none_or(|hit| told.is_of(hit) || self.may_err(told, hit, call));
                 told.environment == name && is_of_it && told.requested_at.is_some()
             });
             if !is_told {
@@ -335,6 +333,26 @@ impl Checks<'_> {
                 );
             }
         }
+    }
+
+    /// Whether nobody can tell that what is told of is not what a cancel has hit: no answer came before
+    /// the time was over; or it was lost, what it hit went through all the same, and the next one was
+    /// cancelled by another.
+    fn may_err(&self, told: &Told, hit: &Truth, call: &Call) -> bool {
+        let was_unheard = told.error.as_deref() == Some("RequestTimeout");
+        let is_next = |one: &Truth| {
+            one.environment == hit.environment
+                && one.started_at > hit.started_at
+                && one.cancelled_at.is_some()
+                && told.is_of(one)
+        };
+        let was_cancelled_by_it = |one: &Truth| {
+            let mut cancels = self.record.cancels_of(&told.request_id);
+            cancels.any(|cancel| cancel.cancelled.as_ref() == Some(&one.id))
+        };
+        let mut next = self.record.deployments.iter().filter(|one| is_next(one));
+        was_unheard && self.is_race(call, hit)
+            || !is_answered(call) && next.any(|one| !was_cancelled_by_it(one))
     }
 
     /// What tells of an update that went through, although its cancel was accepted: that one has hit
