@@ -201,12 +201,16 @@ impl Watch {
     /// Takes in what a page of the listing showed that was asked for at that time, for all that wait
     /// and are on it, or were.
     pub fn see(&self, place: &Place, page: &Page, read_at: Instant) {
-        let shown: HashMap<_, _> = page
-            .deployments
-            .iter()
-            .map(|deployment| (&deployment.environment.name, deployment))
-            .collect();
         self.with_queue(|queue| {
+            // Most pages are read when nothing waits any more.
+            if queue.is_empty() {
+                return;
+            }
+            let shown: HashMap<_, _> = page
+                .deployments
+                .iter()
+                .map(|deployment| (&deployment.environment.name, deployment))
+                .collect();
             for Cancel { sighting, .. } in queue.iter_mut() {
                 let now = shown.get(&sighting.deployment.environment.name).copied();
                 let is_concerned = now.is_some() || sighting.place.as_ref() == Some(place);
