@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::timestamp::Timestamp;
+use crate::timestamp::{self, Timestamp};
 
 /// Tells the time of day by a clock that only goes forward: the system's is read once, when the
 /// run starts.
@@ -27,10 +27,7 @@ impl Clock {
     /// The time of day.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        time::Duration::try_from(self.started.elapsed())
-            .ok()
-            .and_then(|elapsed| self.start.checked_add(elapsed))
-            .unwrap_or(self.start)
+        timestamp::later(self.start, self.started.elapsed()).unwrap_or(self.start)
     }
 
     /// How long it is from now to a time of day; nothing if that is past.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::deployment::{Deployment, EnvironmentName, Status};
 use crate::patterns::{BadGlob, Patterns};
-use crate::timestamp::Timestamp;
+use crate::timestamp::{self, Timestamp};
 use crate::trigger::{Cause, Trigger};
 
 /// What may be cancelled, and when.
@@ -148,10 +148,7 @@ impl Verdict {
 }
 
 fn is_stuck(started: Timestamp, stuck_after: Duration, now: Timestamp) -> bool {
-    time::Duration::try_from(stuck_after)
-        .ok()
-        .and_then(|stuck_after| started.checked_add(stuck_after))
-        .is_some_and(|stuck_at| stuck_at <= now)
+    timestamp::later(started, stuck_after).is_some_and(|stuck_at| stuck_at <= now)
 }
 
 /// Rule 5: whether an environment's tag, globs of alarm names separated by spaces, names the alarm.

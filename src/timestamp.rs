@@ -1,5 +1,7 @@
 //! Points in time as AWS writes them, and as this function does.
 
+use std::time::Duration;
+
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcDateTime};
 
@@ -37,6 +39,12 @@ pub fn from_nanoseconds(nanoseconds: i128) -> Option<Timestamp> {
     Timestamp::from_unix_timestamp_nanos(nanoseconds)
         .ok()
         .filter(can_be_written)
+}
+
+/// The point in time so much later, if there is one.
+#[must_use]
+pub fn later(time: Timestamp, by: Duration) -> Option<Timestamp> {
+    time.checked_add(by.try_into().ok()?)
 }
 
 /// How many whole milliseconds after the epoch it is.
