@@ -9,7 +9,7 @@ mod proton;
 pub use cloudformation::CloudFormation;
 pub use proton::Proton;
 
-use crate::call_error::CallError;
+use crate::aws::call_error::CallError;
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule};
 
 /// What deploys.

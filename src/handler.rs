@@ -6,14 +6,14 @@ use serde_json::value::RawValue;
 use tracing::Instrument as _;
 
 use crate::clock::{Budget, Clock};
-use crate::detail::{Context, Entry};
 use crate::engine::Engine;
-use crate::event_bridge::EventBridge;
 use crate::invocation_error::InvocationError;
-use crate::metrics::Metrics;
+use crate::report::detail::{Context, Entry};
+use crate::report::event_bridge::EventBridge;
+use crate::report::metrics::Metrics;
+use crate::report::summary;
 use crate::run::{Record, Run};
 use crate::settings::Settings;
-use crate::summary;
 use crate::text;
 use crate::timestamp::{self, Timestamp};
 use crate::trigger::{Cause, Trigger};

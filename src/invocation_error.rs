@@ -2,7 +2,7 @@
 
 use lambda_runtime::Diagnostic;
 
-use crate::call_error::{CallError, Fault};
+use crate::aws::call_error::{CallError, Fault};
 use crate::engine::Engine;
 use crate::text;
 use crate::trigger::UnsupportedPayload;

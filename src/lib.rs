@@ -5,47 +5,26 @@
 //! # The way of the data
 //!
 //! payload → [`trigger::Trigger`] → (listed) [`deployment::Deployment`]s → [`plan::Verdict`]s →
-//! cancels → [`outcome::Outcome`]s → published [`detail::Entry`]s → [`summary::answer`].
+//! cancels → [`report::outcome::Outcome`]s → published [`report::detail::Entry`]s → [`report::summary::answer`].
 //!
 //! It goes one way. The modules stand in that order; `ARCHITECTURE.md` says what must never be.
 
+pub mod logging;
 pub mod settings;
+pub mod start;
 
 pub mod handler;
-pub mod payload;
-pub mod run;
-
-pub mod trigger;
-
-pub mod deployment;
-pub mod list;
-
-pub mod patterns;
-pub mod plan;
-
-pub mod cancel;
-pub mod settle;
-
-pub mod outcome;
-
-pub mod detail;
-pub mod publish;
-pub mod summary;
-
 pub mod invocation_error;
-pub mod logging;
-pub mod metrics;
+pub mod payload;
 
-pub mod engine;
-pub mod event_bridge;
-
-pub mod backoff;
-pub mod call_error;
-pub mod calls;
 pub mod clock;
-pub mod pace;
-pub mod sdk_config;
-pub mod start;
+pub mod deployment;
 pub mod text;
 pub mod timestamp;
-pub mod transport;
+
+pub mod aws;
+pub mod engine;
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod trigger;

@@ -4,10 +4,12 @@
 //! those that need a name only, [`Verdict::of`] those that need the deployment, [`tag_allows`] the
 //! one that needs the environment's tag, and [`within_limit`] the one that looks at them all.
 
+pub mod patterns;
+
 use std::time::Duration;
 
 use crate::deployment::{Deployment, EnvironmentName, Status};
-use crate::patterns::{BadGlob, Patterns};
+use crate::plan::patterns::{BadGlob, Patterns};
 use crate::timestamp::{self, Timestamp};
 use crate::trigger::{Cause, Trigger};
 

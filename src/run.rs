@@ -1,5 +1,12 @@
 //! One run: list, decide, cancel, follow, publish.
 
+pub mod backoff;
+pub mod calls;
+pub mod cancel;
+pub mod list;
+pub mod pace;
+pub mod settle;
+
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,22 +15,22 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-use crate::call_error::CallError;
-use crate::calls::Calls;
-use crate::cancel::{Attempt, Cancels, Watch};
+use crate::aws::call_error::CallError;
 use crate::clock::{Budget, Clock};
 use crate::deployment::{Deployment, Environment, Status};
-use crate::detail::Context;
 use crate::engine::Engine;
-use crate::event_bridge::EventBridge;
 use crate::invocation_error::InvocationError;
-use crate::list::{Listing, Sighting, list};
-use crate::outcome::{End, Outcome};
 use crate::plan::{self, Mode, Policy, SkipReason, Verdict};
-use crate::publish::{Unpublished, publish};
+use crate::report::detail::Context;
+use crate::report::event_bridge::EventBridge;
+use crate::report::outcome::{End, Outcome};
+use crate::report::publish::{Unpublished, publish};
+use crate::report::summary::Tally;
+use crate::run::calls::Calls;
+use crate::run::cancel::{Attempt, Cancels, Watch};
+use crate::run::list::{Listing, Sighting, list};
+use crate::run::settle::Settling;
 use crate::settings::Settings;
-use crate::settle::Settling;
-use crate::summary::Tally;
 use crate::timestamp::Timestamp;
 use crate::trigger::{Alarm, Cause, Request, Trigger};
 

@@ -9,10 +9,10 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::aws::sdk_config::Endpoints;
 use crate::engine::EngineKind;
-use crate::patterns::Patterns;
+use crate::plan::patterns::Patterns;
 use crate::plan::{AlarmScope, Mode, Policy};
-use crate::sdk_config::Endpoints;
 
 const ENGINE: &str = "ENGINE";
 const DRY_RUN: &str = "DRY_RUN";

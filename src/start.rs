@@ -7,13 +7,13 @@ use http::header::{HeaderName, HeaderValue};
 use lambda_runtime::Diagnostic;
 use lambda_runtime_api_client::{BoxError, PooledClient, body::Body, build_request};
 
+use crate::aws::sdk_config;
+use crate::aws::transport::Transport;
 use crate::engine::{CloudFormation, Engine, EngineKind, Proton};
-use crate::event_bridge::EventBridge;
 use crate::handler::Handler;
-use crate::metrics;
-use crate::sdk_config;
+use crate::report::event_bridge::EventBridge;
+use crate::report::metrics;
 use crate::settings::{BadSettings, Settings};
-use crate::transport::Transport;
 
 /// How long Lambda may take to hear of a failed start.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -24,10 +24,10 @@ use sha2::{Digest as _, Sha256};
 
 use self::update::{Event, Search, derived_id};
 use self::whole_answer::WholeAnswer;
-use crate::call_error::{CallError, Fault};
+use crate::aws::call_error::{CallError, Fault};
+use crate::aws::sdk_config::named_endpoint;
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
 use crate::engine::{self, AlarmsTag, Further, Look, Page, Sight};
-use crate::sdk_config::named_endpoint;
 use crate::timestamp::{self, Timestamp};
 
 /// The statuses that a listing asks for: an update that runs, and one that is rolled back.

@@ -21,10 +21,10 @@ use aws_types::SdkConfig;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::call_error::{CallError, Fault};
+use crate::aws::call_error::{CallError, Fault};
+use crate::aws::sdk_config::named_endpoint;
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
 use crate::engine::{self, Further, Look, Page, Sight};
-use crate::sdk_config::named_endpoint;
 use crate::timestamp::{self, Timestamp};
 
 /// The most environments that `ListEnvironments` puts on a page.

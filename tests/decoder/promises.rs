@@ -1,12 +1,12 @@
 //! What is promised of any payload, whatever its bytes. The property tests here and the fuzz target
 //! in `fuzz/` hold the decoder against it.
 
-use proton_canceller::call_error::{CallError, Fault};
+use proton_canceller::aws::call_error::{CallError, Fault};
 use proton_canceller::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
-use proton_canceller::detail::{Context, Entry, MOST_BYTES};
-use proton_canceller::outcome::{End, Outcome};
 use proton_canceller::plan::Mode;
-use proton_canceller::summary::{self, Tally};
+use proton_canceller::report::detail::{Context, Entry, MOST_BYTES};
+use proton_canceller::report::outcome::{End, Outcome};
+use proton_canceller::report::summary::{self, Tally};
 use proton_canceller::timestamp::{self, Timestamp};
 use proton_canceller::trigger::{Alarm, Cause, Request, Trigger};
 use serde_json::Value;

@@ -13,8 +13,8 @@ use local_aws::{
     World,
 };
 use proton_canceller::engine::{Engine, Proton};
-use proton_canceller::event_bridge::EventBridge;
 use proton_canceller::handler::{Handler, Invocation};
+use proton_canceller::report::event_bridge::EventBridge;
 use proton_canceller::settings::Settings;
 use proton_canceller::timestamp::Timestamp;
 use tokio::runtime::Handle;

@@ -11,9 +11,9 @@ use aws_sdk_eventbridge::config::{
 use aws_types::SdkConfig;
 use local_aws::{Clock, LocalAws, World};
 use proton_canceller::engine::{CloudFormation, Engine, EngineKind, Proton};
-use proton_canceller::event_bridge::EventBridge;
 use proton_canceller::handler::{Handler, Invocation};
 use proton_canceller::invocation_error::InvocationError;
+use proton_canceller::report::event_bridge::EventBridge;
 use proton_canceller::settings::Settings;
 use proton_canceller::timestamp::Timestamp;
 use serde_json::Value;

@@ -10,7 +10,7 @@
 
 use time::Duration;
 
-use crate::call_error::{CallError, Fault};
+use crate::aws::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Status};
 use crate::engine::{Evidence, Sight, Successor};
 use crate::timestamp::{self, Timestamp};

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::call_error::{CallError, Fault};
-use crate::calls::Calls;
+use crate::aws::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, EnvironmentName, Status};
 use crate::engine::Page;
-use crate::summary::Tally;
+use crate::report::summary::Tally;
+use crate::run::calls::Calls;
 
 /// A deployment, and when and where it was read.
 #[derive(Clone, Debug)]

@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use crate::call_error::CallError;
+use crate::aws::call_error::CallError;
 use crate::deployment::Deployment;
-use crate::outcome::Outcome;
 use crate::plan::{Mode, SkipReason};
+use crate::report::outcome::Outcome;
 use crate::text;
 use crate::timestamp::{self, Timestamp};
 use crate::trigger::{Cause, Trigger};
@@ -275,9 +275,9 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::call_error::Fault;
+    use crate::aws::call_error::Fault;
     use crate::deployment::{Environment, EnvironmentName, NameRule, Status};
-    use crate::outcome::End;
+    use crate::report::outcome::End;
     use crate::trigger::Alarm;
 
     /// A text of up to three megabytes once it is written as JSON.

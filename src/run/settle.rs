@@ -13,14 +13,14 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use crate::call_error::CallError;
-use crate::calls::Calls;
-use crate::cancel::{Attempt, Followed, Watch};
+use crate::aws::call_error::CallError;
 use crate::clock::{Budget, Clock};
 use crate::deployment::{Deployment, EnvironmentName, Status};
 use crate::engine::{Page, Sight, Successor};
-use crate::list::Place;
-use crate::outcome::{End, Outcome};
+use crate::report::outcome::{End, Outcome};
+use crate::run::calls::Calls;
+use crate::run::cancel::{Attempt, Followed, Watch};
+use crate::run::list::Place;
 
 /// The wait before the first look while cancels are still under way. Once the last of them is answered,
 /// the look comes at once: a quick end is seen quickly.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::detail::{ErrorDetail, TriggerDetail};
-use crate::outcome::{NAMES, Outcome};
 use crate::plan::{Mode, SkipReason};
+use crate::report::detail::{ErrorDetail, TriggerDetail};
+use crate::report::outcome::{NAMES, Outcome};
 use crate::text;
 use crate::trigger::Trigger;
 

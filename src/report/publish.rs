@@ -10,11 +10,11 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
-use crate::calls::answered;
-use crate::detail::{Context, Entry, MOST_BYTES};
-use crate::event_bridge::EventBridge;
-use crate::outcome::Outcome;
+use crate::report::detail::{Context, Entry, MOST_BYTES};
+use crate::report::event_bridge::EventBridge;
+use crate::report::outcome::Outcome;
+use crate::run::backoff::Backoff;
+use crate::run::calls::answered;
 
 /// The most entries that EventBridge takes in one call.
 const MOST_ENTRIES: usize = 10;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
-use crate::call_error::{CallError, Fault};
+use crate::aws::call_error::{CallError, Fault};
 use crate::deployment::Deployment;
 use crate::engine::{Engine, Further, Look, Sight, Trace};
-use crate::pace::Pace;
+use crate::run::backoff::Backoff;
+use crate::run::pace::Pace;
 
 /// How long one attempt may wait for its answer.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

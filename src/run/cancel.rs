@@ -15,14 +15,14 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
-use crate::call_error::{CallError, Fault};
-use crate::calls::{ANSWER_TIMEOUT, Calls, Turn};
+use crate::aws::call_error::{CallError, Fault};
 use crate::clock::{Budget, Clock};
 use crate::deployment::{Deployment, Status};
 use crate::engine::{Evidence, Page, Sight, Successor};
-use crate::list::{Place, Sighting};
-use crate::outcome::{End, Outcome};
+use crate::report::outcome::{End, Outcome};
+use crate::run::backoff::Backoff;
+use crate::run::calls::{ANSWER_TIMEOUT, Calls, Turn};
+use crate::run::list::{Place, Sighting};
 use crate::timestamp::Timestamp;
 
 /// How old the reading of a deployment may be that a cancel relies on.

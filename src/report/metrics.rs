@@ -9,7 +9,7 @@ use std::io::Write as _;
 use serde_json::{Map, Value, json};
 
 use crate::handler::Invocation;
-use crate::outcome::{NAMES, Outcome};
+use crate::report::outcome::{NAMES, Outcome};
 use crate::run::Record;
 use crate::timestamp::{self, Timestamp};
 use crate::trigger::Trigger;

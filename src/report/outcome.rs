@@ -1,6 +1,6 @@
 //! What became of each environment.
 
-use crate::call_error::CallError;
+use crate::aws::call_error::CallError;
 use crate::deployment::{Deployment, Environment, Status};
 use crate::plan::SkipReason;
 use crate::timestamp::Timestamp;

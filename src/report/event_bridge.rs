@@ -7,9 +7,9 @@ use aws_sdk_eventbridge::config::endpoint::{DefaultResolver, Params, ResolveEndp
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use aws_types::SdkConfig;
 
-use crate::call_error::CallError;
-use crate::detail::{DETAIL_TYPE, Entry, SOURCE};
-use crate::sdk_config::named_endpoint;
+use crate::aws::call_error::CallError;
+use crate::aws::sdk_config::named_endpoint;
+use crate::report::detail::{DETAIL_TYPE, Entry, SOURCE};
 use crate::text;
 
 /// A client of EventBridge that puts events on one bus.

@@ -29,7 +29,7 @@ pub struct Endpoints {
 
 /// The configuration that the process's environment asks for, on this HTTP client.
 ///
-/// The SDK's retries and timeouts are off: there is one layer of both, [`crate::calls`], that knows
+/// The SDK's retries and timeouts are off: there is one layer of both, [`crate::run::calls`], that knows
 /// when a cancel may be repeated.
 #[must_use]
 pub fn from_environment(endpoints: Endpoints, http_client: SharedHttpClient) -> SdkConfig {

@@ -1,0 +1,8 @@
+//! Outcomes, and how they are reported: events, the summary and metrics.
+
+pub mod detail;
+pub mod event_bridge;
+pub mod metrics;
+pub mod outcome;
+pub mod publish;
+pub mod summary;
