@@ -1,4 +1,4 @@
-//! The time of a run, and how it is shared out.
+//! The clock of an invocation.
 
 use std::time::Duration;
 
@@ -30,6 +30,12 @@ impl Clock {
         timestamp::later(self.start, self.started.elapsed()).unwrap_or(self.start)
     }
 
+    /// The instant at a time of day; the present one for a time that is past.
+    #[must_use]
+    pub fn instant(&self, time: Timestamp) -> Instant {
+        Instant::now() + self.until(time)
+    }
+
     /// How long it is from now to a time of day; nothing if that is past.
     #[must_use]
     pub fn until(&self, time: Timestamp) -> Duration {
@@ -37,76 +43,9 @@ impl Clock {
     }
 }
 
-/// How a run's time is shared out before the Lambda deadline.
-///
-/// A tenth of it, 10 seconds at most, is kept for publishing, so that no outcome is lost to the
-/// deadline; before that, some time is kept to look what became of calls whose answer is awaited.
-#[derive(Clone, Copy, Debug)]
-pub struct Budget {
-    /// No new cancel is asked for, and nothing is followed, after this.
-    pub act_until: Instant,
-    /// No answer to a cancel is waited for after this: there must be time to look what became of it.
-    pub cancel_until: Instant,
-    /// No answer of the engine is waited for after this.
-    pub look_until: Instant,
-    /// No answer of EventBridge is waited for after this.
-    pub publish_until: Instant,
-}
-
-impl Budget {
-    /// Shares out the time that is left.
-    #[must_use]
-    pub fn of(left: Duration) -> Self {
-        let now = Instant::now();
-        let share = |percent: u32, least: u64, most: u64| {
-            // A run of a second has something left to act in, too.
-            let least = Duration::from_millis(least).min(left * 15 / 100);
-            (left * percent / 100).clamp(least, Duration::from_millis(most))
-        };
-        let publish = left.saturating_sub(share(3, 200, 2_000));
-        let look = publish.saturating_sub(share(10, 500, 10_000));
-        let act = look.saturating_sub(share(5, 300, 5_000));
-        Self {
-            act_until: now + act,
-            cancel_until: now + (act + look) / 2,
-            look_until: now + look,
-            publish_until: now + publish,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn shares(seconds: u64) -> [Duration; 4] {
-        let now = Instant::now();
-        let budget = Budget::of(Duration::from_secs(seconds));
-        [
-            budget.act_until,
-            budget.cancel_until,
-            budget.look_until,
-            budget.publish_until,
-        ]
-        .map(|until| until - now)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_long_run_keeps_seconds_and_a_short_one_keeps_a_share() {
-        for (seconds, milliseconds) in [
-            (900, [883_000, 885_500, 888_000, 898_000]),
-            (10, [8200, 8450, 8700, 9700]),
-            (3, [2050, 2200, 2350, 2800]),
-            (1, [550, 625, 700, 850]),
-        ] {
-            assert_eq!(shares(seconds), milliseconds.map(Duration::from_millis));
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_run_without_time_has_no_share() {
-        assert_eq!(shares(0), [Duration::ZERO; 4]);
-    }
 
     #[tokio::test(start_paused = true)]
     async fn the_clock_goes_forward_from_where_it_started() {

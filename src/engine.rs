@@ -52,7 +52,7 @@ impl EngineKind {
 }
 
 /// One page of a listing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Page {
     /// The latest deployment of each environment on the page.
     pub deployments: Vec<Deployment>,
@@ -63,7 +63,7 @@ pub struct Page {
 }
 
 /// The tag that says which alarms concern an environment.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct AlarmsTag {
     /// Its value, if the environment has it.
     pub value: Option<String>,
@@ -100,6 +100,52 @@ pub enum Evidence {
     /// No other has started since: if the cancel was accepted after the one that was meant had ended,
     /// there was nothing else that it could hit.
     OnlyOne,
+}
+
+/// What one call of a read shows.
+#[derive(Clone, Debug)]
+pub enum ReadStep {
+    /// What the read shows.
+    Done(Reading),
+    /// It takes another call.
+    More(Continuation),
+}
+
+/// What became of one certain deployment.
+#[derive(Clone, Debug)]
+pub enum Reading {
+    /// The deployment: where it stands, or how it ended.
+    Of(Box<Deployment>),
+    /// How the deployment ended, and the newer deployment that our cancel has hit instead.
+    HitNewer {
+        /// The deployment that was meant.
+        meant: Box<Deployment>,
+        /// The newer deployment.
+        newer: Box<Deployment>,
+    },
+    /// Another deployment is in its place, and nothing tells how this one ended.
+    Superseded,
+}
+
+/// How far a multi-call read has come.
+#[derive(Clone, Debug)]
+pub enum Continuation {}
+
+impl Continuation {
+    /// What is known already.
+    #[must_use]
+    pub fn known(&self) -> Option<Reading> {
+        match *self {}
+    }
+}
+
+/// What one call for a tag shows.
+#[derive(Debug, Clone)]
+pub enum TagStep {
+    /// The tag.
+    Done(AlarmsTag),
+    /// Another page.
+    More(String),
 }
 
 /// What one call of a look told.
@@ -161,7 +207,10 @@ impl Engine {
 
     /// Reads an environment's latest deployment; nothing if the name is that of something that is
     /// none of this engine's environments.
-    pub async fn read(&self, name: &EnvironmentName) -> Result<Option<Deployment>, CallError> {
+    pub async fn read_environment(
+        &self,
+        name: &EnvironmentName,
+    ) -> Result<Option<Deployment>, CallError> {
         match self {
             Self::Proton(proton) => Box::pin(proton.read(name)).await.map(Some),
             Self::CloudFormation(stacks) => Box::pin(stacks.read(name)).await,
@@ -188,6 +237,32 @@ impl Engine {
         }
     }
 
+    /// Reads a certain deployment.
+    pub async fn read_deployment(
+        &self,
+        deployment: &Deployment,
+        _: Option<&Continuation>,
+    ) -> Result<ReadStep, CallError> {
+        let sight = match self.look_at(deployment).await? {
+            Look::Told(sight) => sight,
+            Look::Further(mut trace) => loop {
+                match trace.further(deployment).await? {
+                    Further::More => {}
+                    Further::Told(told) => break told?,
+                }
+            },
+        };
+        Ok(ReadStep::Done(match sight {
+            Sight::Of(one) => Reading::Of(one),
+            Sight::Replaced(meant, s) if s.evidence == Evidence::Named => Reading::HitNewer {
+                meant,
+                newer: Box::new(s.deployment),
+            },
+            Sight::Replaced(meant, _) => Reading::Of(meant),
+            Sight::Superseded => Reading::Superseded,
+        }))
+    }
+
     /// What a cancel of unknown answer may have hit instead of the deployment that was meant: another
     /// one that is current now and is being cancelled, or was. That an update rolls back proves nothing:
     /// what `CloudFormation` knows of it, a look has told ([`Sight::Replaced`]).
@@ -206,15 +281,20 @@ impl Engine {
     }
 
     /// Reads the environment's tag `proton-canceller:alarms`.
-    pub async fn alarms_tag(&self, environment: &Environment) -> Result<AlarmsTag, CallError> {
-        match self {
+    pub async fn alarms_tag(
+        &self,
+        environment: &Environment,
+        _: Option<&str>,
+    ) -> Result<TagStep, CallError> {
+        let tag: Result<AlarmsTag, CallError> = match self {
             Self::Proton(proton) => {
                 let value = Box::pin(proton.alarms_tag(environment)).await?;
                 let deployment = None;
                 Ok(AlarmsTag { value, deployment })
             }
             Self::CloudFormation(stacks) => Box::pin(stacks.alarms_tag(environment)).await,
-        }
+        };
+        tag.map(TagStep::Done)
     }
 
     /// The service, by name.

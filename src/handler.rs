@@ -1,18 +1,22 @@
 //! One invocation: from the payload's bytes to the function's answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tracing::Instrument as _;
 
-use crate::clock::{Budget, Clock};
+use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::invocation_error::InvocationError;
 use crate::report::detail::{Context, Entry};
 use crate::report::event_bridge::EventBridge;
 use crate::report::metrics::Metrics;
+use crate::report::outcome::Outcome;
+use crate::report::publish::Publisher;
+use crate::report::record::{self, Record};
 use crate::report::summary;
-use crate::run::{Record, Run};
+use crate::run::{Budget, Driver, Limits, Report, Run, Word};
 use crate::settings::Settings;
 use crate::text;
 use crate::timestamp::{self, Timestamp};
@@ -92,22 +96,61 @@ impl Handler {
             tracing::info!(why, "ignored");
             return Ok(raw(summary::ignored(trigger, mode, &why)));
         }
-        let run = Run {
-            settings: &self.settings,
-            engine: &self.engine,
-            event_bridge: &self.event_bridge,
+        let context = Context {
             trigger,
+            mode,
             request_id: invocation.request_id,
-            clock,
-            budget: Budget::of(clock.until(invocation.deadline)),
         };
-        let record = run.go().await.inspect_err(|error| {
-            tracing::error!(error = error.to_string(), "the run failed");
-        })?;
+        let budget = Budget::new(clock.now(), clock.until(invocation.deadline));
+        let record = self
+            .run(context, clock, budget)
+            .await
+            .inspect_err(|error| {
+                tracing::error!(error = error.to_string(), "the run failed");
+            })?;
         (self.metrics)(&Metrics::of(&record, trigger).line(invocation, clock.now()));
-        self.conclude(&record, run.context())?;
+        self.conclude(&record, context)?;
         let outcomes = &record.outcomes;
         Ok(raw(summary::answer(trigger, mode, record.tally, outcomes)))
+    }
+
+    /// Runs: finds, cancels, follows and publishes.
+    async fn run(
+        &self,
+        context: Context<'_>,
+        clock: Clock,
+        budget: Budget,
+    ) -> Result<Record, InvocationError> {
+        let now = clock.now();
+        let limits = Limits {
+            budget,
+            concurrency: self.settings.concurrency,
+            settle_timeout: self.settings.settle_timeout,
+            seed: fastrand::u64(..),
+        };
+        let mut run = Run::new(context.trigger, &self.settings.policy, limits, now);
+        let mut publisher = Publisher::new(context, budget.publish_until, limits.seed);
+        let mut outcomes = Vec::new();
+        let driver = Driver {
+            engine: &self.engine,
+            event_bridge: &self.event_bridge,
+            clock,
+        };
+        driver
+            .drive(&mut run, &mut publisher, |report| {
+                take_in(report, &mut outcomes)
+            })
+            .await;
+        if let Some(error) = run.failure() {
+            return Err(InvocationError::list_failed(error, &self.engine));
+        }
+        outcomes.sort_by(|one, other| one.environment.name.cmp(&other.environment.name));
+        Ok(Record {
+            tally: run.tally(),
+            first_accepted: run.first_accepted(),
+            unpublished: publisher.into_unpublished(),
+            outcomes,
+        })
     }
 
     /// Fails the invocation if an outcome is not published, or else if a retry may complete it.
@@ -137,6 +180,29 @@ impl Handler {
             None => Ok(()),
         }
     }
+}
+
+/// Logs what a run reports, keeps the last word on each environment, and returns what is published.
+fn take_in(report: Report, outcomes: &mut Vec<Arc<Outcome>>) -> Option<Arc<Outcome>> {
+    let (outcome, word) = match report {
+        Report::Note(note) => {
+            note.log();
+            return None;
+        }
+        Report::Outcome(outcome, word) => (Arc::new(*outcome), word),
+    };
+    if word == Word::Unchanged {
+        tracing::info!(
+            environment = outcome.environment.name.as_str(),
+            "ending the wait: the deployment is still being cancelled"
+        );
+    } else {
+        record::log(&outcome);
+    }
+    if word != Word::First {
+        outcomes.push(Arc::clone(&outcome));
+    }
+    (word != Word::Unchanged && outcome.end.is_published()).then_some(outcome)
 }
 
 /// JSON that is not parsed again.

@@ -161,19 +161,33 @@ pub fn tag_allows(tag: Option<&str>, alarm_name: &str) -> (bool, Vec<BadGlob>) {
     (globs.matches(alarm_name), bad)
 }
 
-/// Rule 7: whether so many may be cancelled in one run. If not, none is.
-#[must_use]
-pub fn within_limit(policy: &Policy, selected: usize) -> bool {
-    u64::try_from(selected).is_ok_and(|selected| selected <= policy.max_cancellations)
+/// What is done with the deployments that rules 1 to 6 select.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// They are cancelled.
+    Cancel,
+    /// They would be cancelled, were it not for the dry run.
+    DryRun,
+    /// More were selected than one run may cancel: none of them is cancelled.
+    OverLimit,
 }
 
-/// The order of cancellation: the oldest deployment first, one whose start is unknown last.
+/// Applies rule 7 to `selected` deployments while rules 1 to 6 have not decided of `undecided` more.
+/// `None` if that depends on the undecided.
 #[must_use]
-pub fn order(one: &Deployment, other: &Deployment) -> std::cmp::Ordering {
-    let key = |deployment: &Deployment| (deployment.started_at.is_none(), deployment.started_at);
-    key(one)
-        .cmp(&key(other))
-        .then_with(|| one.environment.name.cmp(&other.environment.name))
+pub fn admission(
+    policy: &Policy,
+    mode: Mode,
+    selected: usize,
+    undecided: usize,
+) -> Option<Admission> {
+    let limit = usize::try_from(policy.max_cancellations).unwrap_or(usize::MAX);
+    match mode {
+        _ if selected > limit => Some(Admission::OverLimit),
+        _ if selected.saturating_add(undecided) > limit => None,
+        Mode::Live => Some(Admission::Cancel),
+        Mode::DryRun => Some(Admission::DryRun),
+    }
 }
 
 #[cfg(test)]
@@ -399,15 +413,41 @@ mod tests {
     }
 
     #[test]
-    fn rule_7_the_limit_itself_is_allowed() {
-        assert!(within_limit(&policy(), 10));
-        assert!(!within_limit(&policy(), 11));
+    fn rule_7_more_than_the_limit_cancels_none_and_the_limit_itself_all() {
         let none = Policy {
             max_cancellations: 0,
             ..policy()
         };
-        assert!(within_limit(&none, 0));
-        assert!(!within_limit(&none, 1));
+        for (policy, selected, undecided, expected) in [
+            (policy(), 10, 0, Some(Admission::Cancel)),
+            (policy(), 11, 0, Some(Admission::OverLimit)),
+            // Whatever becomes of the undecided, the decision stands.
+            (policy(), 3, 7, Some(Admission::Cancel)),
+            (policy(), 11, 90, Some(Admission::OverLimit)),
+            // It depends on the undecided.
+            (policy(), 3, 8, None),
+            (policy(), 1, usize::MAX, None),
+            (none.clone(), 0, 0, Some(Admission::Cancel)),
+            (none, 1, 0, Some(Admission::OverLimit)),
+        ] {
+            assert_eq!(
+                admission(&policy, Mode::Live, selected, undecided),
+                expected,
+                "{selected} selected, {undecided} undecided"
+            );
+        }
+    }
+
+    #[test]
+    fn the_limit_holds_in_a_dry_run_too() {
+        assert_eq!(
+            admission(&policy(), Mode::DryRun, 10, 0),
+            Some(Admission::DryRun)
+        );
+        assert_eq!(
+            admission(&policy(), Mode::DryRun, 11, 0),
+            Some(Admission::OverLimit)
+        );
     }
 
     #[test]
@@ -437,24 +477,5 @@ mod tests {
         assert_eq!(policy().mode_for(&request(true)), Mode::DryRun);
         assert_eq!(dry.mode_for(&request(false)), Mode::DryRun);
         assert_eq!(dry.mode_for(&alarm()), Mode::DryRun);
-    }
-
-    #[test]
-    fn the_oldest_goes_first_and_the_unknown_last() {
-        let mut deployments = [
-            deployment(None),
-            deployment(Some("2026-11-23T06:40:00Z")),
-            deployment(Some("2026-11-23T06:30:00Z")),
-        ];
-        deployments.sort_by(order);
-        let starts: Vec<_> = deployments.iter().map(|one| one.started_at).collect();
-        assert_eq!(
-            starts,
-            [
-                Some(time("2026-11-23T06:30:00Z")),
-                Some(time("2026-11-23T06:40:00Z")),
-                None
-            ]
-        );
     }
 }

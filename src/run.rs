@@ -1,423 +1,370 @@
-//! One run: list, decide, cancel, follow, publish.
+//! A run: list, decide, cancel, follow. A state machine that makes no calls and reads no clock.
+//!
+//! The driver asks [`Run::next`] what to do, makes the calls, and hands each response to
+//! [`Run::handle`] as it arrives. Both are functions of what is known and of the time. Permits, the rate
+//! limit, retries, freshness and deadlines are data here, so nothing can wait for what it holds itself.
+//!
+//! Each environment is in one stage at a time (see [`agenda`]):
+//!
+//! ```text
+//!  a request names it      the listing shows it
+//!          │                        │
+//!        Named ──────┬──────────────┤  rules 1 to 6
+//!                    │           Untagged
+//!                    ▼              ▼
+//!                  selected (rule 7 admits all or none)
+//!                    │
+//!                    ▼         lost, stale        ┌──────────┐
+//!                  Cancel ◀───────────────────────│   read   │
+//!                    │────────────────────────────▶└──────────┘
+//!        accepted, or no longer `IN_PROGRESS`
+//!                    ▼
+//!                  Follow ──── poll ──▶ settled: the outcome
+//! ```
 
-pub mod backoff;
-pub mod calls;
-pub mod cancel;
-pub mod list;
-pub mod pace;
-pub mod settle;
+mod agenda;
+mod budget;
+mod call;
+mod cancel;
+mod driver;
+mod find;
+mod follow;
+mod note;
+mod permits;
+mod poll;
+mod rate_limiter;
+mod read;
+mod selection;
 
-use std::cell::Cell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::time::Instant;
+pub use budget::Budget;
+pub use call::{Call, ListPurpose, ListRequest, PageToken, Request, Response};
+pub use driver::Driver;
+pub use note::Note;
 
-use crate::aws::call_error::CallError;
-use crate::clock::{Budget, Clock};
-use crate::deployment::{Deployment, Environment, Status};
-use crate::engine::Engine;
-use crate::invocation_error::InvocationError;
-use crate::plan::{self, Mode, Policy, SkipReason, Verdict};
-use crate::report::detail::Context;
-use crate::report::event_bridge::EventBridge;
-use crate::report::outcome::{End, Outcome};
-use crate::report::publish::{Unpublished, publish};
+use self::agenda::{Agenda, Stage};
+use self::find::{Finding, Unreached};
+use self::permits::Permits;
+use self::poll::{POLL_TIMEOUT, Polls};
+use self::rate_limiter::RateLimiter;
+use self::selection::Selection;
+use crate::aws::call_error::{CallError, Fault};
+use crate::deployment::{Deployment, EnvironmentName};
+use crate::plan::Policy;
+use crate::report::outcome::Outcome;
 use crate::report::summary::Tally;
-use crate::run::calls::Calls;
-use crate::run::cancel::{Attempt, Cancels, Watch};
-use crate::run::list::{Listing, Sighting, list};
-use crate::run::settle::Settling;
-use crate::settings::Settings;
-use crate::timestamp::Timestamp;
-use crate::trigger::{Alarm, Cause, Request, Trigger};
+use crate::timestamp::{self, Timestamp};
+use crate::trigger::{Cause, Trigger};
 
-/// What a run acts with.
+/// How long one call may wait for its response.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a page that is refreshed may take: cancels wait for it, and reads of each deployment do as
+/// well.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a run may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The time.
+    pub budget: Budget,
+    /// Calls in flight at once, 1 or more.
+    pub concurrency: usize,
+    /// How long a deployment that was cancelled is followed.
+    pub settle_timeout: Duration,
+    /// What jitter is drawn from.
+    pub seed: u64,
+}
+
+/// What the driver does next.
+#[derive(Debug)]
+pub enum Step {
+    /// Makes this call, and asks again.
+    Call(Call),
+    /// Waits for a response, or until this time.
+    WaitUntil(Timestamp),
+    /// Nothing: the run is done. Calls that are under way need not be awaited.
+    Done,
+}
+
+/// What a run has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// An outcome.
+    Outcome(Box<Outcome>, Word),
+    /// Something that is worth a log line.
+    Note(Note),
+}
+
+/// How an outcome relates to those of the same environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// `CANCELLING`: the end follows.
+    First,
+    /// The only one, or the end.
+    Last,
+    /// The last word stays `CANCELLING`, which was published.
+    Unchanged,
+}
+
+/// A run.
 #[derive(Debug)]
 pub struct Run<'a> {
-    /// How the function was set up.
-    pub settings: &'a Settings,
-    /// What deploys.
-    pub engine: &'a Engine,
-    /// Where outcomes go.
-    pub event_bridge: &'a EventBridge,
-    /// Why it runs.
-    pub trigger: &'a Trigger,
-    /// The Lambda request's id.
-    pub request_id: &'a str,
-    /// The time of day.
-    pub clock: Clock,
-    /// The time it has.
-    pub budget: Budget,
+    budget: Budget,
+    settle_timeout: Duration,
+    permits: Permits,
+    rate: RateLimiter,
+    random: fastrand::Rng,
+    /// The rules. `None` where nothing is to be cancelled.
+    selection: Option<Selection<'a>>,
+    /// The listing at the start, until it is complete.
+    finding: Option<Finding>,
+    unreached: Unreached,
+    agenda: Agenda,
+    /// The pages that are being refreshed.
+    refreshing: BTreeSet<PageToken>,
+    polls: Polls,
+    /// When the wait for each deployment ends.
+    ends: BTreeSet<(Timestamp, EnvironmentName)>,
+    /// True if a deployment is read once instead of followed.
+    reads_once: bool,
+    /// True if polls were due because nothing else was left.
+    is_drained: bool,
+    tally: Tally,
+    first_accepted: Option<Timestamp>,
+    failure: Option<CallError>,
+    reports: Vec<Report>,
 }
 
-/// What a run did.
-#[derive(Debug)]
-pub struct Record {
-    /// What was found.
-    pub tally: Tally,
-    /// What became of each candidate, each once.
-    pub outcomes: Vec<Outcome>,
-    /// When the service accepted the first cancel.
-    pub first_accepted: Option<Timestamp>,
-    /// The outcomes that EventBridge did not take.
-    pub unpublished: Vec<Unpublished>,
-}
-
-/// Where outcomes are told: they are logged, kept for the summary and handed to the publisher.
-struct Ledger {
-    outcomes: Mutex<Vec<Arc<Outcome>>>,
-    to_publish: UnboundedSender<Arc<Outcome>>,
-}
-
-impl Ledger {
-    fn tell(&self, outcome: Outcome) {
-        let environment = outcome.environment.name.as_str();
-        let deployment = outcome
-            .deployment
-            .as_ref()
-            .and_then(Deployment::id_for_a_line);
-        let deployment = deployment.as_deref();
-        let name = outcome.end.name();
-        match (outcome.end.error(), outcome.end.skip_reason()) {
-            (Some(error), _) => tracing::error!(
-                environment,
-                deployment,
-                outcome = name,
-                code = error.code,
-                error = error.message,
-                "outcome"
-            ),
-            (None, Some(SkipReason::OverLimit)) => tracing::warn!(
-                environment,
-                deployment,
-                outcome = name,
-                reason = SkipReason::OverLimit.as_str(),
-                "outcome"
-            ),
-            (None, reason) => tracing::info!(
-                environment,
-                deployment,
-                outcome = name,
-                reason = reason.map(SkipReason::as_str),
-                "outcome"
-            ),
+impl<'a> Run<'a> {
+    /// A run that cancels what the policy selects for a trigger.
+    #[must_use]
+    pub fn new(trigger: &'a Trigger, policy: &'a Policy, limits: Limits, now: Timestamp) -> Self {
+        let mut run = Self::empty(limits);
+        run.selection = Some(Selection::new(trigger, policy));
+        match &trigger.cause {
+            Cause::Alarm(_) | Cause::Schedule => run.finding = Some(Finding::new(now)),
+            Cause::Request(request) => run.begin_to_read(&request.environments, now),
         }
-        let outcome = Arc::new(outcome);
-        if outcome.end.is_published() {
-            // The receiver lives as long as this ledger does.
-            let _ = self.to_publish.send(Arc::clone(&outcome));
-        }
-        self.outcomes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(outcome);
+        run
     }
-}
 
-impl Run<'_> {
-    /// Does all of it.
-    pub async fn go(&self) -> Result<Record, InvocationError> {
-        let calls = Calls::new(self.engine, self.settings.concurrency);
-        let found = self.find(&calls).await?;
-        let (to_publish, told) = unbounded_channel();
-        let ledger = Ledger {
-            outcomes: Mutex::default(),
-            to_publish,
-        };
-        let watch = Watch::default();
-        let tally = found.tally;
-        let act = async {
-            self.act(found, &calls, &watch, &ledger).await;
-            let Ledger { outcomes, .. } = ledger;
-            outcomes
-                .into_inner()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        let until = self.budget.publish_until;
-        let publishing = publish(self.event_bridge, self.context(), told, until);
-        let (mut outcomes, unpublished) = tokio::join!(act, publishing);
-        outcomes.sort_by(|one, other| one.environment.name.cmp(&other.environment.name));
-        Ok(Record {
-            tally,
-            outcomes: outcomes.into_iter().map(Arc::unwrap_or_clone).collect(),
-            first_accepted: watch.first_accepted.get().copied(),
-            unpublished,
+    /// A run that reads a deployment that is being cancelled, once, and cancels nothing.
+    #[must_use]
+    pub fn follow(deployment: Deployment, limits: Limits, now: Timestamp) -> Self {
+        let mut run = Self::empty(limits);
+        run.reads_once = true;
+        run.follow_once(deployment, now);
+        run
+    }
+
+    fn empty(limits: Limits) -> Self {
+        Self {
+            budget: limits.budget,
+            settle_timeout: limits.settle_timeout,
+            permits: Permits::new(limits.concurrency),
+            rate: RateLimiter::default(),
+            random: fastrand::Rng::with_seed(limits.seed),
+            selection: None,
+            finding: None,
+            unreached: Unreached::default(),
+            agenda: Agenda::default(),
+            refreshing: BTreeSet::new(),
+            polls: Polls::default(),
+            ends: BTreeSet::new(),
+            reads_once: false,
+            is_drained: false,
+            tally: Tally::default(),
+            first_accepted: None,
+            failure: None,
+            reports: Vec::new(),
+        }
+    }
+
+    /// Returns what to do next.
+    pub fn next(&mut self, now: Timestamp) -> Step {
+        self.agenda.wake(now);
+        self.expire(now);
+        self.fail_if_unreached();
+        if self.is_done() {
+            return Step::Done;
+        }
+        self.note_drained();
+        if !self.permits.is_free() {
+            return Step::WaitUntil(self.next_timer(now));
+        }
+        match self.rate.next().filter(|at| *at > now) {
+            Some(at) => Step::WaitUntil(at.min(self.next_timer(now))),
+            None => match self.choose(now) {
+                Some(request) => {
+                    self.permits.take();
+                    self.rate.call_made(now);
+                    let give_up_at = self.give_up_at(&request, now);
+                    Step::Call(Call {
+                        request,
+                        give_up_at,
+                    })
+                }
+                None => Step::WaitUntil(self.next_timer(now)),
+            },
+        }
+    }
+
+    /// Applies a response.
+    pub fn handle(&mut self, response: Response, now: Timestamp) {
+        self.permits.give_back();
+        match response.error() {
+            None => {
+                self.permits.call_accepted();
+                self.rate.call_accepted(now);
+            }
+            Some(error) if error.fault == Fault::Throttled => self.rate.call_throttled(now),
+            Some(_) => {}
+        }
+        match response {
+            Response::List(request, result) => match request.purpose {
+                ListPurpose::Find => self.on_found_page(&request, result, now),
+                ListPurpose::Refresh => self.on_refreshed_page(&request, result, now),
+                ListPurpose::Poll => self.on_polled_page(&request, result, now),
+            },
+            Response::ReadEnvironment(name, result) => self.on_environment(&name, result, now),
+            Response::ReadTag(name, result) => self.on_tag(&name, result, now),
+            Response::ReadDeployment(name, result) => match self.agenda.take(&name) {
+                Some((Stage::Cancel(cancel), attempts)) => {
+                    self.on_read_for_cancel(&name, cancel, attempts, result, now);
+                }
+                Some((Stage::Follow(followed), attempts)) => {
+                    self.on_read_for_follow(&name, followed, attempts, result, now);
+                }
+                Some((Stage::Named | Stage::Untagged(..), _)) | None => {}
+            },
+            Response::Cancel(name, result) => self.on_cancel(&name, result, now),
+        }
+    }
+
+    /// Takes what the run has to say since it was asked last.
+    pub fn take_reports(&mut self) -> Vec<Report> {
+        std::mem::take(&mut self.reports)
+    }
+
+    /// Why nothing could be found, once the run is done.
+    #[must_use]
+    pub fn failure(&self) -> Option<&CallError> {
+        self.failure.as_ref()
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// When the service accepted the first cancel.
+    #[must_use]
+    pub fn first_accepted(&self) -> Option<Timestamp> {
+        self.first_accepted
+    }
+
+    fn report(&mut self, outcome: Outcome, word: Word) {
+        self.reports.push(Report::Outcome(Box::new(outcome), word));
+    }
+
+    fn note(&mut self, note: Note) {
+        self.reports.push(Report::Note(note));
+    }
+
+    fn is_done(&self) -> bool {
+        self.failure.is_some() || (self.finding.is_none() && self.agenda.is_empty())
+    }
+
+    /// The calls that matter most come first. A call that is not chosen now takes no permit.
+    fn choose(&mut self, now: Timestamp) -> Option<Request> {
+        self.choose_confirmed(now)
+            .or_else(|| self.choose_find(now))
+            .or_else(|| self.choose_cancel(now))
+            .or_else(|| self.choose_outcome(now))
+            .or_else(|| self.choose_poll(now))
+    }
+
+    fn list(token: PageToken, purpose: ListPurpose, now: Timestamp) -> Request {
+        Request::List(ListRequest {
+            token,
+            purpose,
+            asked_at: now,
         })
     }
 
-    /// What all its outcomes have in common.
-    #[must_use]
-    pub fn context(&self) -> Context<'_> {
-        Context {
-            trigger: self.trigger,
-            mode: self.mode(),
-            request_id: self.request_id,
-        }
-    }
-
-    fn policy(&self) -> &Policy {
-        &self.settings.policy
-    }
-
-    fn mode(&self) -> Mode {
-        self.policy().mode_for(self.trigger)
-    }
-
-    /// Finds the candidates: by listing, or, for a request, by reading those it names.
-    async fn find(&self, calls: &Calls<'_>) -> Result<Found, InvocationError> {
-        match &self.trigger.cause {
-            Cause::Alarm(_) | Cause::Schedule => {
-                let listing = list(calls, self.budget.act_until)
-                    .await
-                    .map_err(|error| InvocationError::list_failed(&error, self.engine))?;
-                tracing::info!(
-                    listed = listing.tally.listed,
-                    in_progress = listing.tally.in_progress,
-                    already_cancelling = listing.tally.already_cancelling,
-                    "listed"
-                );
-                Ok(Found::from(listing))
+    fn give_up_at(&self, request: &Request, now: Timestamp) -> Timestamp {
+        let (timeout, until) = match request {
+            Request::List(list) => match list.purpose {
+                ListPurpose::Find => (RESPONSE_TIMEOUT, self.budget.act_until),
+                ListPurpose::Refresh => (REFRESH_TIMEOUT, self.budget.act_until),
+                ListPurpose::Poll => (POLL_TIMEOUT, self.budget.act_until),
+            },
+            Request::ReadEnvironment(_) | Request::ReadTag(..) => {
+                (RESPONSE_TIMEOUT, self.budget.act_until)
             }
-            Cause::Request(request) => self.read(calls, request).await,
-        }
+            Request::ReadDeployment(..) => (RESPONSE_TIMEOUT, self.budget.read_until),
+            Request::Cancel(_) => (RESPONSE_TIMEOUT, self.budget.cancel_until),
+        };
+        timestamp::later(now, timeout).map_or(until, |at| at.min(until))
     }
 
-    /// Reads the environments that a request names. Those that the first two rules rule out by
-    /// their name are not read.
-    async fn read(&self, calls: &Calls<'_>, request: &Request) -> Result<Found, InvocationError> {
-        let mut found = Found::default();
-        let reads: FuturesUnordered<_> = request
-            .environments
-            .iter()
-            .filter_map(|name| match plan::fence(self.policy(), name) {
-                Some(reason) => {
-                    let environment = Environment::named(name.clone());
-                    let end = End::Skipped(reason);
-                    found.decided.push(Outcome::unread(environment, end));
-                    None
-                }
-                None => Some(async move {
-                    let asked_at = Cell::new(Instant::now());
-                    let read = calls.retried(self.budget.act_until, || {
-                        asked_at.set(Instant::now());
-                        self.engine.read(name)
-                    });
-                    (name, read.await, asked_at.get())
-                }),
-            })
-            .collect();
-        for (name, read, read_at) in reads.collect::<Vec<_>>().await {
-            match read {
-                Ok(None) => {
-                    let environment = Environment::named(name.clone());
-                    let end = End::Skipped(SkipReason::NotIncluded);
-                    found.decided.push(Outcome::unread(environment, end));
-                }
-                Ok(Some(deployment)) => found.count(Sighting::new(deployment, read_at, None)),
-                Err(error) => found.unread.push((Environment::named(name.clone()), error)),
-            }
+    /// Polls at once when all that is left is to be followed: a quick end is seen quickly.
+    fn note_drained(&mut self) {
+        let is_drained = self.finding.is_none() && self.agenda.is_only_followed();
+        if is_drained && !self.is_drained && !self.rate.is_throttled() {
+            self.poll_all();
         }
-        if found.candidates.is_empty()
-            && let Some((_, error)) = found
-                .unread
-                .iter()
-                .find(|(_, error)| error.is_without_service())
-        {
-            return Err(InvocationError::list_failed(error, self.engine));
-        }
-        Ok(found)
+        self.is_drained = is_drained;
     }
 
-    /// Decides what is to be done with each candidate and does it.
-    async fn act(&self, found: Found, calls: &Calls<'_>, watch: &Watch, ledger: &Ledger) {
-        for outcome in found.decided {
-            ledger.tell(outcome);
-        }
-        for (environment, error) in found.unread {
-            ledger.tell(Outcome::unread(environment, End::Error(error)));
-        }
-        let mut selected = self.select(found.candidates, calls, ledger).await;
-        if !plan::within_limit(self.policy(), selected.len()) {
-            tracing::warn!(
-                selected = selected.len(),
-                limit = self.policy().max_cancellations,
-                "more environments were selected than MAX_CANCELLATIONS allows; none is cancelled"
-            );
-            for Sighting { deployment, .. } in selected {
-                let end = End::Skipped(SkipReason::OverLimit);
-                ledger.tell(Outcome::without_cancel(deployment, end));
-            }
+    /// Ends what has no time left.
+    fn expire(&mut self, now: Timestamp) {
+        self.expire_followed(now);
+        if now < self.budget.act_until || self.reads_once {
             return;
         }
-        selected.sort_by(|one, other| plan::order(&one.deployment, &other.deployment));
-        match self.mode() {
-            Mode::DryRun => {
-                for Sighting { deployment, .. } in selected {
-                    ledger.tell(Outcome::without_cancel(deployment, End::DryRun));
-                }
-            }
-            Mode::Live => {
-                self.cancel(selected, calls, watch, ledger).await;
-            }
+        if let Some(finding) = &self.finding
+            && (finding.listing.at().is_some() || now >= self.budget.read_until)
+        {
+            self.failure.get_or_insert_with(CallError::late);
         }
-    }
-
-    /// Applies the rules before the limit; tells of those that end there.
-    async fn select(
-        &self,
-        candidates: Vec<Sighting>,
-        calls: &Calls<'_>,
-        ledger: &Ledger,
-    ) -> Vec<Sighting> {
-        let now = self.clock.now();
-        let mut selected = Vec::new();
-        let mut to_ask = Vec::new();
-        for sighting in candidates {
-            match Verdict::of(self.trigger, self.policy(), &sighting.deployment, now) {
-                Verdict::Select => selected.push(sighting),
-                Verdict::AskTag => to_ask.push(sighting),
-                Verdict::Skip(reason) => {
-                    let end = End::Skipped(reason);
-                    ledger.tell(Outcome::without_cancel(sighting.deployment, end));
-                }
-            }
-        }
-        if let Cause::Alarm(alarm) = &self.trigger.cause {
-            let mut asked: FuturesUnordered<_> = to_ask
-                .into_iter()
-                .map(|sighting| self.ask_tag(alarm, sighting, calls))
-                .collect();
-            while let Some(answer) = asked.next().await {
-                match answer {
-                    Ok(sighting) => selected.push(sighting),
-                    Err(outcome) => ledger.tell(*outcome),
-                }
-            }
-        }
-        selected
-    }
-
-    /// Rule 5: asks for the environment's tag. What the answer shows of the deployment is newer than
-    /// what is known.
-    async fn ask_tag(
-        &self,
-        alarm: &Alarm,
-        mut sighting: Sighting,
-        calls: &Calls<'_>,
-    ) -> Result<Sighting, Box<Outcome>> {
-        let environment = &sighting.deployment.environment;
-        let asked_at = Cell::new(Instant::now());
-        let ask = || {
-            asked_at.set(Instant::now());
-            self.engine.alarms_tag(environment)
-        };
-        let end = match calls.retried(self.budget.act_until, ask).await {
-            Ok(tag) => {
-                let (allows, bad) = plan::tag_allows(tag.value.as_deref(), &alarm.name);
-                for bad in bad {
-                    let environment = environment.name.as_str();
-                    tracing::warn!(
-                        environment,
-                        error = bad.to_string(),
-                        "a glob in the tag `proton-canceller:alarms` cannot be read and matches no alarm"
-                    );
-                }
-                if allows {
-                    if tag.deployment.is_some() {
-                        sighting.see(tag.deployment, asked_at.get());
-                    }
-                    return Ok(sighting);
-                }
-                End::Skipped(SkipReason::NotTagged)
-            }
-            Err(error) => End::Error(error),
-        };
-        Err(Box::new(Outcome::without_cancel(sighting.deployment, end)))
-    }
-
-    /// Cancels what was selected and follows it.
-    async fn cancel(
-        &self,
-        selected: Vec<Sighting>,
-        calls: &Calls<'_>,
-        watch: &Watch,
-        ledger: &Ledger,
-    ) {
-        let (follow, arrivals) = unbounded_channel();
-        let settling = Settling::new(
-            calls,
-            self.clock,
-            self.budget,
-            self.settings.settle_timeout,
-            watch,
-        );
-        let cancels = Cancels::of(selected, calls, self.clock, self.budget, watch);
-        let cancelling = async move {
-            let tell = |attempt| match attempt {
-                // The receiver lives until this sender is gone.
-                Attempt::Follow(followed) => drop(follow.send(followed)),
-                Attempt::Ended(outcome) => ledger.tell(outcome),
+        let is_last = now >= self.budget.read_until;
+        let names = self
+            .agenda
+            .names(|_, next| is_last || next != agenda::Next::InFlight);
+        for name in names {
+            let Some((stage, attempts)) = self.agenda.take(&name) else {
+                continue;
             };
-            cancels.run(self.settings.concurrency, tell).await;
-        };
-        tokio::join!(
-            cancelling,
-            settling.run(arrivals, |outcome| ledger.tell(outcome))
-        );
-    }
-}
-
-/// What was found before anything is decided.
-#[derive(Debug, Default)]
-struct Found {
-    tally: Tally,
-    candidates: Vec<Sighting>,
-    /// Environments that a request names and that could not be read.
-    unread: Vec<(Environment, CallError)>,
-    /// Environments that a request names and that the first rules rule out.
-    decided: Vec<Outcome>,
-}
-
-impl Found {
-    /// Counts an environment that a request names.
-    fn count(&mut self, sighting: Sighting) {
-        self.tally.listed += 1;
-        match sighting.deployment.status {
-            Status::InProgress => self.tally.in_progress += 1,
-            Status::Cancelling => self.tally.already_cancelling += 1,
-            Status::Cancelled | Status::Failed | Status::Succeeded | Status::Other(_) => {}
-        }
-        self.candidates.push(sighting);
-    }
-}
-
-impl From<Listing> for Found {
-    fn from(listing: Listing) -> Self {
-        Self {
-            tally: listing.tally,
-            candidates: listing.candidates,
-            ..Self::default()
+            match stage {
+                Stage::Cancel(cancel) => self.expire_cancel(name, cancel, attempts, now),
+                Stage::Follow(followed) => self.go_on_following(followed, now),
+                Stage::Named | Stage::Untagged(..) => {
+                    self.expire_find(&name, stage, now);
+                }
+            }
         }
     }
-}
 
-impl Record {
-    /// How long after the trigger's own time the first cancel was accepted.
-    #[must_use]
-    pub fn time_to_first_cancel(&self, trigger: &Trigger) -> Option<Duration> {
-        let accepted = self.first_accepted?;
-        let time = trigger.time?;
-        Some((accepted - time).try_into().unwrap_or_default())
-    }
-
-    /// The environments whose error may pass, with that error.
-    pub fn incomplete(&self) -> impl Iterator<Item = (&str, &CallError)> {
-        self.outcomes.iter().filter_map(|outcome| {
-            let error = outcome.end.error().filter(|error| error.is_transient())?;
-            Some((outcome.environment.name.as_str(), error))
-        })
+    /// When something is due, if no response comes before.
+    fn next_timer(&self, now: Timestamp) -> Timestamp {
+        let budget = &self.budget;
+        let deadlines = [budget.act_until, budget.read_until];
+        [
+            self.agenda.next_timer(),
+            self.finding.as_ref().and_then(|one| one.listing.at()),
+            self.polls.next_page(),
+            self.ends.first().map(|(at, _)| *at),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(deadlines)
+        .filter(|at| *at > now)
+        .min()
+        .unwrap_or(budget.publish_until)
     }
 }

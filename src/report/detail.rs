@@ -7,9 +7,8 @@ use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::aws::call_error::CallError;
-use crate::deployment::Deployment;
 use crate::plan::{Mode, SkipReason};
-use crate::report::outcome::Outcome;
+use crate::report::outcome::{End, Outcome};
 use crate::text;
 use crate::timestamp::{self, Timestamp};
 use crate::trigger::{Cause, Trigger};
@@ -118,20 +117,23 @@ fn stable_id(outcome: &Outcome, trigger: &Trigger) -> String {
         }
     }
     add(outcome.environment.name.as_str());
-    match &outcome.deployment {
-        Some(Deployment { id: Some(id), .. }) => add(id),
-        Some(Deployment {
-            started_at: Some(started),
-            ..
-        }) => add(&timestamp::format(*started)),
-        Some(_) | None => add(""),
+    match (&outcome.subject.id, outcome.subject.started_at) {
+        (Some(id), _) => add(id),
+        (None, Some(started)) => add(&timestamp::format(started)),
+        (None, None) => add(""),
     }
     let digest = hash.finalize();
-    let mut id = String::with_capacity(32);
+    let mut id = String::with_capacity(34);
     for byte in digest.iter().take(16) {
         // Writing to a text cannot fail.
         let _ = write!(id, "{byte:02x}");
     }
+    id.truncate(31);
+    id.push(if outcome.end == End::Cancelling {
+        '0'
+    } else {
+        '1'
+    });
     id
 }
 
@@ -276,8 +278,8 @@ mod tests {
 
     use super::*;
     use crate::aws::call_error::Fault;
-    use crate::deployment::{Environment, EnvironmentName, NameRule, Status};
-    use crate::report::outcome::End;
+    use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
+    use crate::report::outcome::Subject;
     use crate::trigger::Alarm;
 
     /// A text of up to three megabytes once it is written as JSON.
@@ -319,6 +321,7 @@ mod tests {
             };
             let name = EnvironmentName::parse("net", NameRule::Proton).unwrap();
             let outcome = Outcome {
+                subject: Subject::default(),
                 cancel_requested_at: None,
                 settled_at: None,
                 environment: Environment {

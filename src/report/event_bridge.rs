@@ -33,6 +33,18 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// True if the same entry may be accepted later: `ThrottlingException` and `InternalFailure` of
+    /// [PutEventsResultEntry].
+    ///
+    /// [PutEventsResultEntry]: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self.code.as_str(),
+            "ThrottlingException" | "InternalFailure" | "InternalException"
+        )
+    }
+
     /// EventBridge's words, as far as a log line should carry them.
     fn of(code: &str, message: &str) -> Self {
         Self {

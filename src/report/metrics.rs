@@ -5,12 +5,13 @@
 //! [emf]: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use crate::handler::Invocation;
 use crate::report::outcome::{NAMES, Outcome};
-use crate::run::Record;
+use crate::report::record::Record;
 use crate::timestamp::{self, Timestamp};
 use crate::trigger::Trigger;
 
@@ -31,7 +32,7 @@ impl Metrics {
     #[must_use]
     pub fn of(record: &Record, trigger: &Trigger) -> Self {
         let count = |name: &str| {
-            let of_that_name = |outcome: &&Outcome| outcome.end.name() == name;
+            let of_that_name = |outcome: &&Arc<Outcome>| outcome.end.name() == name;
             record.outcomes.iter().filter(of_that_name).count() as u64
         };
         Self {

@@ -12,12 +12,35 @@ pub struct Outcome {
     pub environment: Environment,
     /// Its deployment as it was last seen; `None` where it could not be read.
     pub deployment: Option<Deployment>,
+    /// The deployment that the outcome's ID stands for.
+    pub subject: Subject,
     /// When its cancellation was asked for, if it was.
     pub cancel_requested_at: Option<Timestamp>,
     /// When the deployment ended, if it did.
     pub settled_at: Option<Timestamp>,
     /// The end itself.
     pub end: End,
+}
+
+/// The deployment that an outcome's ID stands for: as it was reported first, whatever is learnt about
+/// it later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// The deployment's ID, where the service gave one.
+    pub id: Option<String>,
+    /// When the deployment started.
+    pub started_at: Option<Timestamp>,
+}
+
+impl Subject {
+    /// Returns what identifies a deployment.
+    #[must_use]
+    pub fn of(deployment: &Deployment) -> Self {
+        Self {
+            id: deployment.id.clone(),
+            started_at: deployment.started_at,
+        }
+    }
 }
 
 /// How it went.
@@ -119,6 +142,7 @@ impl Outcome {
     pub fn without_cancel(deployment: Deployment, end: End) -> Self {
         Self {
             environment: deployment.environment.clone(),
+            subject: Subject::of(&deployment),
             deployment: Some(deployment),
             cancel_requested_at: None,
             settled_at: None,
@@ -131,6 +155,7 @@ impl Outcome {
     pub fn unread(environment: Environment, end: End) -> Self {
         Self {
             environment,
+            subject: Subject::default(),
             deployment: None,
             cancel_requested_at: None,
             settled_at: None,

@@ -1,26 +1,33 @@
-//! Publishing: every outcome as soon as it is known, by tens, the refused ones again.
+//! Publishing: every outcome as soon as it is known, in batches of ten, rejected entries one by one.
+//!
+//! What to put next is a function of what is known and of the time. The driver makes the calls.
 //!
 //! An outcome is small, and its event may be a megabyte: each repeats the trigger's texts. So an event
 //! is written just before it is put.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::Instant;
-
+use crate::aws::backoff::Backoff;
+use crate::aws::call_error::CallError;
+use crate::deployment::EnvironmentName;
 use crate::report::detail::{Context, Entry, MOST_BYTES};
-use crate::report::event_bridge::EventBridge;
-use crate::report::outcome::Outcome;
-use crate::run::backoff::Backoff;
-use crate::run::calls::answered;
+use crate::report::event_bridge::Receipt;
+use crate::report::outcome::{End, Outcome};
+use crate::timestamp::{self, Timestamp};
 
 /// The most entries that EventBridge takes in one call.
 const MOST_ENTRIES: usize = 10;
 
 /// Calls to EventBridge in flight at once.
 const MOST_CALLS: usize = 16;
+
+/// How long an outcome waits for others: outcomes often become known together, and fit into one call.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// How long one call may wait for its response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An outcome whose event EventBridge did not take.
 #[derive(Debug)]
@@ -38,172 +45,262 @@ struct Letter {
     entry: Entry,
 }
 
-impl Letter {
-    fn unpublished(self, why: String) -> Unpublished {
-        Unpublished {
-            outcome: self.outcome,
-            why,
-        }
+/// Events that go out in one call.
+#[derive(Debug)]
+pub struct Batch {
+    letters: Vec<Letter>,
+    backoff: Backoff,
+    /// When to stop waiting for the response.
+    pub give_up_at: Timestamp,
+}
+
+impl Batch {
+    /// The events.
+    #[must_use]
+    pub fn entries(&self) -> Vec<&Entry> {
+        self.letters.iter().map(|letter| &letter.entry).collect()
     }
 }
 
-/// Outcomes that are to be published, in the order in which they came.
-struct Waiting<'a> {
+/// What the driver does next for the publisher.
+#[derive(Debug)]
+pub enum PublishStep {
+    /// Puts this batch, and asks again.
+    Put(Batch),
+    /// Waits until this time.
+    WaitUntil(Timestamp),
+    /// Waits for a response, or for an outcome.
+    Wait,
+    /// Nothing: all that was known is published, or cannot be.
+    Done,
+}
+
+/// Publishes the outcomes of an invocation.
+#[derive(Debug)]
+pub struct Publisher<'a> {
     context: Context<'a>,
-    outcomes: VecDeque<Arc<Outcome>>,
+    until: Timestamp,
+    random: fastrand::Rng,
+    /// What waits, in the order in which it came, and when.
+    waiting: VecDeque<(Arc<Outcome>, Timestamp)>,
     /// The event of the first one, which was too large for the batch before.
     first: Option<Letter>,
+    /// What is put again, by when.
+    again: BTreeMap<(Timestamp, u64), Batch>,
+    batches: u64,
+    in_flight: usize,
+    is_closed: bool,
+    /// The environments whose end was published.
+    ended: BTreeSet<EnvironmentName>,
+    unpublished: Vec<Unpublished>,
 }
 
-impl Waiting<'_> {
-    fn is_empty(&self) -> bool {
-        self.first.is_none() && self.outcomes.is_empty()
+impl<'a> Publisher<'a> {
+    /// A publisher that tries again until the time is up. Jitter is drawn from `seed`.
+    #[must_use]
+    pub fn new(context: Context<'a>, until: Timestamp, seed: u64) -> Self {
+        Self {
+            context,
+            until,
+            random: fastrand::Rng::with_seed(seed),
+            waiting: VecDeque::new(),
+            first: None,
+            again: BTreeMap::new(),
+            batches: 0,
+            in_flight: 0,
+            is_closed: false,
+            ended: BTreeSet::new(),
+            unpublished: Vec::new(),
+        }
     }
 
-    fn next(&mut self) -> Option<Letter> {
+    /// Adds an outcome.
+    pub fn add(&mut self, outcome: Arc<Outcome>, now: Timestamp) {
+        self.waiting.push_back((outcome, now));
+    }
+
+    /// No more outcomes come.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// Returns what to do next.
+    pub fn next(&mut self, now: Timestamp) -> PublishStep {
+        if self.in_flight == MOST_CALLS {
+            return PublishStep::Wait;
+        }
+        let again = self.again.first_key_value().map(|((at, _), _)| *at);
+        if again.is_some_and(|at| at <= now)
+            && let Some((_, batch)) = self.again.pop_first()
+        {
+            return self.put(batch, now);
+        }
+        let lingers = self.lingers_until().filter(|at| *at > now);
+        if lingers.is_none() && (self.first.is_some() || !self.waiting.is_empty()) {
+            let letters = self.next_letters();
+            return self.put(
+                Batch {
+                    letters,
+                    backoff: Backoff::default(),
+                    give_up_at: now,
+                },
+                now,
+            );
+        }
+        match again.into_iter().chain(lingers).min() {
+            Some(at) => PublishStep::WaitUntil(at),
+            None if self.in_flight > 0 || !self.is_closed => PublishStep::Wait,
+            None => PublishStep::Done,
+        }
+    }
+
+    /// Until when what waits waits for more. `None` if it fills a batch, or if no more comes.
+    fn lingers_until(&self) -> Option<Timestamp> {
+        if self.is_closed || self.first.is_some() || self.waiting.len() >= MOST_ENTRIES {
+            return None;
+        }
+        let (_, since) = self.waiting.front()?;
+        timestamp::later(*since, LINGER)
+    }
+
+    fn put(&mut self, batch: Batch, now: Timestamp) -> PublishStep {
+        self.in_flight += 1;
+        let give_up_at = timestamp::later(now, RESPONSE_TIMEOUT);
+        PublishStep::Put(Batch {
+            give_up_at: give_up_at.map_or(self.until, |at| at.min(self.until)),
+            ..batch
+        })
+    }
+
+    /// Takes as many as one call may carry.
+    fn next_letters(&mut self) -> Vec<Letter> {
+        let mut letters = Vec::new();
+        let mut size = 0;
+        while letters.len() < MOST_ENTRIES
+            && let Some(letter) = self.next_letter()
+        {
+            size += letter.entry.size();
+            if size > MOST_BYTES && !letters.is_empty() {
+                self.first = Some(letter);
+                break;
+            }
+            letters.push(letter);
+        }
+        letters
+    }
+
+    fn next_letter(&mut self) -> Option<Letter> {
         self.first.take().or_else(|| {
-            let outcome = self.outcomes.pop_front()?;
+            let (outcome, _) = self.waiting.pop_front()?;
             let entry = Entry::of(&outcome, self.context);
             Some(Letter { outcome, entry })
         })
     }
 
-    /// Takes as many as one call may carry.
-    fn next_batch(&mut self) -> Vec<Letter> {
-        let mut batch = Vec::new();
-        let mut size = 0;
-        while batch.len() < MOST_ENTRIES
-            && let Some(letter) = self.next()
-        {
-            size += letter.entry.size();
-            if size > MOST_BYTES && !batch.is_empty() {
-                self.first = Some(letter);
-                break;
-            }
-            batch.push(letter);
-        }
-        batch
-    }
-}
-
-/// Publishes what comes until no more does; returns what could not be published.
-pub async fn publish(
-    event_bridge: &EventBridge,
-    context: Context<'_>,
-    mut outcomes: UnboundedReceiver<Arc<Outcome>>,
-    until: Instant,
-) -> Vec<Unpublished> {
-    let mut waiting = Waiting {
-        context,
-        outcomes: VecDeque::new(),
-        first: None,
-    };
-    let mut calls = FuturesUnordered::new();
-    let mut unpublished = Vec::new();
-    let mut more_to_come = true;
-    loop {
-        // Outcomes often become known together, and then fit into one call.
-        tokio::task::yield_now().await;
-        while more_to_come {
-            match outcomes.try_recv() {
-                Ok(outcome) => waiting.outcomes.push_back(outcome),
-                Err(error) => {
-                    more_to_come = error == tokio::sync::mpsc::error::TryRecvError::Empty;
-                    break;
-                }
-            }
-        }
-        while calls.len() < MOST_CALLS && !waiting.is_empty() {
-            calls.push(put(event_bridge, waiting.next_batch(), until));
-        }
-        if calls.is_empty() && !more_to_come {
-            return unpublished;
-        }
-        tokio::select! {
-            // In this order, so that a run replays exactly.
-            biased;
-            Some(failed) = calls.next() => unpublished.extend(failed),
-            outcome = outcomes.recv(), if more_to_come => match outcome {
-                Some(outcome) => waiting.outcomes.push_back(outcome),
-                None => more_to_come = false,
-            },
-        }
-    }
-}
-
-/// Puts a batch; what is refused of it goes again, each entry alone.
-async fn put(event_bridge: &EventBridge, batch: Vec<Letter>, until: Instant) -> Vec<Unpublished> {
-    let mut backoff = Backoff::default();
-    let refused = loop {
-        let entries: Vec<_> = batch.iter().map(|letter| &letter.entry).collect();
-        match answered(until, event_bridge.put(&entries)).await {
+    /// Applies EventBridge's response to a batch.
+    pub fn handle(
+        &mut self,
+        batch: Batch,
+        response: Result<Vec<Receipt>, CallError>,
+        now: Timestamp,
+    ) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        match response {
             Ok(receipts) => {
-                break batch
-                    .into_iter()
-                    .zip(receipts)
-                    .filter_map(|(letter, receipt)| Some((letter, receipt.err()?.to_string())))
-                    .collect::<Vec<_>>();
-            }
-            Err(error) if error.is_transient() => {
-                tracing::warn!(
-                    error = error.to_string(),
-                    entries = batch.len(),
-                    "PutEvents failed and is repeated"
-                );
-                if !backoff.wait(until).await {
-                    return all(batch, &error.to_string());
+                let backoff = batch.backoff;
+                for (letter, receipt) in batch.letters.into_iter().zip(receipts) {
+                    match receipt {
+                        Ok(()) => self.is_published(&letter.outcome),
+                        Err(refusal) => {
+                            let is_transient = refusal.is_transient();
+                            self.again_alone(
+                                letter,
+                                backoff,
+                                is_transient,
+                                &refusal.to_string(),
+                                now,
+                            );
+                        }
+                    }
                 }
             }
+            Err(error) if error.is_transient() => self.again(batch, &error, now),
             // One entry may be at fault for all of them.
-            Err(error) if batch.len() > 1 => {
-                break batch
-                    .into_iter()
-                    .map(|letter| (letter, error.to_string()))
-                    .collect();
-            }
-            Err(error) => return all(batch, &error.to_string()),
-        }
-    };
-    let mut again: FuturesUnordered<_> = refused
-        .into_iter()
-        .map(|(letter, why)| put_again(event_bridge, letter, why, until))
-        .collect();
-    let mut unpublished = Vec::new();
-    while let Some(failed) = again.next().await {
-        unpublished.extend(failed);
-    }
-    unpublished
-}
-
-/// Puts an entry that was refused once more, and again, alone.
-async fn put_again(
-    event_bridge: &EventBridge,
-    letter: Letter,
-    mut why: String,
-    until: Instant,
-) -> Option<Unpublished> {
-    let mut backoff = Backoff::default();
-    while backoff.wait(until).await {
-        tracing::warn!(why, "EventBridge refused an event, which is sent again");
-        match answered(until, event_bridge.put(&[&letter.entry])).await {
-            Ok(receipts) => match receipts.into_iter().next() {
-                Some(Err(refusal)) => why = refusal.to_string(),
-                Some(Ok(())) | None => return None,
-            },
-            Err(error) => {
-                why = error.to_string();
-                if !error.is_transient() {
-                    break;
+            Err(error) if batch.letters.len() > 1 => {
+                for letter in batch.letters {
+                    self.again_alone(letter, batch.backoff, false, &error.to_string(), now);
                 }
             }
+            Err(error) => self.give_up(batch.letters, &error.to_string()),
         }
     }
-    Some(letter.unpublished(why))
-}
 
-fn all(batch: Vec<Letter>, why: &str) -> Vec<Unpublished> {
-    batch
-        .into_iter()
-        .map(|letter| letter.unpublished(why.to_owned()))
-        .collect()
+    fn is_published(&mut self, outcome: &Outcome) {
+        if outcome.end != End::Cancelling {
+            self.ended.insert(outcome.environment.name.clone());
+        }
+    }
+
+    /// Puts a batch again, as long as there is time.
+    fn again(&mut self, mut batch: Batch, error: &CallError, now: Timestamp) {
+        let at = batch.backoff.persist(now, &mut self.random);
+        if at >= self.until {
+            return self.give_up(batch.letters, &error.to_string());
+        }
+        tracing::warn!(
+            error = error.to_string(),
+            entries = batch.letters.len(),
+            "retrying PutEvents"
+        );
+        self.schedule(at, batch);
+    }
+
+    /// Puts a rejected entry again, alone: as long as there is time if the reason is transient.
+    fn again_alone(
+        &mut self,
+        letter: Letter,
+        mut backoff: Backoff,
+        is_transient: bool,
+        why: &str,
+        now: Timestamp,
+    ) {
+        let at = if is_transient {
+            Some(backoff.persist(now, &mut self.random)).filter(|at| *at < self.until)
+        } else {
+            backoff.next(now, self.until, &mut self.random)
+        };
+        let Some(at) = at else {
+            return self.give_up(vec![letter], why);
+        };
+        tracing::warn!(why, "retrying an entry that EventBridge rejected");
+        let batch = Batch {
+            letters: vec![letter],
+            backoff,
+            give_up_at: at,
+        };
+        self.schedule(at, batch);
+    }
+
+    fn schedule(&mut self, at: Timestamp, batch: Batch) {
+        self.batches += 1;
+        self.again.insert((at, self.batches), batch);
+    }
+
+    fn give_up(&mut self, letters: Vec<Letter>, why: &str) {
+        let unpublished = letters.into_iter().map(|letter| Unpublished {
+            outcome: letter.outcome,
+            why: why.to_owned(),
+        });
+        self.unpublished.extend(unpublished);
+    }
+
+    /// What could not be published. A `CANCELLING` whose end was published is not missed.
+    #[must_use]
+    pub fn into_unpublished(mut self) -> Vec<Unpublished> {
+        self.unpublished.retain(|one| {
+            one.outcome.end != End::Cancelling
+                || !self.ended.contains(&one.outcome.environment.name)
+        });
+        self.unpublished
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -57,7 +58,7 @@ impl<'a> Summary<'a> {
         trigger: &'a Trigger,
         mode: Mode,
         tally: Tally,
-        outcomes: &'a [Outcome],
+        outcomes: &'a [Arc<Outcome>],
         limit: usize,
     ) -> Self {
         let environments = outcomes
@@ -92,7 +93,7 @@ impl<'a> Summary<'a> {
 
 /// The answer of a run that ended with these outcomes, as JSON.
 #[must_use]
-pub fn answer(trigger: &Trigger, mode: Mode, tally: Tally, outcomes: &[Outcome]) -> String {
+pub fn answer(trigger: &Trigger, mode: Mode, tally: Tally, outcomes: &[Arc<Outcome>]) -> String {
     text::fit(MOST_BYTES, |limit| {
         json(&Summary::of(trigger, mode, tally, outcomes, limit))
     })
@@ -115,7 +116,7 @@ fn json(summary: &Summary<'_>) -> String {
 }
 
 /// How many outcomes there are of each name.
-fn counts(outcomes: &[Outcome]) -> BTreeMap<&'static str, u64> {
+fn counts(outcomes: &[Arc<Outcome>]) -> BTreeMap<&'static str, u64> {
     let mut counts: BTreeMap<_, _> = NAMES.into_iter().map(|name| (name, 0)).collect();
     for outcome in outcomes {
         *counts.entry(outcome.end.name()).or_default() += 1;

@@ -357,6 +357,32 @@ impl Published {
         self.text("/outcome").unwrap()
     }
 
+    /// What its ID stands for: the trigger, the environment and the deployment.
+    pub(crate) fn id_without_its_last_digit(&self) -> &str {
+        let id = self.text("/id").unwrap();
+        let is_hexadecimal = |id: &str| {
+            id.bytes()
+                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+        };
+        assert!(id.len() == 32 && is_hexadecimal(id), "{id}");
+        let expected = if self.outcome() == "CANCELLING" {
+            "0"
+        } else {
+            "1"
+        };
+        let (stands_for, last) = id.split_at(31);
+        assert_eq!(last, expected, "{id}");
+        stands_for
+    }
+
+    /// The end that belongs to a `CANCELLING`.
+    pub(crate) fn end_among<'a>(&self, events: &'a [Self]) -> Option<&'a Self> {
+        events.iter().find(|one| {
+            one.outcome() != "CANCELLING"
+                && one.id_without_its_last_digit() == self.id_without_its_last_digit()
+        })
+    }
+
     pub(crate) fn time(&self, pointer: &str) -> Option<DateTime<Utc>> {
         let text = self.text(pointer)?;
         Some(DateTime::parse_from_rfc3339(text).unwrap().to_utc())
@@ -369,7 +395,10 @@ pub(crate) struct Run {
     pub(crate) request_id: String,
     /// The summary, or why there is none.
     pub(crate) answer: Result<Value, Failure>,
+    /// The last word on each environment.
     pub(crate) events: Vec<Published>,
+    /// Each `CANCELLING` whose end was published, too.
+    pub(crate) begun: Vec<Published>,
     /// The calls that arrived while it ran, in order.
     pub(crate) calls: Vec<Call>,
     /// Every deployment as it was right after.
@@ -412,8 +441,13 @@ impl Run {
             let mut seen = BTreeSet::new();
             events.retain(|published| seen.insert(published.event.detail.clone()));
         }
+        let (begun, events) = events
+            .iter()
+            .cloned()
+            .partition(|one| one.outcome() == "CANCELLING" && one.end_among(&events).is_some());
         Self {
             events,
+            begun,
             request_id,
             answer,
             calls,

@@ -54,7 +54,17 @@ pub(crate) fn always(run: &Run) {
         event_holds(run, event);
         event_is_true(run, event);
     }
-    let ids: BTreeSet<_> = run.events.iter().map(|event| event.text("/id")).collect();
+    for begun in &run.begun {
+        event_holds(run, begun);
+        let end = begun.end_among(&run.events).unwrap();
+        let time = |event: &Published| event.event.time;
+        assert!(time(begun) <= time(end), "the end was published first");
+    }
+    let ids: BTreeSet<_> = run
+        .events
+        .iter()
+        .map(Published::id_without_its_last_digit)
+        .collect();
     assert_eq!(ids.len(), run.events.len(), "two events have one id");
     match &run.answer {
         Ok(summary) => {

@@ -182,7 +182,12 @@ fn is_told_well(trigger: &Trigger) {
         let longest = entry.resources.iter().map(String::len).max();
         assert!(longest.is_none_or(|longest| longest <= 2048), "{longest:?}");
     }
-    let answer = summary::answer(trigger, Mode::Live, Tally::default(), &outcomes);
+    let answer = summary::answer(
+        trigger,
+        Mode::Live,
+        Tally::default(),
+        &outcomes.map(std::sync::Arc::new),
+    );
     assert!(answer.len() < LONGEST_ANSWER, "{} bytes", answer.len());
     is_json(&answer);
 }

@@ -1,0 +1,79 @@
+//! The record of a run: what it found and did.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::aws::call_error::CallError;
+use crate::deployment::Deployment;
+use crate::plan::SkipReason;
+use crate::report::outcome::Outcome;
+use crate::report::publish::Unpublished;
+use crate::report::summary::Tally;
+use crate::timestamp::Timestamp;
+use crate::trigger::Trigger;
+
+/// What a run found and did.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// What was found.
+    pub tally: Tally,
+    /// The last word on each candidate, each once.
+    pub outcomes: Vec<Arc<Outcome>>,
+    /// When the service accepted the first cancel.
+    pub first_accepted: Option<Timestamp>,
+    /// The outcomes that EventBridge did not take.
+    pub unpublished: Vec<Unpublished>,
+}
+
+impl Record {
+    /// How long after the trigger's own time the first cancel was accepted.
+    #[must_use]
+    pub fn time_to_first_cancel(&self, trigger: &Trigger) -> Option<Duration> {
+        let accepted = self.first_accepted?;
+        let time = trigger.time?;
+        Some((accepted - time).try_into().unwrap_or_default())
+    }
+
+    /// The environments with a transient error, with that error.
+    pub fn incomplete(&self) -> impl Iterator<Item = (&str, &CallError)> {
+        self.outcomes.iter().filter_map(|outcome| {
+            let error = outcome.end.error().filter(|error| error.is_transient())?;
+            Some((outcome.environment.name.as_str(), error))
+        })
+    }
+}
+
+/// Writes the log line of an outcome.
+pub fn log(outcome: &Outcome) {
+    let environment = outcome.environment.name.as_str();
+    let deployment = outcome
+        .deployment
+        .as_ref()
+        .and_then(Deployment::id_for_a_line);
+    let deployment = deployment.as_deref();
+    let name = outcome.end.name();
+    match (outcome.end.error(), outcome.end.skip_reason()) {
+        (Some(error), _) => tracing::error!(
+            environment,
+            deployment,
+            outcome = name,
+            code = error.code,
+            error = error.message,
+            "outcome"
+        ),
+        (None, Some(SkipReason::OverLimit)) => tracing::warn!(
+            environment,
+            deployment,
+            outcome = name,
+            reason = SkipReason::OverLimit.as_str(),
+            "outcome"
+        ),
+        (None, reason) => tracing::info!(
+            environment,
+            deployment,
+            outcome = name,
+            reason = reason.map(SkipReason::as_str),
+            "outcome"
+        ),
+    }
+}

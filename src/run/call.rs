@@ -1,0 +1,102 @@
+//! The calls that a run asks for, and their answers.
+
+use std::sync::Arc;
+
+use crate::aws::call_error::CallError;
+use crate::deployment::{Deployment, Environment, EnvironmentName};
+use crate::engine::{Continuation, Page, ReadStep, TagStep};
+use crate::timestamp::Timestamp;
+
+/// A call to the engine.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The call.
+    pub request: Request,
+    /// When to stop waiting for the response.
+    pub give_up_at: Timestamp,
+}
+
+/// The call to make.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Lists one page of the environments.
+    List(ListRequest),
+    /// Reads the latest deployment of an environment that a request names.
+    ReadEnvironment(EnvironmentName),
+    /// Reads the environment's tag. A token continues a read that takes several calls.
+    ReadTag(Environment, Option<String>),
+    /// Reads a certain deployment. A continuation continues a multi-call read.
+    ReadDeployment(Box<Deployment>, Option<Continuation>),
+    /// Cancels the environment's current deployment, which should be this one.
+    Cancel(Box<Deployment>),
+}
+
+/// A page to list.
+#[derive(Clone, Debug)]
+pub struct ListRequest {
+    /// The page.
+    pub token: PageToken,
+    /// Why it is listed.
+    pub purpose: ListPurpose,
+    /// When it is asked for. The service may answer from any moment since.
+    pub asked_at: Timestamp,
+}
+
+/// Why a page is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListPurpose {
+    /// To find what is in progress.
+    Find,
+    /// To refresh what was read too long ago for a cancel.
+    Refresh,
+    /// To poll what is followed.
+    Poll,
+}
+
+/// What the engine answered.
+#[derive(Clone, Debug)]
+pub enum Response {
+    /// To [`Request::List`].
+    List(ListRequest, Result<Page, CallError>),
+    /// To [`Request::ReadEnvironment`]. `None` if the name is not that of an environment.
+    ReadEnvironment(EnvironmentName, Result<Option<Deployment>, CallError>),
+    /// To [`Request::ReadTag`].
+    ReadTag(EnvironmentName, Result<TagStep, CallError>),
+    /// To [`Request::ReadDeployment`].
+    ReadDeployment(EnvironmentName, Result<ReadStep, CallError>),
+    /// To [`Request::Cancel`]. The deployment that the cancel hit, if the service shows it.
+    Cancel(EnvironmentName, Result<Option<Deployment>, CallError>),
+}
+
+impl Response {
+    /// The error, if the call failed.
+    pub(super) fn error(&self) -> Option<&CallError> {
+        match self {
+            Self::List(_, result) => result.as_ref().err(),
+            Self::ReadEnvironment(_, result) | Self::Cancel(_, result) => result.as_ref().err(),
+            Self::ReadTag(_, result) => result.as_ref().err(),
+            Self::ReadDeployment(_, result) => result.as_ref().err(),
+        }
+    }
+}
+
+/// The token that a page of the listing is asked for with. The first page has none.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PageToken(Option<Arc<str>>);
+
+impl PageToken {
+    /// The first page.
+    pub const FIRST: Self = Self(None);
+
+    /// The page that comes after this one, if there is one.
+    #[must_use]
+    pub fn after(page: &Page) -> Option<Self> {
+        page.next.as_deref().map(|token| Self(Some(token.into())))
+    }
+
+    /// The token as the service gave it.
+    #[must_use]
+    pub fn as_deref(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+}

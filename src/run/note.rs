@@ -1,0 +1,98 @@
+//! What a run notices on its way: each note is a log line.
+
+use crate::aws::call_error::CallError;
+use crate::deployment::{Deployment, EnvironmentName};
+use crate::report::summary::Tally;
+
+/// Something worth a log line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The listing is complete.
+    Listed(Tally),
+    /// More environments were selected than the limit allows.
+    OverLimit {
+        /// How many.
+        selected: usize,
+        /// The limit.
+        limit: u64,
+    },
+    /// A glob in an environment's tag cannot be read.
+    BadTag(EnvironmentName, String),
+    /// A cancel hit a newer deployment than the one that was meant.
+    HitNewer {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The deployment that was meant, by ID.
+        meant: Option<String>,
+        /// The deployment that was hit, by ID.
+        hit: Option<String>,
+    },
+    /// A page could not be refreshed for the cancels that wait.
+    NotRefreshed(CallError),
+    /// The listing failed, and what is followed is read one by one.
+    NotPolled(CallError),
+    /// A deployment that is followed could not be read.
+    NotRead(EnvironmentName, CallError),
+    /// Another deployment is in place of one that is followed.
+    Superseded(EnvironmentName),
+}
+
+impl Note {
+    pub(super) fn hit_newer(meant: &Deployment, hit: &Deployment) -> Self {
+        let id = |one: &Deployment| one.id_for_a_line().map(std::borrow::Cow::into_owned);
+        Self::HitNewer {
+            environment: meant.environment.name.clone(),
+            meant: id(meant),
+            hit: id(hit),
+        }
+    }
+
+    /// Writes the log line.
+    pub fn log(&self) {
+        match self {
+            Self::Listed(tally) => tracing::info!(
+                listed = tally.listed,
+                in_progress = tally.in_progress,
+                already_cancelling = tally.already_cancelling,
+                "listed"
+            ),
+            Self::OverLimit { selected, limit } => tracing::warn!(
+                selected,
+                limit,
+                "cancelling nothing: more environments are selected than MAX_CANCELLATIONS allows"
+            ),
+            Self::BadTag(environment, error) => tracing::warn!(
+                environment = environment.as_str(),
+                error,
+                "ignoring a glob in the tag `proton-canceller:alarms` that cannot be read"
+            ),
+            Self::HitNewer {
+                environment,
+                meant,
+                hit,
+            } => tracing::error!(
+                environment = environment.as_str(),
+                meant,
+                hit,
+                "cancelled a newer deployment than intended; following the newer one"
+            ),
+            Self::NotRefreshed(error) => tracing::warn!(
+                error = error.to_string(),
+                "reading deployments one by one before their cancel: a page could not be refreshed"
+            ),
+            Self::NotPolled(error) => tracing::warn!(
+                error = error.to_string(),
+                "polling deployments one by one: the listing failed"
+            ),
+            Self::NotRead(environment, error) => tracing::warn!(
+                environment = environment.as_str(),
+                error = error.to_string(),
+                "retrying at the next poll: the deployment could not be read"
+            ),
+            Self::Superseded(environment) => tracing::warn!(
+                environment = environment.as_str(),
+                "ending the wait: a newer deployment is in place, and the service does not say how this one ended"
+            ),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The rate limiter: calls go as fast as the service accepts them, and no faster.
+//!
+//! Nothing is limited until the service throttles a call. From then on calls are spaced. As in TCP's
+//! congestion control, the rate starts from what the service accepted lately and grows by more than
+//! half in a second until the service throttles again. After that, each throttled call lowers the rate
+//! to what the service accepted lately, and each accepted call raises it a little.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::timestamp::{self, Timestamp};
+
+/// The share of the rate accepted lately that a throttled call leaves.
+const MARGIN: f64 = 0.98;
+
+/// The lowest share of the rate that one throttled call leaves.
+const DECREASE: f64 = 0.85;
+
+/// The growth of the rate in a second once spaced calls were throttled, in calls a second.
+const INCREASE: f64 = 1.0;
+
+/// The growth of the rate with each accepted call before that, in calls a second.
+const GROWTH: f64 = 0.6;
+
+/// The lowest rate, in calls a second.
+const SLOWEST: f64 = 2.0;
+
+/// The lowest rate to start from, in calls a second.
+const FIRST: f64 = 8.0;
+
+/// A throttled call this soon after another one says nothing new: both were under way together.
+const SAME_BURST: Duration = Duration::from_millis(400);
+
+/// The time over which accepted calls are counted.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// The most accepted calls that are remembered.
+const MOST_REMEMBERED: usize = 1024;
+
+/// Spaces calls once the service has throttled one.
+#[derive(Debug, Default)]
+pub(super) struct RateLimiter {
+    /// Calls a second. `None` until the service throttles.
+    rate: Option<f64>,
+    /// True if the service has throttled spaced calls: the rate is close to the service's.
+    is_close: bool,
+    /// When the next call may be made.
+    next: Option<Timestamp>,
+    /// The throttled call that was heeded last.
+    heeded: Option<Timestamp>,
+    accepted: VecDeque<Timestamp>,
+}
+
+impl RateLimiter {
+    /// Returns when the next call may be made. `None` if nothing limits it.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        self.rate.and(self.next)
+    }
+
+    /// True if the service has throttled a call.
+    pub(super) fn is_throttled(&self) -> bool {
+        self.rate.is_some()
+    }
+
+    /// A call is made. The interval counts from when it was due, so that a late timer costs no rate,
+    /// but a pause saves up no more than one call.
+    pub(super) fn call_made(&mut self, now: Timestamp) {
+        if let Some(rate) = self.rate {
+            let interval = Duration::from_secs_f64(1.0 / rate);
+            let due = self.next.and_then(|due| timestamp::later(due, interval));
+            self.next = due.max(Some(now));
+        }
+    }
+
+    /// The service accepted a call.
+    pub(super) fn call_accepted(&mut self, now: Timestamp) {
+        if let Some(rate) = &mut self.rate {
+            *rate += if self.is_close {
+                INCREASE / *rate
+            } else {
+                GROWTH
+            };
+        }
+        self.accepted.push_back(now);
+        if self.accepted.len() > MOST_REMEMBERED {
+            self.accepted.pop_front();
+        }
+    }
+
+    /// The service throttled a call.
+    pub(super) fn call_throttled(&mut self, now: Timestamp) {
+        if self.heeded.is_some_and(|heeded| now - heeded < SAME_BURST) {
+            return;
+        }
+        self.heeded = Some(now);
+        let lately = self.accepted_lately(now);
+        let rate = match self.rate {
+            Some(rate) => {
+                self.is_close = true;
+                (lately.clamp(rate * DECREASE, rate) * MARGIN).max(SLOWEST)
+            }
+            // The service may have saved up half of them.
+            None => (lately / 2.0).max(FIRST),
+        };
+        self.rate = Some(rate);
+        self.next = timestamp::later(now, Duration::from_secs_f64(1.0 / rate)).max(self.next);
+    }
+
+    fn accepted_lately(&self, now: Timestamp) -> f64 {
+        let recent = |accepted: &&Timestamp| now - **accepted < WINDOW;
+        let count = self.accepted.iter().rev().take_while(recent).count();
+        u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    /// How long so many calls take.
+    fn time_of(calls: usize, limiter: &mut RateLimiter, start: Timestamp) -> Duration {
+        let mut now = start;
+        for _ in 0..calls {
+            now = limiter.next().map_or(now, |next| next.max(now));
+            limiter.call_made(now);
+        }
+        (now - start).unsigned_abs()
+    }
+
+    fn throttled_after(accepted: usize) -> RateLimiter {
+        let mut limiter = RateLimiter::default();
+        for _ in 0..accepted {
+            limiter.call_accepted(NOW);
+        }
+        limiter.call_throttled(NOW);
+        limiter
+    }
+
+    #[test]
+    fn nothing_is_limited_until_the_service_throttles() {
+        let mut limiter = RateLimiter::default();
+        assert_eq!(time_of(1000, &mut limiter, NOW), Duration::ZERO);
+        assert!(!limiter.is_throttled());
+    }
+
+    #[test]
+    fn after_a_throttled_call_the_rate_is_half_of_what_was_accepted_lately() {
+        let mut limiter = throttled_after(20);
+        assert!(limiter.is_throttled());
+        let time = time_of(20, &mut limiter, NOW);
+        assert!(
+            (Duration::from_millis(1950)..=Duration::from_millis(2050)).contains(&time),
+            "{time:?}"
+        );
+    }
+
+    #[test]
+    fn calls_that_are_throttled_in_one_burst_count_once() {
+        let mut limiter = throttled_after(20);
+        for milliseconds in [0, 100, 399] {
+            limiter.call_throttled(NOW + Duration::from_millis(milliseconds));
+        }
+        assert!(time_of(20, &mut limiter, NOW) <= Duration::from_millis(2050));
+    }
+
+    #[test]
+    fn further_throttled_calls_slow_down_and_accepted_calls_speed_up() {
+        let mut limiter = throttled_after(20);
+        let now = NOW + WINDOW;
+        limiter.call_throttled(now);
+        let slower = time_of(20, &mut limiter, now);
+        assert!(slower > Duration::from_millis(2100), "{slower:?}");
+        for _ in 0..400 {
+            limiter.call_accepted(now);
+        }
+        let faster = time_of(20, &mut limiter, now + slower);
+        assert!(faster < slower, "{faster:?}");
+    }
+
+    #[test]
+    fn a_pause_saves_up_one_call_and_no_debt_grows() {
+        let mut limiter = throttled_after(20);
+        let later = NOW + Duration::from_mins(10);
+        let time = time_of(11, &mut limiter, later);
+        assert!(time >= Duration::from_millis(890), "{time:?}");
+        // Whoever does not call books nothing.
+        assert!(limiter.next() <= Some(later + time + Duration::from_millis(101)));
+    }
+
+    #[test]
+    fn the_rate_never_falls_below_the_slowest() {
+        let mut limiter = RateLimiter::default();
+        let mut now = NOW;
+        for _ in 0..100 {
+            limiter.call_throttled(now);
+            now += Duration::from_secs(2);
+        }
+        let start = limiter.next().unwrap();
+        assert!(time_of(3, &mut limiter, start) <= Duration::from_millis(1001));
+    }
+}
