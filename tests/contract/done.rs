@@ -101,6 +101,27 @@ async fn what_is_not_seen_to_end_is_cancelling() {
 }
 
 #[tokio::test]
+async fn cancelling_is_published_when_the_cancel_is_accepted_and_the_end_when_it_is_seen() {
+    let run = Stage::with([ending("net", millis(1500), Ending::cancelled())])
+        .run(alarm().to_string())
+        .await;
+    let [begun] = &run.begun[..] else {
+        panic!("{:#?}", run.begun);
+    };
+    let end = run.event("net");
+    assert_eq!((begun.outcome(), end.outcome()), ("CANCELLING", "CANCELLED"));
+    let cancel = &run.calls_of(CANCEL)[0];
+    let wait = begun.event.time.duration_since(cancel.time).unwrap();
+    assert!(wait < millis(1000), "{wait:?}");
+    assert!(end.event.time > begun.event.time);
+    for pointer in ["/deployment/cancelRequestedAt", "/deployment/startedAt"] {
+        assert_eq!(begun.text(pointer), end.text(pointer));
+        assert!(end.text(pointer).is_some());
+    }
+    assert!(begun.detail["deployment"]["settledAt"].is_null());
+}
+
+#[tokio::test]
 async fn outcomes_are_told_as_soon_as_they_are_known() {
     let stage = Stage::with([running("quick"), endless("slow")]).set("SETTLE_TIMEOUT_SECONDS", 3);
     let run = stage.run(alarm().to_string()).await;
