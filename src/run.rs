@@ -125,6 +125,8 @@ pub struct Run<'a> {
     agenda: Agenda,
     /// The pages that are being refreshed.
     refreshing: BTreeSet<PageToken>,
+    /// How many refreshes in a row were throttled.
+    throttled_refreshes: u32,
     polls: Polls,
     /// When the wait for each deployment ends.
     ends: BTreeSet<(Timestamp, EnvironmentName)>,
@@ -172,6 +174,7 @@ impl<'a> Run<'a> {
             unreached: Unreached::default(),
             agenda: Agenda::default(),
             refreshing: BTreeSet::new(),
+            throttled_refreshes: 0,
             polls: Polls::default(),
             ends: BTreeSet::new(),
             reads_once: false,

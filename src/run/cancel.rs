@@ -146,9 +146,11 @@ impl Run<'_> {
         }
     }
 
-    /// The first cancel in order that need not wait for a page that is being refreshed.
+    /// The first cancel in order that need not wait for a page that is being refreshed. A page is
+    /// refreshed only for those whose turn is near: for others the reading would be stale again.
     fn first_cancel(&self, now: Timestamp) -> Option<Choice> {
-        for (name, stage) in self.agenda.ready(Priority::Cancel) {
+        let near = self.permits.limit();
+        for (index, (name, stage)) in self.agenda.ready(Priority::Cancel).enumerate() {
             let Stage::Cancel(cancel) = stage else {
                 continue;
             };
@@ -161,13 +163,15 @@ impl Run<'_> {
                 return Some(Choice::Entry(name.clone(), need));
             };
             let is_under_way = self.refreshing.contains(page);
-            if !is_under_way && self.is_shared(page, name) {
+            if index < near && !is_under_way && self.is_shared(page, name) {
                 return Some(Choice::Refresh(page.clone()));
             }
             match need {
-                Need::Refresh if is_under_way => {}
+                Need::Refresh if is_under_way || index >= near => {}
                 Need::Refresh => return Some(Choice::Entry(name.clone(), Need::Read)),
-                _ => return Some(Choice::Entry(name.clone(), Need::Cancel)),
+                Need::Cancel | Need::CancelAged | Need::Read => {
+                    return Some(Choice::Entry(name.clone(), Need::Cancel));
+                }
             }
         }
         None
@@ -357,7 +361,7 @@ impl Run<'_> {
                 self.agenda.put(name.clone(), stage, attempts, next);
             }
             ReadProgress::Done(reading) => {
-                self.read_cancel(name, attempts.backoff, cancel, reading, now)
+                self.read_cancel(name, attempts.backoff, cancel, reading, now);
             }
             ReadProgress::Failed(error) => match cancel.phase {
                 Phase::Due | Phase::Confirmed if error.is_transient() => {
@@ -412,6 +416,9 @@ impl Run<'_> {
                 self.report(cancel.outcome(end), Word::Last);
             }
             Phase::Due | Phase::Confirmed | Phase::Conflict(_) | Phase::GivenUp(_) => {
+                if cancel.is_lost && cancel.candidate.deployment.status == Status::Succeeded {
+                    self.note(Note::MayHaveHitNewer(name.clone()));
+                }
                 self.begin_to_follow(cancel.candidate.deployment, cancel.requested_at, now);
             }
         }

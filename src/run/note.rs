@@ -27,6 +27,9 @@ pub enum Note {
         /// The deployment that was hit, by ID.
         hit: Option<String>,
     },
+    /// A deployment ended by itself although a cancel was asked for, whose response was lost: a newer
+    /// deployment may have been hit.
+    MayHaveHitNewer(EnvironmentName),
     /// A page could not be refreshed for the cancels that wait.
     NotRefreshed(CallError),
     /// The listing failed, and what is followed is read one by one.
@@ -75,6 +78,10 @@ impl Note {
                 meant,
                 hit,
                 "cancelled a newer deployment than intended; following the newer one"
+            ),
+            Self::MayHaveHitNewer(environment) => tracing::error!(
+                environment = environment.as_str(),
+                "the response to a cancel was lost, and the deployment had ended: check whether a newer deployment was cancelled"
             ),
             Self::NotRefreshed(error) => tracing::warn!(
                 error = error.to_string(),

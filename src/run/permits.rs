@@ -23,6 +23,11 @@ impl Permits {
         }
     }
 
+    /// The most calls in flight.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// True if another call may be made.
     pub(super) fn is_free(&self) -> bool {
         self.in_flight < self.open

@@ -10,13 +10,16 @@ use super::call::{ListPurpose, ListRequest, PageToken, Request};
 use super::find::{Listing, ListingProgress};
 use super::note::Note;
 use crate::aws::backoff::Backoff;
-use crate::aws::call_error::CallError;
+use crate::aws::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, EnvironmentName, Status};
 use crate::engine::Page;
 use crate::timestamp::Timestamp;
 
 /// How long a page may take. What a slow listing cannot show is read by itself.
 pub(super) const POLL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The most throttled refreshes in a row before deployments are read by themselves.
+const MOST_THROTTLED_REFRESHES: u32 = 2;
 
 /// How polls find out where the deployments stand.
 #[derive(Debug, Default)]
@@ -235,6 +238,7 @@ impl Run<'_> {
         let is_on_it = |page: Option<&PageToken>| page == Some(&request.token);
         match result {
             Ok(page) => {
+                self.throttled_refreshes = 0;
                 self.apply_page(request, page, now);
                 for (_, cancel) in self.agenda.waiting_cancels() {
                     if is_on_it(cancel.candidate.page.as_ref())
@@ -243,6 +247,13 @@ impl Run<'_> {
                         cancel.refresh(None, request);
                     }
                 }
+            }
+            // The rate limiter spaces the next attempt.
+            Err(error)
+                if error.fault == Fault::Throttled
+                    && self.throttled_refreshes < MOST_THROTTLED_REFRESHES =>
+            {
+                self.throttled_refreshes += 1;
             }
             Err(error) => {
                 self.note(Note::NotRefreshed(error));

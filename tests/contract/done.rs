@@ -109,7 +109,10 @@ async fn cancelling_is_published_when_the_cancel_is_accepted_and_the_end_when_it
         panic!("{:#?}", run.begun);
     };
     let end = run.event("net");
-    assert_eq!((begun.outcome(), end.outcome()), ("CANCELLING", "CANCELLED"));
+    assert_eq!(
+        (begun.outcome(), end.outcome()),
+        ("CANCELLING", "CANCELLED")
+    );
     let cancel = &run.calls_of(CANCEL)[0];
     let wait = begun.event.time.duration_since(cancel.time).unwrap();
     assert!(wait < millis(1000), "{wait:?}");

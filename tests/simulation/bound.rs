@@ -134,7 +134,8 @@ pub(crate) fn calls_in_a_still_world(
         engine: engine.len(),
         most_engine: found + tags + cancels * (1 + look) + rounds * cancels.min(pages),
         event_bridge: event_bridge.len(),
-        most_event_bridge: of_it(&["CANCEL", "OVER_LIMIT", "UNREADABLE"]),
+        // A cancel is told when it is accepted, and when its end is seen.
+        most_event_bridge: cancels + of_it(&["CANCEL", "OVER_LIMIT", "UNREADABLE"]),
     }
 }
 

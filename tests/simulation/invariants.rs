@@ -545,9 +545,10 @@ impl Checks<'_> {
                 None => told.started_at.map(|started| format!("{started:?}")),
             };
             let thing = (told.trigger.to_string(), &told.environment, deployment);
-            let id = ids.entry(thing.clone()).or_insert(&told.id);
-            let same = things.entry(&told.id).or_insert_with(|| thing.clone());
-            if *id != &told.id || *same != thing {
+            let stands_for = told.stands_for();
+            let id = ids.entry(thing.clone()).or_insert(stands_for);
+            let same = things.entry(stands_for).or_insert_with(|| thing.clone());
+            if *id != stands_for || *same != thing {
                 odd.push(format!("{told:?}"));
             }
         }

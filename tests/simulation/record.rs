@@ -81,6 +81,21 @@ impl Told {
         }
     }
 
+    /// What its id stands for: the trigger, the environment and the deployment.
+    pub(crate) fn stands_for(&self) -> &str {
+        &self.id[..31]
+    }
+
+    /// True if it is a `CANCELLING` whose end is among others of the same invocation.
+    fn has_end_among(&self, others: &[Self]) -> bool {
+        let is_end = |other: &Self| {
+            other.outcome != "CANCELLING"
+                && other.request_id == self.request_id
+                && other.stands_for() == self.stands_for()
+        };
+        self.outcome == "CANCELLING" && others.iter().any(is_end)
+    }
+
     /// Whether it may be this deployment that is told of. Where the service sends no id, the start
     /// tells it, as far as that is sent.
     pub(crate) fn is_of(&self, truth: &Truth) -> bool {
@@ -108,10 +123,12 @@ pub(crate) struct Record {
     pub(crate) calls: Vec<Call>,
     /// Every deployment that there ever was.
     pub(crate) deployments: Vec<Truth>,
-    /// Every event that EventBridge took.
+    /// The last word of an invocation on each environment, as EventBridge took it.
     pub(crate) published: Vec<Told>,
-    /// Every outcome that was logged instead.
+    /// The last words that were logged instead.
     pub(crate) unpublished: Vec<Told>,
+    /// Each `CANCELLING` that EventBridge took, and whose end was told, too.
+    pub(crate) begun: Vec<Told>,
     /// How many stacks were deleted and made anew.
     pub(crate) made_anew: usize,
     /// The environments that exist in the end.
@@ -173,18 +190,26 @@ impl Record {
             }
         };
         let events = local.events();
+        let published: Vec<_> = events.iter().map(|event| Told::of(&event.detail)).collect();
+        let unpublished: Vec<_> = log
+            .unpublished()
+            .iter()
+            .map(|detail| Told::of(detail))
+            .collect();
+        let all: Vec<_> = published.iter().chain(&unpublished).cloned().collect();
+        let (begun, published): (Vec<_>, Vec<_>) = published
+            .into_iter()
+            .partition(|told| told.has_end_among(&all));
+        let is_last = |told: &Told| !told.has_end_among(&all);
         Self {
+            begun,
+            unpublished: unpublished.into_iter().filter(is_last).collect(),
             made_anew: stacks.len() - names.len(),
             existing,
             stack_ids: local.stacks().into_iter().map(|one| one.id).collect(),
-            unpublished: log
-                .unpublished()
-                .iter()
-                .map(|detail| Told::of(detail))
-                .collect(),
             calls: local.calls(),
             deployments,
-            published: events.iter().map(|event| Told::of(&event.detail)).collect(),
+            published,
         }
     }
 
