@@ -31,6 +31,15 @@ pub enum EngineKind {
 }
 
 impl EngineKind {
+    /// The engine, as `ENGINE` names it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Proton => "proton",
+            Self::CloudFormation => "cloudformation",
+        }
+    }
+
     /// Which names its environments can have.
     #[must_use]
     pub fn name_rule(self) -> NameRule {

@@ -8,19 +8,21 @@ use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::engine::Engine;
+use crate::follower::{self, Verdict};
 use crate::invocation_error::InvocationError;
-use crate::report::detail::{Context, Entry};
+use crate::plan::Mode;
+use crate::report::detail::{Context, Entry, Origin};
 use crate::report::event_bridge::EventBridge;
 use crate::report::metrics::Metrics;
 use crate::report::outcome::Outcome;
-use crate::report::publish::Publisher;
+use crate::report::publish::{Publisher, Unpublished};
 use crate::report::record::{self, Record};
 use crate::report::summary;
 use crate::run::{Budget, Driver, Limits, Report, Run, Word};
 use crate::settings::Settings;
 use crate::text;
 use crate::timestamp::{self, Timestamp};
-use crate::trigger::{Cause, Trigger};
+use crate::trigger::{Cause, Follow, Trigger, UnsupportedPayload};
 
 /// The longest name of a trigger that log lines carry.
 const LONGEST_LOGGED_NAME: usize = 255;
@@ -62,14 +64,23 @@ impl Handler {
         // Before the payload is read: a large one takes its time.
         let clock = Clock::starting_at(invocation.now);
         let request_id = invocation.request_id;
+        let log_refusal = |error: &UnsupportedPayload| {
+            tracing::error!(
+                requestId = request_id,
+                error = error.to_string(),
+                "the payload is not supported"
+            );
+        };
+        if let Some(follow) = Follow::parse(invocation.payload, self.settings.engine) {
+            let follow = follow.inspect_err(log_refusal)?;
+            let span = tracing::error_span!("run", requestId = request_id, trigger = "follow");
+            return self
+                .handle_follow(invocation, &follow, clock)
+                .instrument(span)
+                .await;
+        }
         let trigger = Trigger::parse(invocation.payload, self.settings.engine.name_rule())
-            .inspect_err(|error| {
-                tracing::error!(
-                    requestId = request_id,
-                    error = error.to_string(),
-                    "the payload is not supported"
-                );
-            })?;
+            .inspect_err(log_refusal)?;
         let name = trigger.name.as_deref().unwrap_or_default();
         // A span is filtered like a line: at its own level it is there wherever any line is.
         let span = tracing::error_span!(
@@ -97,13 +108,13 @@ impl Handler {
             return Ok(raw(summary::ignored(trigger, mode, &why)));
         }
         let context = Context {
-            trigger,
+            origin: Origin::Trigger(trigger),
             mode,
             request_id: invocation.request_id,
         };
-        let budget = Budget::new(clock.now(), clock.until(invocation.deadline));
+        let limits = self.limits(clock, invocation.deadline);
         let record = self
-            .run(context, clock, budget)
+            .run(trigger, context, clock, limits)
             .await
             .inspect_err(|error| {
                 tracing::error!(error = error.to_string(), "the run failed");
@@ -114,29 +125,66 @@ impl Handler {
         Ok(raw(summary::answer(trigger, mode, record.tally, outcomes)))
     }
 
-    /// Runs: finds, cancels, follows and publishes.
-    async fn run(
+    /// Follows a deployment: reads it once, for one delivery of its message.
+    async fn handle_follow(
         &self,
-        context: Context<'_>,
+        invocation: Invocation<'_>,
+        follow: &Follow,
         clock: Clock,
-        budget: Budget,
-    ) -> Result<Record, InvocationError> {
-        let now = clock.now();
-        let limits = Limits {
-            budget,
+    ) -> Result<Box<RawValue>, InvocationError> {
+        let context = Context {
+            origin: Origin::Follow(follow),
+            mode: Mode::Live,
+            request_id: invocation.request_id,
+        };
+        let limits = self.limits(clock, invocation.deadline);
+        let (verdict, unpublished) =
+            follower::follow(self.driver(clock), limits, follow, context).await;
+        let failure = match &verdict {
+            Verdict::Fail(error) => Some(InvocationError::follow_failed(error, &self.engine)),
+            Verdict::Publish(_) | Verdict::Again => self.log_unpublished(&unpublished, context),
+        };
+        if let Some(failure) = failure {
+            tracing::error!(error = failure.to_string(), "the follow failed");
+            return Err(failure);
+        }
+        if let Verdict::Publish(outcome) = &verdict {
+            (self.metrics)(&Metrics::of_an_end(outcome).line(invocation, clock.now()));
+        }
+        Ok(raw(follower::answer(&verdict, follow)))
+    }
+
+    fn limits(&self, clock: Clock, deadline: Timestamp) -> Limits {
+        Limits {
+            budget: Budget::new(clock.now(), clock.until(deadline)),
             concurrency: self.settings.concurrency,
             settle_timeout: self.settings.settle_timeout,
             seed: fastrand::u64(..),
-        };
-        let mut run = Run::new(context.trigger, &self.settings.policy, limits, now);
-        let mut publisher = Publisher::new(context, budget.publish_until, limits.seed);
-        let mut outcomes = Vec::new();
-        let driver = Driver {
+        }
+    }
+
+    fn driver(&self, clock: Clock) -> Driver<'_> {
+        Driver {
             engine: &self.engine,
             event_bridge: &self.event_bridge,
             clock,
-        };
-        driver
+        }
+    }
+
+    /// Runs: finds, cancels, follows and publishes.
+    async fn run(
+        &self,
+        trigger: &Trigger,
+        context: Context<'_>,
+        clock: Clock,
+        limits: Limits,
+    ) -> Result<Record, InvocationError> {
+        let now = clock.now();
+        let mut run = Run::new(trigger, &self.settings.policy, limits, now);
+        let until = limits.budget.publish_until;
+        let mut publisher = Publisher::new(context, until, limits.seed);
+        let mut outcomes = Vec::new();
+        self.driver(clock)
             .drive(&mut run, &mut publisher, |report| {
                 take_in(report, &mut outcomes)
             })
@@ -155,23 +203,9 @@ impl Handler {
 
     /// Fails the invocation if an outcome is not published, or else if a retry may complete it.
     fn conclude(&self, record: &Record, context: Context<'_>) -> Result<(), InvocationError> {
-        for unpublished in &record.unpublished {
-            let entry = Entry::of(&unpublished.outcome, context);
-            tracing::error!(
-                detail = entry.detail,
-                resources = ?entry.resources,
-                why = unpublished.why,
-                "unpublished outcome"
-            );
-        }
-        let failure = match record.unpublished.first() {
-            Some(first) => Some(InvocationError::publish_failed(
-                record.unpublished.len(),
-                self.event_bridge.bus(),
-                &first.why,
-            )),
-            None => InvocationError::incomplete(record.incomplete()),
-        };
+        let failure = self
+            .log_unpublished(&record.unpublished, context)
+            .or_else(|| InvocationError::incomplete(record.incomplete()));
         match failure {
             Some(failure) => {
                 tracing::error!(error = failure.to_string(), "the run is not complete");
@@ -179,6 +213,31 @@ impl Handler {
             }
             None => Ok(()),
         }
+    }
+}
+
+impl Handler {
+    /// Logs each outcome that EventBridge did not take, whole. Returns the error, if there is one.
+    fn log_unpublished(
+        &self,
+        unpublished: &[Unpublished],
+        context: Context<'_>,
+    ) -> Option<InvocationError> {
+        for one in unpublished {
+            let entry = Entry::of(&one.outcome, context);
+            tracing::error!(
+                detail = entry.detail,
+                resources = ?entry.resources,
+                why = one.why,
+                "unpublished outcome"
+            );
+        }
+        let first = unpublished.first()?;
+        Some(InvocationError::publish_failed(
+            unpublished.len(),
+            self.event_bridge.bus(),
+            &first.why,
+        ))
     }
 }
 

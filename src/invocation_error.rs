@@ -25,6 +25,9 @@ pub enum InvocationError {
     /// An environment's error may pass when the event is tried again.
     #[error("{0}")]
     Incomplete(String),
+    /// The deployment that is followed could not be read, and a person must act.
+    #[error("{0}")]
+    FollowFailed(String),
 }
 
 impl InvocationError {
@@ -36,6 +39,7 @@ impl InvocationError {
             Self::ListFailed(_) => "ListFailed",
             Self::PublishFailed(_) => "PublishFailed",
             Self::Incomplete(_) => "Incomplete",
+            Self::FollowFailed(_) => "FollowFailed",
         }
     }
 
@@ -82,6 +86,21 @@ impl InvocationError {
         let why = text::cut(why, 1000);
         Self::PublishFailed(format!(
             "{count} outcomes could not be published to the event bus `{bus}` ({why}): the log has each of them whole under `unpublished outcome`; check that the bus exists and that the function's role allows `events:PutEvents` on it"
+        ))
+    }
+
+    /// The deployment that is followed could not be read.
+    #[must_use]
+    pub fn follow_failed(error: &CallError, engine: &Engine) -> Self {
+        let service = engine.service();
+        let remedy = match error.fault {
+            Fault::Untrusted => "trust its certificate with `AWS_CA_BUNDLE`",
+            _ => "check the follower's role, credentials and region",
+        };
+        let error = error.to_string();
+        let error = text::cut(&error, 1000);
+        Self::FollowFailed(format!(
+            "{service} refused to read the deployment: {error}; {remedy}; the queue delivers the message again"
         ))
     }
 

@@ -13,6 +13,7 @@ pub mod logging;
 pub mod settings;
 pub mod start;
 
+pub mod follower;
 pub mod handler;
 pub mod invocation_error;
 pub mod payload;

@@ -5,6 +5,8 @@
 //! Its SNS types demand signatures and addresses, and its EventBridge envelope texts, that nothing
 //! here needs.
 
+mod sqs;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -13,6 +15,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+pub use sqs::{Follow, ReportedTrigger};
 
 use crate::deployment::{EnvironmentName, NameRule};
 use crate::timestamp::{self, Timestamp};
@@ -173,6 +177,7 @@ fn unsupported(what: impl AsRef<str>) -> UnsupportedPayload {
 }
 
 /// Something that is a JSON object, and no array: a derived struct would take either.
+#[derive(Debug)]
 struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

@@ -25,6 +25,12 @@ const SECRET_PARTS: [&str; 4] = [
     "aws4-hmac-sha256",
 ];
 
+/// This function's word for a status that means nothing for a cancel.
+const UNEXPECTED_STATUS: &str = "UnexpectedStatus";
+
+/// This function's word for a deployment that another one has replaced.
+const SUPERSEDED: &str = "Superseded";
+
 /// A call that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
@@ -125,9 +131,22 @@ impl CallError {
     pub fn superseded() -> Self {
         Self {
             fault: Fault::Conflict,
-            code: "Superseded".to_owned(),
+            code: SUPERSEDED.to_owned(),
             message: "another deployment has started since, and the service gives no id by which to ask how this one ended".to_owned(),
         }
+    }
+
+    /// True if the deployment was read, in a status that means nothing here.
+    #[must_use]
+    pub fn is_unexpected_status(&self) -> bool {
+        self.code == UNEXPECTED_STATUS
+    }
+
+    /// True if nothing will ever tell how the deployment ended: it does not exist, another one is in its
+    /// place, or its status means nothing here.
+    #[must_use]
+    pub fn tells_that_no_end_will_come(&self) -> bool {
+        self.fault == Fault::NotFound || self.code == SUPERSEDED || self.is_unexpected_status()
     }
 
     /// A deployment that was seen in a status that says nothing about its cancellation.
@@ -136,7 +155,7 @@ impl CallError {
         let status = text::cut(status, LONGEST_CODE);
         Self {
             fault: Fault::Refused,
-            code: "UnexpectedStatus".to_owned(),
+            code: UNEXPECTED_STATUS.to_owned(),
             message: format!(
                 "the deployment's status is `{status}`: see whether its environment is being deleted"
             ),

@@ -11,7 +11,7 @@ use crate::plan::{Mode, SkipReason};
 use crate::report::outcome::{End, Outcome};
 use crate::text;
 use crate::timestamp::{self, Timestamp};
-use crate::trigger::{Cause, Trigger};
+use crate::trigger::{Cause, Follow, ReportedTrigger, Trigger};
 
 /// The `Source` of every event.
 pub const SOURCE: &str = "proton-canceller";
@@ -24,18 +24,38 @@ pub const DETAIL_TYPE: &str = "Environment Deployment Cancellation";
 /// [it counts them]: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html
 pub const MOST_BYTES: usize = 1024 * 1024;
 
+/// The most bytes of a `CANCELLING` event as EventBridge delivers it, so that [an SQS message] holds it.
+///
+/// [an SQS message]: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
+const MOST_DELIVERED_BYTES: usize = 256 * 1024;
+
+/// The most bytes that EventBridge adds around an event's detail and resources: names and values of
+/// [the envelope] take some 300.
+///
+/// [the envelope]: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html
+const MOST_ENVELOPE_BYTES: usize = 1024;
+
 /// The longest ARN that EventBridge takes as a resource.
 const LONGEST_RESOURCE: usize = 2048;
 
-/// What all outcomes of a run have in common.
+/// What all outcomes of an invocation have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// Why the function runs.
-    pub trigger: &'a Trigger,
-    /// Whether its decisions are carried out.
+    /// Why there is something to report.
+    pub origin: Origin<'a>,
+    /// Whether decisions are carried out.
     pub mode: Mode,
     /// The Lambda request's id.
     pub request_id: &'a str,
+}
+
+/// Why there is something to report.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin<'a> {
+    /// A trigger started a run.
+    Trigger(&'a Trigger),
+    /// A `CANCELLING` event is followed to its end.
+    Follow(&'a Follow),
 }
 
 /// An event, ready for EventBridge.
@@ -51,10 +71,19 @@ impl Entry {
     /// The event that tells of an outcome. Its texts are cut where they are too long for one call.
     #[must_use]
     pub fn of(outcome: &Outcome, context: Context<'_>) -> Self {
-        let id = stable_id(outcome, context.trigger);
-        let resources = resources(outcome, context.trigger);
-        let rest = SOURCE.len() + DETAIL_TYPE.len() + total(&resources);
-        let detail = text::fit(MOST_BYTES.saturating_sub(rest), |limit| {
+        let id = id(outcome, context.origin);
+        let resources = match context.origin {
+            Origin::Trigger(trigger) => resources(outcome, trigger),
+            Origin::Follow(follow) => follow.resources.clone(),
+        };
+        let most = if outcome.end == End::Cancelling {
+            MOST_DELIVERED_BYTES - MOST_ENVELOPE_BYTES
+        } else {
+            MOST_BYTES
+        };
+        // Each resource has quotation marks and a comma around it where it is delivered.
+        let rest = SOURCE.len() + DETAIL_TYPE.len() + total(&resources) + 3 * resources.len();
+        let detail = text::fit(most.saturating_sub(rest), |limit| {
             let detail = Detail::of(outcome, context, &id, limit);
             // A struct of texts, numbers and options always has a JSON form.
             serde_json::to_string(&detail).unwrap_or_default()
@@ -88,9 +117,24 @@ fn resources(outcome: &Outcome, trigger: &Trigger) -> Vec<String> {
         .collect()
 }
 
-/// An id that is the same again when the trigger's delivery is repeated, so that those who receive
+/// The ID of an event: 31 digits that stand for the trigger, the environment and the deployment, and one
+/// that tells `CANCELLING` from an end.
+fn id(outcome: &Outcome, origin: Origin<'_>) -> String {
+    let mut id = match origin {
+        Origin::Trigger(trigger) => stands_for(outcome, trigger),
+        Origin::Follow(follow) => follow.stands_for.clone(),
+    };
+    id.push(if outcome.end == End::Cancelling {
+        '0'
+    } else {
+        '1'
+    });
+    id
+}
+
+/// Digits that are the same again when the trigger's delivery is repeated, so that those who receive
 /// an event twice can tell.
-fn stable_id(outcome: &Outcome, trigger: &Trigger) -> String {
+fn stands_for(outcome: &Outcome, trigger: &Trigger) -> String {
     let mut hash = Sha256::new();
     let mut add = |part: &str| {
         hash.update((part.len() as u64).to_be_bytes());
@@ -123,18 +167,13 @@ fn stable_id(outcome: &Outcome, trigger: &Trigger) -> String {
         (None, None) => add(""),
     }
     let digest = hash.finalize();
-    let mut id = String::with_capacity(34);
+    let mut digits = String::with_capacity(32);
     for byte in digest.iter().take(16) {
         // Writing to a text cannot fail.
-        let _ = write!(id, "{byte:02x}");
+        let _ = write!(digits, "{byte:02x}");
     }
-    id.truncate(31);
-    id.push(if outcome.end == End::Cancelling {
-        '0'
-    } else {
-        '1'
-    });
-    id
+    digits.truncate(31);
+    digits
 }
 
 /// A time, or null where none is known.
@@ -213,12 +252,25 @@ impl<'a> Detail<'a> {
         let cut_any = |text: &'a Option<String>| text.as_deref().map(cut);
         let deployment = outcome.deployment.as_ref();
         let environment = &outcome.environment;
+        let message = deployment.and_then(|deployment| cut_any(&deployment.message));
+        let (message, cancel_requested_at, trigger) = match context.origin {
+            Origin::Trigger(trigger) => (
+                message,
+                outcome.cancel_requested_at,
+                TriggerDetail::of(trigger, limit),
+            ),
+            Origin::Follow(follow) => (
+                message.or_else(|| cut_any(&follow.deployment.message)),
+                follow.cancel_requested_at,
+                TriggerDetail::again(&follow.trigger, limit),
+            ),
+        };
         Self {
             version: "1",
             id,
             outcome: outcome.end.name(),
             reason: outcome.end.skip_reason().map(SkipReason::as_str),
-            message: deployment.and_then(|deployment| cut_any(&deployment.message)),
+            message,
             dry_run: context.mode == Mode::DryRun,
             environment: EnvironmentDetail {
                 name: environment.name.as_str(),
@@ -230,15 +282,15 @@ impl<'a> Detail<'a> {
             deployment: DeploymentDetail {
                 id: deployment.and_then(|deployment| cut_any(&deployment.id)),
                 started_at: Rfc3339(deployment.and_then(|deployment| deployment.started_at)),
-                status: deployment.map(|deployment| cut(deployment.status.as_str())),
-                cancel_requested_at: Rfc3339(outcome.cancel_requested_at),
+                status: outcome.status().map(|status| cut(status.as_str())),
+                cancel_requested_at: Rfc3339(cancel_requested_at),
                 settled_at: Rfc3339(outcome.settled_at),
             },
             error: outcome
                 .end
                 .error()
                 .map(|error| ErrorDetail::of(error, limit)),
-            trigger: TriggerDetail::of(context.trigger, limit),
+            trigger,
             run: RunDetail {
                 request_id: context.request_id,
             },
@@ -257,6 +309,19 @@ impl<'a> ErrorDetail<'a> {
 }
 
 impl<'a> TriggerDetail<'a> {
+    /// As the event that is followed reported it.
+    fn again(trigger: &'a ReportedTrigger, limit: usize) -> Self {
+        let cut_any = |text: &'a Option<String>| text.as_deref().map(|text| text::cut(text, limit));
+        Self {
+            kind: trigger.kind,
+            id: cut_any(&trigger.id),
+            name: cut_any(&trigger.name),
+            arn: cut_any(&trigger.arn),
+            time: Rfc3339(trigger.time),
+            reason: cut_any(&trigger.reason),
+        }
+    }
+
     /// Its texts are cut to `limit` bytes.
     pub(crate) fn of(trigger: &'a Trigger, limit: usize) -> Self {
         let cut_any = |text: &'a Option<String>| text.as_deref().map(|text| text::cut(text, limit));
@@ -324,6 +389,7 @@ mod tests {
                 subject: Subject::default(),
                 cancel_requested_at: None,
                 settled_at: None,
+                is_unread: false,
                 environment: Environment {
                     arn: next(),
                     template_name: next(),
@@ -344,7 +410,7 @@ mod tests {
                     message: next().unwrap_or_default(),
                 }),
             };
-            let context = Context { trigger: &trigger, mode: Mode::Live, request_id: "8a1c" };
+            let context = Context { origin: Origin::Trigger(&trigger), mode: Mode::Live, request_id: "8a1c" };
             let entry = Entry::of(&outcome, context);
             prop_assert!(entry.size() <= MOST_BYTES, "{} bytes", entry.size());
             prop_assert!(entry.resources.iter().all(|arn| arn.len() <= LONGEST_RESOURCE));

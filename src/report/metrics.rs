@@ -21,7 +21,7 @@ const NAMESPACE: &str = "proton-canceller";
 /// The counts of a run.
 #[derive(Debug)]
 pub struct Metrics {
-    in_progress: u64,
+    in_progress: Option<u64>,
     counts: Vec<(&'static str, u64)>,
     time_to_first_cancel: Option<u64>,
     trigger: &'static str,
@@ -36,7 +36,7 @@ impl Metrics {
             record.outcomes.iter().filter(of_that_name).count() as u64
         };
         Self {
-            in_progress: record.tally.in_progress,
+            in_progress: Some(record.tally.in_progress),
             counts: NAMES
                 .into_iter()
                 .filter_map(|name| Some((metric_name(name)?, count(name))))
@@ -48,6 +48,18 @@ impl Metrics {
         }
     }
 
+    /// Counts the end of a deployment that was followed.
+    #[must_use]
+    pub fn of_an_end(outcome: &Outcome) -> Self {
+        let name = metric_name(outcome.end.name());
+        Self {
+            in_progress: None,
+            counts: name.map(|name| (name, 1)).into_iter().collect(),
+            time_to_first_cancel: None,
+            trigger: "follow",
+        }
+    }
+
     /// The metrics as one line of JSON.
     #[must_use]
     pub fn line(&self, invocation: Invocation<'_>, now: Timestamp) -> String {
@@ -55,10 +67,10 @@ impl Metrics {
     }
 
     fn document(&self, invocation: Invocation<'_>, now: Timestamp) -> Value {
-        let mut metrics = vec![json!({ "Name": "InProgress", "Unit": "Count" })];
+        let mut metrics = Vec::new();
         let mut document = Map::new();
-        document.insert("InProgress".to_owned(), self.in_progress.into());
-        for (name, count) in &self.counts {
+        let in_progress = self.in_progress.map(|count| ("InProgress", count));
+        for (name, count) in in_progress.iter().chain(&self.counts) {
             metrics.push(json!({ "Name": name, "Unit": "Count" }));
             document.insert((*name).to_owned(), (*count).into());
         }

@@ -18,6 +18,8 @@ pub struct Outcome {
     pub cancel_requested_at: Option<Timestamp>,
     /// When the deployment ended, if it did.
     pub settled_at: Option<Timestamp>,
+    /// True if nothing was read of the deployment since its `CANCELLING` was reported.
+    pub is_unread: bool,
     /// The end itself.
     pub end: End,
 }
@@ -146,8 +148,18 @@ impl Outcome {
             deployment: Some(deployment),
             cancel_requested_at: None,
             settled_at: None,
+            is_unread: false,
             end,
         }
+    }
+
+    /// The status of the deployment as it was last read. `None` if it could not be read again, or at all.
+    #[must_use]
+    pub fn status(&self) -> Option<&Status> {
+        self.deployment
+            .as_ref()
+            .map(|deployment| &deployment.status)
+            .filter(|_| !self.is_unread)
     }
 
     /// The outcome of an environment whose deployment could not be read, or was not.
@@ -159,6 +171,7 @@ impl Outcome {
             deployment: None,
             cancel_requested_at: None,
             settled_at: None,
+            is_unread: false,
             end,
         }
     }

@@ -1,0 +1,179 @@
+//! The follower: one read of a deployment that is being cancelled, for each delivery of its message.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::aws::call_error::CallError;
+use crate::report::detail::Context;
+use crate::report::outcome::{End, Outcome};
+use crate::report::publish::{Publisher, Unpublished};
+use crate::run::{Driver, Limits, Note, Report, Run, Word};
+use crate::trigger::Follow;
+
+/// The answer to an SQS batch. A member that is misspelt or missing, or no answer at all, would delete the
+/// message: see [partial batch responses].
+///
+/// [partial batch responses]: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BatchResponse<'a> {
+    batch_item_failures: Vec<BatchItemFailure<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BatchItemFailure<'a> {
+    item_identifier: &'a str,
+}
+
+/// What a read of the deployment leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The outcome is published, and the message deleted.
+    Publish(Arc<Outcome>),
+    /// The message comes again.
+    Again,
+    /// A person must act.
+    Fail(CallError),
+}
+
+impl Verdict {
+    /// Decides what the last word of a read leads to.
+    fn of(outcome: Outcome, word: Word) -> Self {
+        match &outcome.end {
+            _ if word != Word::Last => Self::Again,
+            End::Error(error) if error.is_transient() => Self::Again,
+            End::Error(error) if !error.tells_that_no_end_will_come() => Self::Fail(error.clone()),
+            End::Error(_)
+            | End::Cancelled
+            | End::Failed
+            | End::Succeeded
+            | End::Cancelling
+            | End::DryRun
+            | End::Skipped(_) => Self::Publish(Arc::new(outcome)),
+        }
+    }
+}
+
+/// Reads the deployment once and publishes its end if it has one. Returns what that leads to, and what
+/// EventBridge did not take.
+pub async fn follow(
+    driver: Driver<'_>,
+    limits: Limits,
+    follow: &Follow,
+    context: Context<'_>,
+) -> (Verdict, Vec<Unpublished>) {
+    let now = driver.clock.now();
+    let mut run = Run::follow(follow.deployment.clone(), limits, now);
+    let mut publisher = Publisher::new(context, limits.budget.publish_until, limits.seed);
+    let mut reading = LastReading::new(follow);
+    driver
+        .drive(&mut run, &mut publisher, |report| reading.take_in(report))
+        .await;
+    (reading.verdict, publisher.into_unpublished())
+}
+
+/// Returns the answer to the delivery of a message: whether the queue delivers it again.
+#[must_use]
+pub fn answer(verdict: &Verdict, follow: &Follow) -> String {
+    let batch_item_failures = match verdict {
+        Verdict::Again => vec![BatchItemFailure {
+            item_identifier: &follow.message_id,
+        }],
+        Verdict::Publish(_) | Verdict::Fail(_) => Vec::new(),
+    };
+    let response = BatchResponse {
+        batch_item_failures,
+    };
+    // Texts always have a JSON form.
+    serde_json::to_string(&response).unwrap_or_default()
+}
+
+/// What was read last.
+#[derive(Debug)]
+struct LastReading<'a> {
+    follow: &'a Follow,
+    has_hit_newer: bool,
+    verdict: Verdict,
+}
+
+impl<'a> LastReading<'a> {
+    fn new(follow: &'a Follow) -> Self {
+        Self {
+            follow,
+            has_hit_newer: false,
+            verdict: Verdict::Again,
+        }
+    }
+
+    /// Takes in what the run reports; returns what is to be published.
+    fn take_in(&mut self, report: Report) -> Option<Arc<Outcome>> {
+        let (outcome, word) = match report {
+            Report::Note(note) => {
+                self.has_hit_newer |= matches!(note, Note::HitNewer { .. });
+                note.log();
+                return None;
+            }
+            Report::Outcome(outcome, word) => (*outcome, word),
+        };
+        if let Some(error) = outcome.end.error().filter(|error| error.is_transient()) {
+            tracing::warn!(
+                environment = outcome.environment.name.as_str(),
+                error = error.to_string(),
+                "reading the deployment again with the next delivery"
+            );
+        }
+        self.verdict = Verdict::of(self.as_reported(outcome), word);
+        self.log();
+        match &self.verdict {
+            Verdict::Publish(outcome) => Some(Arc::clone(outcome)),
+            Verdict::Again | Verdict::Fail(_) => None,
+        }
+    }
+
+    /// The outcome with what the message says of the environment and of the deployment's identity.
+    fn as_reported(&self, outcome: Outcome) -> Outcome {
+        let is_read = match &outcome.end {
+            End::Error(error) => error.is_unexpected_status(),
+            _ => true,
+        };
+        let reported = &self.follow.deployment;
+        let deployment = outcome.deployment.map(|mut deployment| {
+            if !self.has_hit_newer {
+                deployment.id.clone_from(&reported.id);
+                deployment.started_at = reported.started_at;
+            }
+            if !is_read {
+                deployment.message.clone_from(&reported.message);
+            }
+            deployment
+        });
+        Outcome {
+            environment: reported.environment.clone(),
+            deployment,
+            is_unread: !is_read,
+            ..outcome
+        }
+    }
+
+    fn log(&self) {
+        let reads = self.follow.deliveries;
+        let environment = self.follow.deployment.environment.name.as_str();
+        match &self.verdict {
+            Verdict::Publish(outcome) => match outcome.end.error() {
+                None => tracing::info!(environment, outcome = outcome.end.name(), reads, "outcome"),
+                Some(error) => tracing::error!(
+                    environment,
+                    outcome = outcome.end.name(),
+                    code = error.code,
+                    error = error.message,
+                    reads,
+                    "outcome"
+                ),
+            },
+            Verdict::Again => tracing::debug!(environment, reads, "the deployment has not ended"),
+            Verdict::Fail(_) => {}
+        }
+    }
+}
