@@ -254,18 +254,18 @@ impl Function {
             ..Invocation::default()
         };
         let payload = Bytes::copy_from_slice(payload.as_ref());
+        let is_follow = String::from_utf8_lossy(&payload).contains("aws:sqs");
         let result = tokio::select! {
             result = local.invoke(payload, invocation) => result,
             status = self.process.ended() => panic!(
                 "the process ended: {status:?}\n{:#?}", self.process.lines()
             ),
         };
-        self.runs.push(Run::new(
-            request_id,
-            &result,
-            local,
-            local.calls().split_off(calls_before),
-        ));
+        let calls = local.calls().split_off(calls_before);
+        self.runs.push(Run {
+            is_follow,
+            ..Run::new(request_id, &result, local, calls)
+        });
     }
 
     /// Ends it, checks what must hold of every run, and gives the runs.
@@ -407,6 +407,8 @@ pub(crate) struct Run {
     pub(crate) lines: Vec<Line>,
     /// The run's metric line.
     pub(crate) metrics: Option<Value>,
+    /// True if it was handed a message of the queue.
+    pub(crate) is_follow: bool,
 }
 
 impl Run {
@@ -458,6 +460,7 @@ impl Run {
                 .collect(),
             lines: Vec::new(),
             metrics: None,
+            is_follow: false,
         }
     }
 

@@ -12,6 +12,7 @@
 mod decided;
 mod done;
 mod engines;
+mod follow;
 mod goes_in;
 mod goes_wrong;
 mod harness;

@@ -1,0 +1,310 @@
+//! Section 8: the end, however long a rollback takes.
+
+use std::time::Duration;
+
+use local_aws::{
+    Cancellation, Deployment, Ending, Environment, Event, Fault, Faults, Operation, Rule, What, When,
+};
+use serde_json::{Value, json};
+
+use crate::harness::{Engine, Function, Published, Run, Stage, is_cancel, millis, quick, running};
+use crate::payloads::alarm;
+
+const NOT_ENDED: &str = r#"{"batchItemFailures":[{"itemIdentifier":"m-1"}]}"#;
+const ENDED: &str = r#"{"batchItemFailures":[]}"#;
+
+fn ending(after: Duration, ending: Ending) -> Environment {
+    let cancellation = Cancellation::after(after, ending);
+    Environment::new("net").deployment(Deployment::in_progress().when_cancelled(cancellation))
+}
+
+fn stage(environment: Environment, engine: Engine) -> Stage {
+    Stage::with([environment])
+        .set("SETTLE_TIMEOUT_SECONDS", 0)
+        .on(engine)
+}
+
+/// An event as EventBridge delivers it to a queue, and SQS to Lambda.
+pub(crate) fn delivered(event: &Event) -> Value {
+    let body = json!({
+        "version": "0",
+        "id": event.id,
+        "detail-type": event.detail_type,
+        "source": event.source,
+        "account": "123456789012",
+        "time": "2026-11-23T06:45:13Z",
+        "region": "us-east-1",
+        "resources": event.resources,
+        "detail": serde_json::from_str::<Value>(&event.detail).unwrap(),
+    });
+    record(&body.to_string())
+}
+
+fn record(body: &str) -> Value {
+    json!({"Records": [{
+        "messageId": "m-1",
+        "receiptHandle": "AQEB",
+        "body": body,
+        "attributes": {"ApproximateReceiveCount": "1"},
+        "messageAttributes": {},
+        "md5OfBody": "",
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:follow",
+        "awsRegion": "us-east-1",
+    }]})
+}
+
+/// Cancels, and returns the delivery of the `CANCELLING` event.
+async fn cancelled(function: &mut Function) -> Value {
+    function.invoke(alarm().to_string()).await;
+    let events = function.aws.local.events();
+    let event = events.last().expect("nothing was published");
+    assert!(event.detail.contains(r#""outcome":"CANCELLING""#));
+    delivered(event)
+}
+
+/// Delivers a message until its deployment has ended, or at most so often. Returns the runs that
+/// followed, and the run that cancelled.
+async fn followed(stage: &Stage, most: usize) -> (Run, Vec<Run>) {
+    let mut function = stage.start().await;
+    let message = cancelled(&mut function).await.to_string();
+    for _ in 0..most {
+        function.invoke(&message).await;
+        tokio::time::sleep(millis(100)).await;
+    }
+    let mut runs = function.finish_all().await;
+    let follows = runs.split_off(1);
+    (runs.remove(0), follows)
+}
+
+fn answer(run: &Run) -> String {
+    run.summary().to_string()
+}
+
+/// Checks an end against the `CANCELLING` that it belongs to.
+fn belongs_to(end: &Published, begun: &Published) {
+    assert_eq!(
+        end.id_without_its_last_digit(),
+        begun.id_without_its_last_digit()
+    );
+    for pointer in [
+        "/environment",
+        "/deployment/id",
+        "/deployment/startedAt",
+        "/deployment/cancelRequestedAt",
+        "/trigger",
+        "/dryRun",
+        "/version",
+    ] {
+        assert_eq!(
+            end.detail.pointer(pointer),
+            begun.detail.pointer(pointer),
+            "{pointer}"
+        );
+    }
+    assert_eq!(end.event.resources, begun.event.resources);
+    assert!(end.detail["reason"].is_null());
+}
+
+#[tokio::test]
+async fn each_end_is_published_by_the_follower_and_the_message_deleted() {
+    for engine in Engine::ALL {
+        for (end, outcome) in [
+            (Ending::cancelled(), "CANCELLED"),
+            (Ending::failed("it is in use"), "FAILED"),
+        ] {
+            let (run, follows) = followed(&stage(ending(millis(1), end), engine), 2).await;
+            assert_eq!(run.outcome("net"), "CANCELLING");
+            let begun = run.event("net");
+            let first = follows[0].event("net");
+            assert_eq!(first.outcome(), outcome, "{engine:?}");
+            belongs_to(first, begun);
+            assert_eq!(answer(&follows[0]), ENDED);
+            // The message again: the same event again, but for the invocation that tells.
+            let again = follows[1].event("net");
+            let mut expected = first.detail.clone();
+            expected["run"] = again.detail["run"].clone();
+            assert_eq!(again.detail, expected, "{engine:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_that_has_not_ended_is_delivered_again_until_it_has() {
+    for engine in Engine::ALL {
+        let stage = stage(ending(millis(1500), Ending::cancelled()), engine);
+        let (_, follows) = followed(&stage, 25).await;
+        let ended = follows.iter().position(|run| answer(run) == ENDED);
+        let ended = ended.expect("the end was not published");
+        assert!(ended > 0, "it ended at once");
+        for run in &follows[..ended] {
+            assert_eq!(answer(run), NOT_ENDED);
+            assert!(run.events.is_empty() && run.metrics.is_none());
+        }
+        assert_eq!(follows[ended].event("net").outcome(), "CANCELLED");
+        assert!(follows.iter().all(|run| !run.calls.iter().any(is_cancel)));
+        let metrics = follows[ended].metrics.as_ref().unwrap();
+        assert_eq!(metrics["Cancelled"], 1);
+        for other in ["Failed", "Succeeded", "Errors", "InProgress", "Cancelling"] {
+            assert!(metrics.get(other).is_none(), "{other}");
+        }
+    }
+}
+
+/// The operations that tell where a deployment stands.
+fn reads(engine: Engine) -> &'static [Operation] {
+    match engine {
+        Engine::Proton => &[Operation::GetDeployment, Operation::GetEnvironment],
+        Engine::CloudFormation => &[Operation::DescribeStacks, Operation::DescribeStackEvents],
+    }
+}
+
+async fn with_fault(engine: Engine, fault: Fault) -> Vec<Run> {
+    let faults = reads(engine).iter().fold(Faults::none(), |faults, read| {
+        faults.rule(Rule::new(fault.clone()).operation(*read))
+    });
+    let stage = stage(ending(millis(1), Ending::cancelled()), engine)
+        .timeout(Duration::from_secs(4))
+        .faults(faults);
+    followed(&stage, 1).await.1
+}
+
+#[tokio::test]
+async fn a_transient_error_delivers_the_message_again_and_is_a_warning() {
+    for engine in Engine::ALL {
+        for fault in [
+            Fault::error("ThrottlingException", "slow down"),
+            Fault::error("InternalServerException", "broken"),
+            Fault::Drop,
+            Fault::Never,
+        ] {
+            let runs = with_fault(engine, fault).await;
+            assert_eq!(answer(&runs[0]), NOT_ENDED, "{engine:?}");
+            assert!(runs[0].events.is_empty() && runs[0].metrics.is_none());
+            let is_warning = |line: &Value| line["level"] == "WARN";
+            assert!(runs[0].log().iter().any(is_warning), "{engine:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_person_must_mend_fails_the_invocation_with_the_services_code() {
+    for engine in Engine::ALL {
+        let runs = with_fault(engine, Fault::error("AccessDeniedException", "no")).await;
+        let failure = runs[0].failure();
+        assert_eq!(failure.kind, "FollowFailed");
+        assert!(failure.message.contains("AccessDenied"), "{failure:?}");
+        assert!(failure.message.contains("role"), "{failure:?}");
+        assert!(runs[0].events.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_that_is_no_more_is_an_error_that_is_published() {
+    for engine in Engine::ALL {
+        let environment = ending(Duration::from_hours(1), Ending::cancelled())
+            .then(When::At(millis(700)), What::Delete);
+        let (run, follows) = followed(&stage(environment, engine), 12).await;
+        let last = follows.last().unwrap();
+        assert_eq!(answer(last), ENDED, "{engine:?}");
+        let end = last.event("net");
+        belongs_to(end, run.event("net"));
+        assert_eq!(end.outcome(), "ERROR", "{engine:?}");
+        let code = match engine {
+            Engine::Proton => "ResourceNotFoundException",
+            Engine::CloudFormation => "ValidationError",
+        };
+        assert_eq!(end.text("/error/code"), Some(code));
+        assert!(end.detail["deployment"]["settledAt"].is_null());
+        assert_eq!(last.metrics.as_ref().unwrap()["Errors"], 1);
+    }
+}
+
+#[tokio::test]
+async fn a_newer_deployment_in_place_is_not_taken_for_the_one_that_is_followed() {
+    let environment = Environment::new("net")
+        .deployment(quick().id_not_sent())
+        .then(
+            When::AfterEnd(millis(0)),
+            What::Deploy(Deployment::in_progress().id_not_sent()),
+        );
+    let (run, follows) = followed(&stage(environment, Engine::Proton), 4).await;
+    let end = follows.last().unwrap().event("net");
+    belongs_to(end, run.event("net"));
+    assert_eq!(end.outcome(), "ERROR");
+    assert_eq!(end.text("/error/code"), Some("Superseded"));
+    assert!(end.detail["deployment"]["status"].is_null());
+}
+
+#[tokio::test]
+async fn an_end_that_cannot_be_published_fails_the_invocation() {
+    for engine in Engine::ALL {
+        let faults = Faults::none().rule(
+            Rule::new(Fault::error("AccessDeniedException", "no"))
+                .operation(Operation::PutEvents)
+                .calls(2..=u64::MAX),
+        );
+        let stage = stage(ending(millis(1), Ending::cancelled()), engine).faults(faults);
+        let (_, follows) = followed(&stage, 1).await;
+        assert_eq!(follows[0].failure().kind, "PublishFailed");
+        let is_whole = |line: &Value| {
+            let detail = line["detail"].as_str().unwrap_or_default();
+            line["level"] == "ERROR" && detail.contains(r#""outcome":"CANCELLED""#)
+        };
+        assert!(follows[0].log().iter().any(is_whole));
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_to_be_followed_is_unsupported() {
+    let mut function = stage(running("net"), Engine::Proton).start().await;
+    let message = cancelled(&mut function).await;
+    let mut payloads = vec![
+        json!({"Records": []}),
+        json!({"Records": [message["Records"][0], message["Records"][0]]}),
+        record("no JSON"),
+        record("{}"),
+    ];
+    let mut other = message.clone();
+    other["Records"][0]["messageId"] = json!("");
+    payloads.push(other);
+    for (pointer, value) in [
+        ("/detail/outcome", json!("CANCELLED")),
+        ("/detail/version", json!("2")),
+        ("/detail/dryRun", json!(true)),
+        ("/source", json!("aws.proton")),
+        (
+            "/detail/environment/arn",
+            json!("arn:aws:cloudformation:us-east-1:123456789012:stack/net/7f0c"),
+        ),
+    ] {
+        let body = message["Records"][0]["body"].as_str().unwrap();
+        let mut body: Value = serde_json::from_str(body).unwrap();
+        *body.pointer_mut(pointer).unwrap() = value;
+        payloads.push(record(&body.to_string()));
+    }
+    for payload in &payloads {
+        function.invoke(payload.to_string()).await;
+    }
+    let runs = function.finish_all().await;
+    for (run, payload) in runs[1..].iter().zip(&payloads) {
+        assert_eq!(run.failure().kind, "UnsupportedPayload", "{payload}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_does_not_wait_reports_cancelling_and_the_follower_the_end() {
+    // Whatever becomes of the run after `CANCELLING` was published, its end is told.
+    for engine in Engine::ALL {
+        let stage = stage(ending(millis(300), Ending::cancelled()), engine);
+        let (run, follows) = followed(&stage, 12).await;
+        let ends: Vec<_> = follows.iter().flat_map(|run| &run.events).collect();
+        assert!(!ends.is_empty());
+        for end in &ends {
+            belongs_to(end, run.event("net"));
+            assert_eq!(end.outcome(), "CANCELLED");
+        }
+        // A follow publishes one event at most, and never `CANCELLING`.
+        assert!(follows.iter().all(|run| run.events.len() <= 1));
+    }
+}
