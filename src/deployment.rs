@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::timestamp::Timestamp;
+use crate::timestamp::{self, Timestamp};
 
 /// An environment's name, valid by its engine's rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -196,19 +196,34 @@ impl Deployment {
         self.id.as_deref().map(|id| crate::text::cut(id, 255))
     }
 
-    /// Whether this reading is of the very deployment that was read before.
+    /// The ID that the service gave, not one that was derived from the start.
+    #[must_use]
+    pub fn given_id(&self) -> Option<&str> {
+        let derived = self
+            .environment
+            .arn
+            .as_deref()
+            .zip(self.started_at)
+            .and_then(|(arn, started)| derived_id(arn, started));
+        let id = self.id.as_deref();
+        id.filter(|id| Some(*id) != derived.as_deref())
+    }
+
+    /// True if this reading is of the very deployment that was read before.
     ///
-    /// The ids tell. Where the service gives none, environment and start time do. A reading that
-    /// tells neither contradicts nothing. A start that is known to have moved is as good as the first.
+    /// IDs that the service gave decide where both readings have one. Else environment and start do: as
+    /// they were first read, or as the rollback has moved the start. A reading without a start
+    /// contradicts nothing.
     #[must_use]
     pub fn is_same_as(&self, before: &Self) -> bool {
-        let is_identical = match (&self.id, &before.id, self.started_at) {
-            (Some(now), Some(before), _) => now == before,
-            (None, _, None) => true,
-            (None, _, Some(_)) | (Some(_), None, _) => self.started_at == before.started_at,
+        let is_identical = match (self.given_id(), before.given_id()) {
+            (Some(now), Some(before)) => now == before,
+            (None, _) if self.started_at.is_none() => true,
+            (Some(_) | None, _) => {
+                self.started_at == before.started_at || self.has_moved_start_of(before)
+            }
         };
-        self.environment.name == before.environment.name
-            && (is_identical || self.has_moved_start_of(before))
+        self.environment.name == before.environment.name && is_identical
     }
 
     /// Whether this reading tells the start to which that of the deployment has moved.
@@ -216,6 +231,14 @@ impl Deployment {
     pub fn has_moved_start_of(&self, before: &Self) -> bool {
         self.started_at.is_some() && self.started_at == before.moved_start
     }
+}
+
+/// The identity of a stack's update where the service gives none: the stack's own, and when the update
+/// started. `None` if the ARN has no part of its own.
+#[must_use]
+pub fn derived_id(stack_id: &str, started: Timestamp) -> Option<String> {
+    let unique = stack_id.rsplit('/').next()?;
+    Some(format!("{unique}-{}", timestamp::milliseconds(started)))
 }
 
 #[cfg(test)]
@@ -336,8 +359,8 @@ mod tests {
 
     #[test]
     fn a_start_that_is_known_to_have_moved_identifies_it_too() {
-        let mut before = deployment(Some("a"), Some(1));
-        let now = deployment(Some("b"), Some(2));
+        let mut before = deployment(None, Some(1));
+        let now = deployment(None, Some(2));
         assert!(!now.is_same_as(&before));
         before.moved_start = now.started_at;
         assert!(now.is_same_as(&before));
@@ -346,6 +369,24 @@ mod tests {
             before.moved_start
         );
         assert!(!deployment(Some("c"), None).is_same_as(&deployment(Some("d"), None)));
+    }
+
+    #[test]
+    fn an_id_derived_from_the_start_is_no_id_that_the_service_gave() {
+        let arn = "arn:aws:cloudformation:eu-west-1:1:stack/net/7f0c";
+        let stack = |id: Option<&str>, started: i64| {
+            let mut one = deployment(id, Some(started));
+            one.environment.arn = Some(arn.to_owned());
+            one.id = one.id.or_else(|| derived_id(arn, one.started_at?));
+            one
+        };
+        assert_eq!(stack(None, 1).given_id(), None);
+        assert_eq!(stack(Some("a"), 1).given_id(), Some("a"));
+        // The service need not show an operation's ID again: a later operation hides it.
+        assert!(stack(None, 1).is_same_as(&stack(Some("a"), 1)));
+        assert!(stack(Some("a"), 1).is_same_as(&stack(None, 1)));
+        assert!(!stack(None, 2).is_same_as(&stack(Some("a"), 1)));
+        assert!(!stack(Some("b"), 1).is_same_as(&stack(Some("a"), 1)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod cloudformation;
 mod proton;
+mod whole_answer;
 
 pub use cloudformation::CloudFormation;
 pub use proton::Proton;
@@ -80,37 +81,6 @@ pub struct AlarmsTag {
     pub deployment: Option<Deployment>,
 }
 
-/// What became of one certain deployment.
-#[derive(Debug)]
-pub enum Sight {
-    /// Where it stands, or how it ended.
-    Of(Box<Deployment>),
-    /// How it ended, and what stands in its place since.
-    Replaced(Box<Deployment>, Box<Successor>),
-    /// Another deployment stands in its place, and the service cannot tell how it ended.
-    Superseded,
-}
-
-/// A deployment that stands in another's place and is being undone, or was: a cancel that was meant
-/// for the other may have hit it.
-#[derive(Debug)]
-pub struct Successor {
-    /// It.
-    pub deployment: Deployment,
-    /// What tells that the cancel hit it.
-    pub evidence: Evidence,
-}
-
-/// What tells that a cancel hit another deployment than the one that was meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
-    /// The service says that the cancel undid it.
-    Named,
-    /// No other has started since: if the cancel was accepted after the one that was meant had ended,
-    /// there was nothing else that it could hit.
-    OnlyOne,
-}
-
 /// What one call of a read shows.
 #[derive(Clone, Debug)]
 pub enum ReadStep {
@@ -136,72 +106,41 @@ pub enum Reading {
     Superseded,
 }
 
-/// How far a multi-call read has come.
+/// How far a multi-call read has come: what the calls before have shown.
 #[derive(Clone, Debug)]
-pub enum Continuation {}
+pub enum Continuation {
+    /// Proton's.
+    Proton(Box<proton::Refused>),
+    /// CloudFormation's.
+    CloudFormation(Box<cloudformation::EventPages>),
+}
 
 impl Continuation {
-    /// What is known already.
+    /// What is known already, if the read can go no further.
     #[must_use]
     pub fn known(&self) -> Option<Reading> {
-        match *self {}
+        match self {
+            Self::Proton(_) => None,
+            Self::CloudFormation(pages) => pages.known(),
+        }
     }
 }
 
 /// What one call for a tag shows.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub enum TagStep {
     /// The tag.
-    Done(AlarmsTag),
-    /// Another page.
-    More(String),
+    Done(Box<AlarmsTag>),
+    /// The tags go on.
+    More(TagPage),
 }
 
-/// What one call of a look told.
-#[derive(Debug)]
-pub enum Look {
-    /// All of it.
-    Told(Sight),
-    /// It takes another call.
-    Further(Trace),
-}
-
-/// What a further call of a look led to.
-#[derive(Debug)]
-pub enum Further {
-    /// It takes another one.
-    More,
-    /// To the end of it: what it told, or why nothing can be told, which none of its calls can change.
-    Told(Result<Sight, CallError>),
-}
-
-/// How far a look has come that takes several calls. Each is one of its own, with its own time and
-/// its own repeats.
-#[derive(Debug)]
-pub enum Trace {
-    /// Proton's.
-    Proton(Box<proton::Trace>),
-    /// CloudFormation's.
-    CloudFormation(Box<cloudformation::Trace>),
-}
-
-impl Trace {
-    /// Makes the next call. One that failed may be made again.
-    pub async fn further(&mut self, deployment: &Deployment) -> Result<Further, CallError> {
-        match self {
-            Self::Proton(trace) => Box::pin(trace.further(deployment)).await,
-            Self::CloudFormation(trace) => Box::pin(trace.further(deployment)).await,
-        }
-    }
-
-    /// What is known already, if it can go no further.
-    #[must_use]
-    pub fn known(&self) -> Option<Sight> {
-        match self {
-            Self::Proton(_) => None,
-            Self::CloudFormation(trace) => trace.known(),
-        }
-    }
+/// A page of an environment's tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagPage {
+    token: String,
+    /// How many pages come before.
+    number: usize,
 }
 
 /// The SDK's futures are large and many are alive at once: each is boxed.
@@ -226,12 +165,28 @@ impl Engine {
         }
     }
 
-    /// Reads what became of this very deployment, whatever its environment does meanwhile: the first
-    /// call of it.
-    pub async fn look_at(&self, deployment: &Deployment) -> Result<Look, CallError> {
+    /// Reads what became of a certain deployment, whatever its environment does meanwhile. Each call to
+    /// the service is one of its own: a call that failed can be repeated with the same continuation.
+    pub async fn read_deployment(
+        &self,
+        deployment: &Deployment,
+        continuation: Option<&Continuation>,
+    ) -> Result<ReadStep, CallError> {
         match self {
-            Self::Proton(proton) => Box::pin(proton.look_at(deployment)).await,
-            Self::CloudFormation(stacks) => Box::pin(stacks.look_at(deployment)).await,
+            Self::Proton(proton) => {
+                let refused = match continuation {
+                    Some(Continuation::Proton(refused)) => Some(&**refused),
+                    Some(Continuation::CloudFormation(_)) | None => None,
+                };
+                Box::pin(proton.read_deployment(deployment, refused)).await
+            }
+            Self::CloudFormation(stacks) => {
+                let pages = match continuation {
+                    Some(Continuation::CloudFormation(pages)) => Some(&**pages),
+                    Some(Continuation::Proton(_)) | None => None,
+                };
+                Box::pin(stacks.read_deployment(deployment, pages)).await
+            }
         }
     }
 
@@ -246,64 +201,18 @@ impl Engine {
         }
     }
 
-    /// Reads a certain deployment.
-    pub async fn read_deployment(
-        &self,
-        deployment: &Deployment,
-        _: Option<&Continuation>,
-    ) -> Result<ReadStep, CallError> {
-        let sight = match self.look_at(deployment).await? {
-            Look::Told(sight) => sight,
-            Look::Further(mut trace) => loop {
-                match trace.further(deployment).await? {
-                    Further::More => {}
-                    Further::Told(told) => break told?,
-                }
-            },
-        };
-        Ok(ReadStep::Done(match sight {
-            Sight::Of(one) => Reading::Of(one),
-            Sight::Replaced(meant, s) if s.evidence == Evidence::Named => Reading::HitNewer {
-                meant,
-                newer: Box::new(s.deployment),
-            },
-            Sight::Replaced(meant, _) => Reading::Of(meant),
-            Sight::Superseded => Reading::Superseded,
-        }))
-    }
-
-    /// What a cancel of unknown answer may have hit instead of the deployment that was meant: another
-    /// one that is current now and is being cancelled, or was. That an update rolls back proves nothing:
-    /// what `CloudFormation` knows of it, a look has told ([`Sight::Replaced`]).
-    pub async fn hit_instead_of(
-        &self,
-        meant: &Deployment,
-    ) -> Result<Option<Deployment>, CallError> {
-        match self {
-            Self::Proton(proton) => {
-                let current = Box::pin(proton.read(&meant.environment.name)).await?;
-                let is_hit = !current.is_same_as(meant) && current.status.is_cancelled_or_will_be();
-                Ok(is_hit.then_some(current))
-            }
-            Self::CloudFormation(_) => Ok(None),
-        }
-    }
-
-    /// Reads the environment's tag `proton-canceller:alarms`.
+    /// Reads the environment's tag `proton-canceller:alarms`, a page of tags a call.
     pub async fn alarms_tag(
         &self,
         environment: &Environment,
-        _: Option<&str>,
+        page: Option<&TagPage>,
     ) -> Result<TagStep, CallError> {
-        let tag: Result<AlarmsTag, CallError> = match self {
-            Self::Proton(proton) => {
-                let value = Box::pin(proton.alarms_tag(environment)).await?;
-                let deployment = None;
-                Ok(AlarmsTag { value, deployment })
-            }
-            Self::CloudFormation(stacks) => Box::pin(stacks.alarms_tag(environment)).await,
-        };
-        tag.map(TagStep::Done)
+        match self {
+            Self::Proton(proton) => Box::pin(proton.alarms_tag(environment, page)).await,
+            Self::CloudFormation(stacks) => Box::pin(stacks.alarms_tag(environment))
+                .await
+                .map(|tag| TagStep::Done(Box::new(tag))),
+        }
     }
 
     /// The service, by name.

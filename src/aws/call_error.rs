@@ -115,6 +115,16 @@ impl CallError {
         }
     }
 
+    /// A response that lacks what was asked for.
+    #[must_use]
+    pub fn incomplete(service: &str, what: &str) -> Self {
+        Self {
+            fault: Fault::Lost,
+            code: "IncompleteAnswer".to_owned(),
+            message: format!("{service}'s response has no {what}"),
+        }
+    }
+
     /// A call whose turn did not come before the run's time was over.
     #[must_use]
     pub fn late() -> Self {
@@ -125,14 +135,14 @@ impl CallError {
         }
     }
 
-    /// A deployment whose end nobody can tell: another one stands in its place, and the service gave
-    /// no id to ask for it.
+    /// A deployment whose end nobody can tell: another one is in its place, and the service does not tell
+    /// how this one ended.
     #[must_use]
     pub fn superseded() -> Self {
         Self {
             fault: Fault::Conflict,
             code: SUPERSEDED.to_owned(),
-            message: "another deployment has started since, and the service gives no id by which to ask how this one ended".to_owned(),
+            message: "another deployment has started since, and the service does not tell how this one ended".to_owned(),
         }
     }
 

@@ -7,27 +7,27 @@
 //! deployment, whatever it does to `LastUpdatedTime`.
 
 mod update;
-mod whole_answer;
-
-use std::fmt::Write as _;
 
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::config::Builder;
 use aws_sdk_cloudformation::config::SharedInterceptor;
 use aws_sdk_cloudformation::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use aws_sdk_cloudformation::types::{
-    OperationEntry, OperationType, Stack, StackEvent, StackStatus, StackSummary,
+    DeploymentConfigMode, OperationEntry, OperationType, Stack, StackEvent, StackStatus,
+    StackSummary,
 };
+use aws_smithy_runtime_api::client::interceptors::context::AfterDeserializationInterceptorContextRef;
 use aws_smithy_types::DateTime;
 use aws_types::SdkConfig;
 use sha2::{Digest as _, Sha256};
 
-use self::update::{Event, Search, derived_id};
-use self::whole_answer::WholeAnswer;
+use self::update::{Event, Search};
 use crate::aws::call_error::{CallError, Fault};
 use crate::aws::sdk_config::named_endpoint;
-use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
-use crate::engine::{self, AlarmsTag, Further, Look, Page, Sight};
+use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status, derived_id};
+use crate::engine::whole_answer::WholeAnswer;
+use crate::engine::{AlarmsTag, Continuation, Page, ReadStep, Reading};
+use crate::text;
 use crate::timestamp::{self, Timestamp};
 
 /// The statuses that a listing asks for: an update that runs, and one that is rolled back.
@@ -56,6 +56,7 @@ struct StackFacts {
     updated: Option<DateTime>,
     operations: Vec<OperationEntry>,
     is_nested: bool,
+    is_express: bool,
 }
 
 impl From<StackSummary> for StackFacts {
@@ -67,7 +68,8 @@ impl From<StackSummary> for StackFacts {
             reason: stack.stack_status_reason,
             updated: stack.last_updated_time,
             operations: stack.last_operations.unwrap_or_default(),
-            is_nested: stack.parent_id.is_some_and(|id| !id.is_empty()),
+            is_nested: is_nested(stack.parent_id, stack.root_id),
+            is_express: false,
         }
     }
 }
@@ -81,9 +83,20 @@ impl From<Stack> for StackFacts {
             reason: stack.stack_status_reason,
             updated: stack.last_updated_time,
             operations: stack.last_operations.unwrap_or_default(),
-            is_nested: stack.parent_id.is_some_and(|id| !id.is_empty()),
+            is_nested: is_nested(stack.parent_id, stack.root_id),
+            is_express: stack
+                .deployment_config
+                .is_some_and(|config| config.mode == Some(DeploymentConfigMode::Express)),
         }
     }
+}
+
+/// True if a stack belongs to another one. A root stack names neither.
+fn is_nested(parent_id: Option<String>, root_id: Option<String>) -> bool {
+    [parent_id, root_id]
+        .into_iter()
+        .flatten()
+        .any(|id| !id.is_empty())
 }
 
 impl StackFacts {
@@ -111,7 +124,8 @@ impl StackFacts {
             id,
             started_at,
             // The reason of an update that runs says who started it.
-            message: message(status, self.reason).filter(|_| mapped != Status::InProgress),
+            message: message(status, self.reason, self.is_express)
+                .filter(|_| mapped != Status::InProgress),
             status: mapped,
             ended_at: None,
             moved_start: None,
@@ -124,7 +138,7 @@ impl CloudFormation {
     #[must_use]
     pub fn new(config: &SdkConfig) -> Self {
         let mut builder = Builder::from(config);
-        builder.push_interceptor(SharedInterceptor::new(WholeAnswer));
+        builder.push_interceptor(SharedInterceptor::new(WholeAnswer(check)));
         Self(Client::from_conf(builder.build()))
     }
 
@@ -182,36 +196,69 @@ impl CloudFormation {
         Ok(stack.into_deployment())
     }
 
-    /// The stack tells of its latest update; how an earlier one ended, and why one was rolled back
-    /// where the stack does not say so any more, its events tell.
-    pub(super) async fn look_at(&self, deployment: &Deployment) -> Result<Look, CallError> {
-        let stack = self.describe(stack_of(deployment)).await?;
-        let Some(seen) = StackFacts::from(stack).into_deployment() else {
+    /// The stack tells where its latest update stands. How one ended, when and why, its events tell: the
+    /// stack itself gives no time, and need not give the reason any more.
+    pub(super) async fn read_deployment(
+        &self,
+        deployment: &Deployment,
+        pages: Option<&EventPages>,
+    ) -> Result<ReadStep, CallError> {
+        match pages {
+            Some(pages) => self.read_events(deployment, pages.clone()).await,
+            None => self.read_stack(deployment).await,
+        }
+    }
+
+    async fn read_stack(&self, deployment: &Deployment) -> Result<ReadStep, CallError> {
+        let stack = StackFacts::from(self.describe(stack_of(deployment)).await?);
+        let is_express = stack.is_express;
+        let Some(shown) = stack.into_deployment() else {
             return Err(incomplete("stack's name"));
         };
-        let has_reason = seen.message.is_some()
-            || (deployment.status == Status::Cancelling && deployment.message.is_some());
-        let needs_events = match seen.status {
-            Status::Cancelled => !has_reason,
-            // Its end may lie before that.
-            Status::Other(_) => true,
-            Status::InProgress | Status::Cancelling | Status::Failed | Status::Succeeded => false,
-        };
-        let search = Search::of(deployment, seen, token_of(deployment));
+        let is_running = matches!(shown.status, Status::InProgress | Status::Cancelling);
+        let search = Search::new(deployment, shown, token_of(deployment));
         match search.known() {
-            Some(sight) if !needs_events => Ok(Look::Told(sight)),
-            Some(_) | None => {
-                let trace = Trace {
-                    stacks: self.clone(),
+            Some(reading) if is_running => Ok(ReadStep::Done(reading)),
+            Some(_) | None => Ok(ReadStep::More(Continuation::CloudFormation(Box::new(
+                EventPages {
                     search,
+                    is_express,
                     token: None,
-                    pages: 0,
-                };
-                Ok(Look::Further(engine::Trace::CloudFormation(Box::new(
-                    trace,
-                ))))
-            }
+                    number: 0,
+                },
+            )))),
         }
+    }
+
+    /// Reads one page of the stack's events.
+    async fn read_events(
+        &self,
+        deployment: &Deployment,
+        mut pages: EventPages,
+    ) -> Result<ReadStep, CallError> {
+        let output = self
+            .0
+            .describe_stack_events()
+            .stack_name(stack_of(deployment))
+            .set_next_token(pages.token.take())
+            .send()
+            .await
+            .map_err(|error| CallError::from_sdk(&error))?;
+        let stack_id = deployment.environment.arn.as_deref().unwrap_or_default();
+        let is_express = pages.is_express;
+        let mut own = output
+            .stack_events
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|event| event.physical_resource_id.as_deref() == Some(stack_id));
+        let is_enough = own.any(|event| pages.search.add(event_of(event, is_express)));
+        pages.token = output.next_token.filter(|token| !token.is_empty());
+        pages.number += 1;
+        if is_enough || pages.token.is_none() || pages.number == MOST_EVENT_PAGES {
+            return pages.search.reading().map(ReadStep::Done);
+        }
+        let continuation = Continuation::CloudFormation(Box::new(pages));
+        Ok(ReadStep::More(continuation))
     }
 
     /// A `ValidationError` says that the stack has left `UPDATE_IN_PROGRESS`, or that there is no
@@ -268,63 +315,64 @@ impl CloudFormation {
     }
 }
 
-/// A look that the stack's events must answer.
-#[derive(Debug)]
-pub struct Trace {
-    stacks: CloudFormation,
+/// A read that the stack's events must answer, page by page.
+#[derive(Clone, Debug)]
+pub struct EventPages {
     search: Search,
+    /// True if the stack's update ran in express mode.
+    is_express: bool,
     /// The token of the next page.
     token: Option<String>,
-    /// How many were read.
-    pages: usize,
+    /// How many pages were read.
+    number: usize,
 }
 
-impl Trace {
-    /// Reads one page.
-    pub(super) async fn further(&mut self, deployment: &Deployment) -> Result<Further, CallError> {
-        let output = self
-            .stacks
-            .0
-            .describe_stack_events()
-            .stack_name(stack_of(deployment))
-            .set_next_token(self.token.clone())
-            .send()
-            .await
-            .map_err(|error| CallError::from_sdk(&error))?;
-        let stack_id = deployment.environment.arn.as_deref().unwrap_or_default();
-        let mut own = output
-            .stack_events
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|event| event.physical_resource_id.as_deref() == Some(stack_id));
-        let is_enough = own.any(|event| self.search.meet(event.into()));
-        self.token = output.next_token.filter(|token| !token.is_empty());
-        self.pages += 1;
-        if !is_enough && self.token.is_some() && self.pages < MOST_EVENT_PAGES {
-            return Ok(Further::More);
-        }
-        Ok(Further::Told(self.search.told()))
-    }
-
-    pub(super) fn known(&self) -> Option<Sight> {
+impl EventPages {
+    pub(super) fn known(&self) -> Option<Reading> {
         self.search.known()
     }
 }
 
-impl From<StackEvent> for Event {
-    fn from(event: StackEvent) -> Self {
-        let status = event
-            .resource_status
-            .as_ref()
-            .map_or("", |status| status.as_str());
-        Self {
-            status: mapped(status),
-            message: message(status, event.resource_status_reason),
-            at: event.timestamp.and_then(known_time),
-            operation: event.operation_id,
-            token: event.client_request_token,
-        }
+fn event_of(event: StackEvent, is_express: bool) -> Event {
+    let status = event
+        .resource_status
+        .as_ref()
+        .map_or("", |status| status.as_str());
+    Event {
+        status: mapped(status),
+        message: message(status, event.resource_status_reason, is_express),
+        at: event.timestamp.and_then(known_time),
+        operation: event.operation_id,
+        token: event.client_request_token,
     }
+}
+
+/// Checks that a response ends as CloudFormation ends it. Of an operation without output the SDK reads
+/// nothing at all, so that any page with status 200 would do.
+fn check(
+    operation: &str,
+    context: &AfterDeserializationInterceptorContextRef<'_>,
+) -> Result<(), String> {
+    let response = context.response();
+    let body = response.body().bytes().unwrap_or_default();
+    let is_whole = if response.status().is_success() {
+        ends_with_the_end_of(body, &format!("{operation}Response"))
+    } else {
+        !body.trim_ascii_start().starts_with(b"<ErrorResponse")
+            || ends_with_the_end_of(body, "ErrorResponse")
+    };
+    if is_whole {
+        Ok(())
+    } else {
+        Err("the response does not end as CloudFormation ends one: it was cut short, or comes from somebody else".to_owned())
+    }
+}
+
+fn ends_with_the_end_of(body: &[u8], element: &str) -> bool {
+    body.trim_ascii_end()
+        .strip_suffix(b">")
+        .and_then(|body| body.trim_ascii_end().strip_suffix(element.as_bytes()))
+        .is_some_and(|body| body.ends_with(b"</"))
 }
 
 /// What a stack's status means for its update. Creation, import, review and deletion are none.
@@ -341,11 +389,19 @@ fn mapped(status: &str) -> Status {
     }
 }
 
-/// The stack's reason, and, where somebody must act, what to call.
-fn message(status: &str, reason: Option<String>) -> Option<String> {
+/// The stack's reason, and, where a person must act, the call to make. Real reasons have spaces at their
+/// end.
+fn message(status: &str, reason: Option<String>, is_express: bool) -> Option<String> {
+    let reason = reason
+        .map(|reason| reason.trim().to_owned())
+        .filter(|reason| !reason.is_empty());
     let remedy = match status {
         "UPDATE_ROLLBACK_FAILED" => {
             "the rollback failed: mend its cause, then call `ContinueUpdateRollback`"
+        }
+        // `RollbackStack` refuses an update in express mode.
+        "UPDATE_FAILED" if is_express => {
+            "the update failed in express mode and was not rolled back: update the stack again"
         }
         "UPDATE_FAILED" => {
             "the update failed and was not rolled back: call `RollbackStack`, or update the stack again"
@@ -383,12 +439,8 @@ fn token_of(deployment: &Deployment) -> String {
     hash.update(stack_of(deployment));
     hash.update([0]);
     hash.update(deployment.id.as_deref().unwrap_or_default());
-    let mut token = "proton-canceller-".to_owned();
-    for byte in hash.finalize().iter().take(16) {
-        // Writing to a text cannot fail.
-        let _ = write!(token, "{byte:02x}");
-    }
-    token
+    let digits = text::hexadecimal(&hash.finalize());
+    format!("proton-canceller-{}", digits.get(..32).unwrap_or_default())
 }
 
 fn known_time(time: DateTime) -> Option<Timestamp> {
@@ -396,11 +448,7 @@ fn known_time(time: DateTime) -> Option<Timestamp> {
 }
 
 fn incomplete(what: &str) -> CallError {
-    CallError {
-        fault: Fault::Lost,
-        code: "IncompleteAnswer".to_owned(),
-        message: format!("CloudFormation's answer has no {what}"),
-    }
+    CallError::incomplete("CloudFormation", what)
 }
 
 #[cfg(test)]
@@ -423,6 +471,7 @@ mod tests {
             updated: Some(DateTime::from_secs(1_795_415_150)),
             operations,
             is_nested: false,
+            is_express: false,
         };
         facts.into_deployment().unwrap()
     }
@@ -452,14 +501,54 @@ mod tests {
 
     #[test]
     fn a_stack_is_nested_if_it_names_a_parent() {
-        let is_nested = |parent: Option<&str>| {
-            let parent = parent.map(str::to_owned);
-            StackFacts::from(StackSummary::builder().set_parent_id(parent).build()).is_nested
+        let is_nested = |parent: Option<&str>, root: Option<&str>| {
+            let summary = StackSummary::builder()
+                .set_parent_id(parent.map(str::to_owned))
+                .set_root_id(root.map(str::to_owned));
+            StackFacts::from(summary.build()).is_nested
         };
-        assert!(is_nested(Some(
-            "arn:aws:cloudformation:eu-west-1:1:stack/net/0f"
-        )));
-        assert!(!is_nested(Some("")));
-        assert!(!is_nested(None));
+        let another = Some("arn:aws:cloudformation:eu-west-1:1:stack/net/0f");
+        assert!(is_nested(another, another));
+        assert!(is_nested(another, None));
+        assert!(is_nested(None, another));
+        assert!(!is_nested(Some(""), Some("")));
+        assert!(!is_nested(None, None));
+    }
+
+    #[test]
+    fn a_failure_names_the_call_that_mends_it() {
+        let message = |status, is_express| message(status, Some("no ".to_owned()), is_express);
+        for (status, is_express, call) in [
+            ("UPDATE_ROLLBACK_FAILED", false, "`ContinueUpdateRollback`"),
+            ("UPDATE_FAILED", false, "`RollbackStack`"),
+            ("UPDATE_FAILED", true, "update the stack again"),
+        ] {
+            let message = message(status, is_express).unwrap();
+            assert!(message.starts_with("no ("), "{message}");
+            assert!(message.contains(call), "{message}");
+        }
+        let express = message("UPDATE_FAILED", true).unwrap();
+        assert!(!express.contains("RollbackStack"), "{express}");
+        let rolled_back = message("UPDATE_ROLLBACK_COMPLETE", true);
+        assert_eq!(rolled_back.as_deref(), Some("no"));
+    }
+
+    #[test]
+    fn an_answer_is_whole_if_its_end_is_there() {
+        let whole = "<ListStacksResponse><ListStacksResult/></ListStacksResponse>";
+        let is_whole = |body: &str| ends_with_the_end_of(body.as_bytes(), "ListStacksResponse");
+        assert!(is_whole(whole));
+        assert!(is_whole(&format!("{whole}\r\n ")));
+        for cut in 0..whole.len() {
+            assert!(!is_whole(&whole[..cut]), "{}", &whole[..cut]);
+        }
+        for other in [
+            "<html></html>",
+            "{}",
+            "<a></DescribeStacksResponse>",
+            "ListStacksResponse>",
+        ] {
+            assert!(!is_whole(other), "{other}");
+        }
     }
 }

@@ -2,29 +2,31 @@
 //!
 //! The operations follow the [API reference](https://docs.aws.amazon.com/proton/latest/APIReference/Welcome.html).
 //! AWS ended the service on 2026-10-07, and the SDK marks its operations as deprecated.
-#![allow(deprecated)]
+#![expect(
+    deprecated,
+    reason = "the SDK marks the operations of a service that has ended"
+)]
 
 use aws_sdk_proton::Client;
 use aws_sdk_proton::config::Builder;
+use aws_sdk_proton::config::SharedInterceptor;
 use aws_sdk_proton::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use aws_sdk_proton::config::interceptors::AfterDeserializationInterceptorContextRef;
-use aws_sdk_proton::config::{ConfigBag, Intercept, RuntimeComponents, SharedInterceptor};
 use aws_sdk_proton::operation::list_environments::ListEnvironmentsOutput;
 use aws_sdk_proton::types::{
     Deployment as ProtonDeployment, DeploymentStatus, Environment as ProtonEnvironment,
     EnvironmentSummary,
 };
-use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_types::DateTime;
 use aws_types::SdkConfig;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::aws::call_error::{CallError, Fault};
+use crate::aws::call_error::CallError;
 use crate::aws::sdk_config::named_endpoint;
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
-use crate::engine::{self, Further, Look, Page, Sight};
+use crate::engine::whole_answer::WholeAnswer;
+use crate::engine::{AlarmsTag, Continuation, Page, ReadStep, Reading, TagPage, TagStep};
 use crate::timestamp::{self, Timestamp};
 
 /// The most environments that `ListEnvironments` puts on a page.
@@ -40,11 +42,6 @@ const MOST_TAG_PAGES: usize = 50;
 #[derive(Clone, Debug)]
 pub struct Proton(Client);
 
-/// Takes no success for one that lacks what was asked for. The SDK fills what a service must send and
-/// did not: of an answer that says nothing it makes a listing without environments.
-#[derive(Debug)]
-struct WholeAnswers;
-
 /// What each answer holds, of which one must be there.
 #[derive(Deserialize)]
 struct Members {
@@ -54,29 +51,22 @@ struct Members {
     tags: Option<IgnoredAny>,
 }
 
-impl Intercept for WholeAnswers {
-    fn name(&self) -> &'static str {
-        "WholeAnswers"
+/// Checks a response. Pages are large, and one that shows environments has them.
+fn check(
+    operation: &str,
+    context: &AfterDeserializationInterceptorContextRef<'_>,
+) -> Result<(), String> {
+    let Ok(output) = context.output_or_error() else {
+        return Ok(());
+    };
+    let page = output.downcast_ref::<ListEnvironmentsOutput>();
+    if page.is_some_and(|page| !page.environments.is_empty()) {
+        return Ok(());
     }
-
-    fn read_after_deserialization(
-        &self,
-        context: &AfterDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let Ok(output) = context.output_or_error() else {
-            return Ok(());
-        };
-        // Pages are large, and one that shows environments has them.
-        let page = output.downcast_ref::<ListEnvironmentsOutput>();
-        if page.is_some_and(|page| !page.environments.is_empty()) {
-            return Ok(());
-        }
-        let operation = config.load::<Metadata>().map_or("", Metadata::name);
-        let body = context.response().body().bytes().unwrap_or_default();
-        whole(operation, body).map_err(Into::into)
-    }
+    whole(
+        operation,
+        context.response().body().bytes().unwrap_or_default(),
+    )
 }
 
 /// Whether an operation's answer has the member that it must have.
@@ -100,7 +90,7 @@ impl Proton {
     #[must_use]
     pub fn new(config: &SdkConfig) -> Self {
         let mut builder = Builder::from(config);
-        builder.push_interceptor(SharedInterceptor::new(WholeAnswers));
+        builder.push_interceptor(SharedInterceptor::new(WholeAnswer(check)));
         Self(Client::from_conf(builder.build()))
     }
 
@@ -154,30 +144,29 @@ impl Proton {
     /// `GetDeployment` tells the end of a deployment that another has followed, and when it ended.
     /// Where there is no id to ask for, or the service refuses the question, the environment's
     /// latest deployment answers, if it still is that one.
-    pub(super) async fn look_at(&self, deployment: &Deployment) -> Result<Look, CallError> {
-        let Some(id) = &deployment.id else {
-            let latest = self.read(&deployment.environment.name).await?;
-            return Ok(Look::Told(if latest.is_same_as(deployment) {
-                Sight::Of(Box::new(latest))
-            } else {
-                Sight::Superseded
-            }));
-        };
-        match self.read_deployment(deployment, id).await {
-            Err(refusal) if !refusal.is_transient() => {
-                let proton = self.clone();
-                let trace = Trace { proton, refusal };
-                Ok(Look::Further(engine::Trace::Proton(Box::new(trace))))
-            }
-            answer => answer.map(|seen| Look::Told(Sight::Of(Box::new(seen)))),
+    pub(super) async fn read_deployment(
+        &self,
+        deployment: &Deployment,
+        refused: Option<&Refused>,
+    ) -> Result<ReadStep, CallError> {
+        if let (Some(id), None) = (&deployment.id, refused) {
+            return match self.read_by_id(deployment, id).await {
+                Ok(seen) => Ok(ReadStep::Done(Reading::Of(Box::new(seen)))),
+                Err(error) if !error.is_transient() => Ok(ReadStep::More(Continuation::Proton(
+                    Box::new(Refused(error)),
+                ))),
+                Err(error) => Err(error),
+            };
+        }
+        let latest = self.read(&deployment.environment.name).await?;
+        match refused {
+            _ if latest.is_same_as(deployment) => Ok(ReadStep::Done(Reading::Of(Box::new(latest)))),
+            Some(Refused(refusal)) => Err(refusal.clone()),
+            None => Ok(ReadStep::Done(Reading::Superseded)),
         }
     }
 
-    async fn read_deployment(
-        &self,
-        deployment: &Deployment,
-        id: &str,
-    ) -> Result<Deployment, CallError> {
+    async fn read_by_id(&self, deployment: &Deployment, id: &str) -> Result<Deployment, CallError> {
         let output = self
             .0
             .get_deployment()
@@ -213,48 +202,36 @@ impl Proton {
     pub(super) async fn alarms_tag(
         &self,
         environment: &Environment,
-    ) -> Result<Option<String>, CallError> {
-        let arn = environment.arn.as_deref().unwrap_or_default();
-        let mut token = None;
-        for _ in 0..MOST_TAG_PAGES {
-            let output = self
-                .0
-                .list_tags_for_resource()
-                .resource_arn(arn)
-                .set_next_token(token)
-                .send()
-                .await
-                .map_err(|error| CallError::from_sdk(&error))?;
-            if let Some(tag) = output.tags.into_iter().find(|tag| tag.key == ALARMS_TAG) {
-                return Ok(Some(tag.value));
+        page: Option<&TagPage>,
+    ) -> Result<TagStep, CallError> {
+        let output = self
+            .0
+            .list_tags_for_resource()
+            .resource_arn(environment.arn.as_deref().unwrap_or_default())
+            .set_next_token(page.map(|page| page.token.clone()))
+            .send()
+            .await
+            .map_err(|error| CallError::from_sdk(&error))?;
+        let tag = output.tags.into_iter().find(|tag| tag.key == ALARMS_TAG);
+        let next = output.next_token.filter(|token| !token.is_empty());
+        let number = page.map_or(1, |page| page.number + 1);
+        match next {
+            Some(token) if tag.is_none() && number < MOST_TAG_PAGES => {
+                Ok(TagStep::More(TagPage { token, number }))
             }
-            token = output.next_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                return Ok(None);
-            }
+            Some(_) if tag.is_none() => Err(incomplete("end of the tags' pages")),
+            Some(_) | None => Ok(TagStep::Done(Box::new(AlarmsTag {
+                value: tag.map(|tag| tag.value),
+                deployment: None,
+            }))),
         }
-        Err(incomplete("end of the tags' pages"))
     }
 }
 
-/// A look that the environment's latest deployment must answer.
-#[derive(Debug)]
-pub struct Trace {
-    proton: Proton,
-    /// Why the service did not tell of the deployment by its id.
-    refusal: CallError,
-}
-
-impl Trace {
-    pub(super) async fn further(&self, deployment: &Deployment) -> Result<Further, CallError> {
-        let latest = self.proton.read(&deployment.environment.name).await?;
-        Ok(Further::Told(if latest.is_same_as(deployment) {
-            Ok(Sight::Of(Box::new(latest)))
-        } else {
-            Err(self.refusal.clone())
-        }))
-    }
-}
+/// A read that the environment's latest deployment must answer: the service refused to read the
+/// deployment by its id.
+#[derive(Clone, Debug)]
+pub struct Refused(CallError);
 
 /// The environment that a call by name returned, which must be the one that was named.
 fn current(
@@ -352,16 +329,13 @@ fn known_time(time: DateTime) -> Option<Timestamp> {
 }
 
 fn incomplete(what: &str) -> CallError {
-    CallError {
-        fault: Fault::Lost,
-        code: "IncompleteAnswer".to_owned(),
-        message: format!("Proton's answer has no {what}"),
-    }
+    CallError::incomplete("Proton", what)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::call_error::Fault;
 
     #[test]
     fn times_are_rounded_to_the_millisecond() {

@@ -1,7 +1,6 @@
 //! The event that tells of an outcome.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
@@ -166,12 +165,7 @@ fn stands_for(outcome: &Outcome, trigger: &Trigger) -> String {
         (None, Some(started)) => add(&timestamp::format(started)),
         (None, None) => add(""),
     }
-    let digest = hash.finalize();
-    let mut digits = String::with_capacity(32);
-    for byte in digest.iter().take(16) {
-        // Writing to a text cannot fail.
-        let _ = write!(digits, "{byte:02x}");
-    }
+    let mut digits = text::hexadecimal(&hash.finalize());
     digits.truncate(31);
     digits
 }

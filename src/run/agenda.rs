@@ -7,6 +7,7 @@ use super::follow::Followed;
 use super::selection::Candidate;
 use crate::aws::backoff::Backoff;
 use crate::deployment::EnvironmentName;
+use crate::engine::TagPage;
 use crate::timestamp::Timestamp;
 
 /// The attempts at the call that an environment needs next.
@@ -32,8 +33,8 @@ impl Attempts {
 pub(super) enum Stage {
     /// A request names it, and it is to be read.
     Named,
-    /// Its tag is to be read. The token continues a read that takes several calls.
-    Untagged(Candidate, Option<String>),
+    /// Its tag is to be read. The page continues a read that takes several calls.
+    Untagged(Candidate, Option<TagPage>),
     /// Its deployment is to be cancelled.
     Cancel(Cancel),
     /// Its deployment is being cancelled.

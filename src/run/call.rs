@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::aws::call_error::CallError;
 use crate::deployment::{Deployment, Environment, EnvironmentName};
-use crate::engine::{Continuation, Page, ReadStep, TagStep};
+use crate::engine::{Continuation, Page, ReadStep, TagPage, TagStep};
 use crate::timestamp::Timestamp;
 
 /// A call to the engine.
@@ -23,8 +23,8 @@ pub enum Request {
     List(ListRequest),
     /// Reads the latest deployment of an environment that a request names.
     ReadEnvironment(EnvironmentName),
-    /// Reads the environment's tag. A token continues a read that takes several calls.
-    ReadTag(Environment, Option<String>),
+    /// Reads the environment's tag. A page continues a read that takes several calls.
+    ReadTag(Environment, Option<TagPage>),
     /// Reads a certain deployment. A continuation continues a multi-call read.
     ReadDeployment(Box<Deployment>, Option<Continuation>),
     /// Cancels the environment's current deployment, which should be this one.

@@ -116,8 +116,8 @@ impl Driver<'_> {
                 let result = self.answered(until, read).await;
                 Response::ReadEnvironment(name, result)
             }
-            Request::ReadTag(environment, token) => {
-                let tag = self.engine.alarms_tag(&environment, token.as_deref());
+            Request::ReadTag(environment, page) => {
+                let tag = self.engine.alarms_tag(&environment, page.as_ref());
                 let result = self.answered(until, tag).await;
                 Response::ReadTag(environment.name, result)
             }

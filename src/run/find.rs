@@ -435,7 +435,7 @@ impl Run<'_> {
             }
             Ok(TagStep::Done(tag)) => {
                 self.decided();
-                self.decide_tagged(candidate, tag, attempts.asked_at);
+                self.decide_tagged(candidate, *tag, attempts.asked_at);
                 return self.admit(now);
             }
             Err(error) => error,

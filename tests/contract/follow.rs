@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use local_aws::{
-    Cancellation, Deployment, Ending, Environment, Event, Fault, Faults, Operation, Rule, What, When,
+    Cancellation, Deployment, Ending, Environment, Event, Fault, Faults, Operation, Rule, What,
+    When,
 };
 use serde_json::{Value, json};
 

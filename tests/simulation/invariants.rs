@@ -439,7 +439,7 @@ impl Checks<'_> {
                     && self.record.cancels_of(&end.request_id).next().is_none()
             }
             Err(InvocationError::PublishFailed(_)) => true,
-            Err(InvocationError::UnsupportedPayload(_)) => false,
+            Err(InvocationError::UnsupportedPayload(_) | InvocationError::FollowFailed(_)) => false,
         };
         if !is_right {
             self.broken(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use local_aws::{
     Call, Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Rule, Stack,
-    Status, Throttle, Update, UpdateEnding, What, When, World,
+    Throttle, Update, UpdateEnding, What, When, World,
 };
 use serde_json::{Value, json};
 

@@ -1,19 +1,18 @@
 //! Which update of its stack a deployment is, and what the stack's events tell of it.
 //!
-//! An operation's id alone decides where both sides have one. Where the service sends none, the time
-//! of the stack's last update does: as long as it stands, the update is the same. Where it has moved,
-//! another update has started, or the rollback of this one has moved it: nothing says that it does
-//! not. Then the events decide, and what they do not contradict stands.
+//! [`Deployment::is_same_as`] decides where it can. Where the stack's start has moved, another update has
+//! started, or the rollback of this one has moved it: nothing says that it does not. Then the events
+//! decide, and what they do not contradict stands.
 //!
-//! A cancel that comes a moment too late hits the update that has started since. Its token, which
-//! the events of the rollback then bear, says so; or that nothing else was there to be hit.
+//! A cancel that comes a moment too late hits the update that has started since. The events of that
+//! update's rollback bear the cancel's token.
 
 use time::Duration;
 
 use crate::aws::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Status};
-use crate::engine::{Evidence, Sight, Successor};
-use crate::timestamp::{self, Timestamp};
+use crate::engine::Reading;
+use crate::timestamp::Timestamp;
 
 /// How long before the stack's `LastUpdatedTime` an event of that update may be.
 const EARLIEST: Duration = Duration::seconds(5);
@@ -26,7 +25,7 @@ const EXACT: Duration = Duration::milliseconds(500);
 
 /// Whether a stack's latest update is the one that a deployment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Identity {
+enum Identity {
     /// It is.
     Same,
     /// Another one has started.
@@ -37,54 +36,24 @@ pub(super) enum Identity {
 
 impl Identity {
     /// Compares a deployment with what its stack shows now.
-    pub(super) fn of(deployment: &Deployment, seen: &Deployment) -> Self {
-        if let (Some(one), Some(other)) = (operation(deployment), operation(seen)) {
-            return if one == other {
-                Self::Same
-            } else {
-                Self::Other
-            };
+    fn of(deployment: &Deployment, shown: &Deployment) -> Self {
+        if shown.is_same_as(deployment) {
+            return Self::Same;
         }
-        match (deployment.started_at, seen.started_at) {
-            // A reading that tells nothing contradicts nothing.
-            (_, None) => Self::Same,
-            (before, now) if before == now => Self::Same,
-            _ if seen.has_moved_start_of(deployment) => Self::Same,
-            (before, Some(_)) => match &seen.status {
-                Status::InProgress | Status::Succeeded => Self::Other,
-                // Nothing identifies it that could have changed.
-                Status::Cancelling | Status::Cancelled | Status::Failed
-                    if before.is_none() && deployment.id.is_none() =>
-                {
-                    Self::Same
-                }
-                Status::Cancelling | Status::Cancelled | Status::Failed | Status::Other(_) => {
-                    Self::Uncertain
-                }
-            },
+        let is_known = deployment.id.is_some() || deployment.started_at.is_some();
+        match &shown.status {
+            _ if shown.given_id().is_some() && deployment.given_id().is_some() => Self::Other,
+            Status::InProgress | Status::Succeeded => Self::Other,
+            // Nothing identifies it that could have changed.
+            Status::Cancelling | Status::Cancelled | Status::Failed if !is_known => Self::Same,
+            Status::Cancelling | Status::Cancelled | Status::Failed | Status::Other(_) => {
+                Self::Uncertain
+            }
         }
     }
 }
 
-/// A deployment's id, if the service gave it.
-fn operation(deployment: &Deployment) -> Option<&str> {
-    let derived = deployment
-        .environment
-        .arn
-        .as_deref()
-        .zip(deployment.started_at)
-        .and_then(|(stack_id, started)| derived_id(stack_id, started));
-    let id = deployment.id.as_deref();
-    id.filter(|id| Some(*id) != derived.as_deref())
-}
-
-/// An update's identity where the service gives none: the stack's own, and when it started.
-pub(super) fn derived_id(stack_id: &str, started: Timestamp) -> Option<String> {
-    let unique = stack_id.rsplit('/').next()?;
-    Some(format!("{unique}-{}", timestamp::milliseconds(started)))
-}
-
-/// Whether that is how an update ends.
+/// True if that is how an update ends.
 fn has_ended(status: &Status) -> bool {
     match status {
         Status::Cancelled | Status::Failed | Status::Succeeded => true,
@@ -95,290 +64,288 @@ fn has_ended(status: &Status) -> bool {
 /// An event of the stack itself.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
-    /// The status that it then had.
+    /// The status that the stack then had.
     pub(super) status: Status,
-    /// The service's words on it.
+    /// The service's words on the status.
     pub(super) message: Option<String>,
-    /// When it was.
+    /// The time of the event.
     pub(super) at: Option<Timestamp>,
-    /// The operation that it belongs to.
+    /// The operation that the event belongs to.
     pub(super) operation: Option<String>,
     /// The token of the request that brought it about.
     pub(super) token: Option<String>,
 }
 
-/// How an update went, as far as it did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How an update went, as far as its events tell.
+#[derive(Clone, Debug, Default)]
 struct Course {
     /// The newest of its statuses.
     status: Option<Status>,
-    /// The newest words on one of them.
-    message: Option<String>,
-    /// When it reached that status, if that is an end.
-    ended_at: Option<Timestamp>,
+    /// When it reached that status.
+    since: Option<Timestamp>,
+    /// The newest words on one of its statuses but the start of the rollback.
+    words: Option<String>,
+    /// Why it began to roll back.
+    rollback_reason: Option<String>,
     /// The token that its rollback began with.
-    undone_by: Option<String>,
+    rollback_token: Option<String>,
 }
 
 impl Course {
-    /// Takes in an event that is older than those before.
+    /// Applies an event that is older than those before.
     fn began_with(&mut self, event: Event) {
-        if matches!(event.status, Status::Other(_)) {
-            return;
+        match event.status {
+            Status::Other(_) => return,
+            // The rollback's first event is the last to be met.
+            Status::Cancelling => {
+                self.rollback_token = event.token.or(self.rollback_token.take());
+                self.rollback_reason = event.message.or(self.rollback_reason.take());
+            }
+            Status::InProgress | Status::Cancelled | Status::Failed | Status::Succeeded => {
+                self.words = self.words.take().or(event.message);
+            }
         }
-        self.message = self.message.take().or(event.message);
-        if event.status == Status::Cancelling {
-            self.undone_by = event.token;
+        let status = self.status.get_or_insert_with(|| event.status.clone());
+        if *status == event.status {
+            self.since = event.at.or(self.since);
         }
-        if self.status.is_none() {
-            self.ended_at = event.at.filter(|_| has_ended(&event.status));
-            self.status = Some(event.status);
+    }
+
+    /// Why it rolled back, then the words on its end. An automatic rollback bears the update's own token.
+    fn message(&self, start: Option<&Start>) -> Option<String> {
+        let begun_by = start.and_then(|start| start.token.as_ref());
+        let has_failed = self.rollback_token.is_some() && self.rollback_token.as_ref() == begun_by;
+        let reason = self.rollback_reason.clone().or_else(|| {
+            has_failed.then(|| "the update failed by itself and was rolled back".to_owned())
+        });
+        match (reason, &self.words) {
+            (Some(reason), Some(words)) if reason != *words => Some(format!("{reason}; {words}")),
+            (reason, words) => reason.or_else(|| words.clone()),
         }
     }
 }
 
-/// Looks for an update among its stack's events, newest first.
-#[derive(Debug)]
-pub(super) struct Search {
-    identity: Identity,
-    /// What the stack shows, as a reading of this deployment.
-    seen: Deployment,
-    /// The stack's latest update as it shows it.
-    shown: Deployment,
-    /// The token of a cancel that is meant for this deployment.
-    token: String,
-    /// The course of the update whose start comes next.
-    course: Course,
-    /// The start that was met last, if nothing was met since.
-    start: Option<Start>,
-    /// How many updates were met.
-    met: usize,
-    /// The start of the latest of them.
-    newest: Option<Start>,
-    /// The start that is nearest to the one that is looked for.
-    nearest: Option<(Duration, Start)>,
-}
-
-/// The start of an update, which may be told more than once.
+/// The start of an update, and how it went.
 #[derive(Clone, Debug)]
 struct Start {
     operation: Option<String>,
     token: Option<String>,
     at: Option<Timestamp>,
-    /// How that update went.
     course: Course,
-    /// How many others have started since.
-    followers: usize,
 }
 
 impl Start {
+    /// A start may be told more than once.
     fn is_told_again_by(&self, event: &Event) -> bool {
         match (&self.operation, &event.operation) {
             (Some(one), Some(other)) => one == other,
             (None, _) | (_, None) => true,
         }
     }
+
+    /// How far it is from another time.
+    fn distance(&self, time: Option<Timestamp>) -> Option<Duration> {
+        let distance = self.at? - time?;
+        (-EARLIEST..=LATEST)
+            .contains(&distance)
+            .then(|| distance.abs())
+    }
+}
+
+/// Looks for an update among its stack's events.
+#[derive(Clone, Debug)]
+pub(super) struct Search {
+    identity: Identity,
+    deployment: Deployment,
+    /// The stack's latest update as the stack shows it.
+    shown: Deployment,
+    /// The token of a cancel that is meant for this deployment.
+    token: String,
+    /// The updates that were met, newest first.
+    starts: Vec<Start>,
+    /// The course of the update whose start comes next.
+    course: Course,
+    /// True if the last event was a start.
+    is_at_start: bool,
 }
 
 impl Search {
-    /// Looks for this deployment, whose cancels have this token; its stack shows `seen`.
-    pub(super) fn of(deployment: &Deployment, seen: Deployment, token: String) -> Self {
+    /// Looks for a deployment, whose cancels have this token, in a stack that shows `shown`.
+    pub(super) fn new(deployment: &Deployment, shown: Deployment, token: String) -> Self {
         Self {
-            identity: Identity::of(deployment, &seen),
-            shown: seen.clone(),
+            identity: Identity::of(deployment, &shown),
+            deployment: deployment.clone(),
+            shown,
             token,
-            seen: Deployment {
-                id: deployment.id.clone(),
-                started_at: deployment.started_at,
-                moved_start: deployment.moved_start,
-                ..seen
-            },
+            starts: Vec::new(),
             course: Course::default(),
-            start: None,
-            met: 0,
-            newest: None,
-            nearest: None,
+            is_at_start: false,
+        }
+    }
+
+    /// The stack's reading, taken for one of the deployment.
+    fn seen(&self) -> Deployment {
+        Deployment {
+            id: self.deployment.id.clone(),
+            started_at: self.deployment.started_at,
+            moved_start: self.deployment.moved_start,
+            ..self.shown.clone()
         }
     }
 
     /// What the stack itself tells of the deployment.
-    pub(super) fn known(&self) -> Option<Sight> {
+    pub(super) fn known(&self) -> Option<Reading> {
         let is_known =
-            self.identity == Identity::Same && !matches!(self.seen.status, Status::Other(_));
-        is_known.then(|| Sight::Of(Box::new(self.seen.clone())))
+            self.identity == Identity::Same && !matches!(self.shown.status, Status::Other(_));
+        is_known.then(|| Reading::Of(Box::new(self.seen())))
     }
 
-    /// Takes in the next event. Says whether that is enough.
-    pub(super) fn meet(&mut self, event: Event) -> bool {
+    /// Adds the next event, newest first. Returns true if no more are needed.
+    pub(super) fn add(&mut self, event: Event) -> bool {
         if self.is_past(&event) {
             return true;
         }
         if event.status != Status::InProgress {
-            self.start = None;
+            self.is_at_start = false;
             self.course.began_with(event);
             return false;
         }
-        let distance = self.distance(&event);
-        let start = self.start_at(event);
-        if start.followers == 0 {
-            self.newest = Some(start.clone());
+        match self.starts.last_mut().filter(|_| self.is_at_start) {
+            Some(start) if start.is_told_again_by(&event) => start.at = event.at.or(start.at),
+            Some(_) | None => self.starts.push(Start {
+                operation: event.operation,
+                token: event.token,
+                at: event.at,
+                course: std::mem::take(&mut self.course),
+            }),
         }
-        if let Some(distance) = distance
-            && self.reach().is_none_or(|reach| distance < reach)
-        {
-            self.nearest = Some((distance, start.clone()));
-        }
-        self.start = Some(start);
-        self.reach().is_some_and(|reach| reach <= EXACT)
+        self.is_at_start = true;
+        self.is_found()
     }
 
-    /// The start that the event tells of, maybe again.
-    fn start_at(&mut self, event: Event) -> Start {
-        let told = self.start.take();
-        if let Some(start) = told.filter(|start| start.is_told_again_by(&event)) {
-            return Start {
-                at: event.at.or(start.at),
-                ..start
-            };
-        }
-        let followers = self.met;
-        self.met += 1;
-        Start {
-            operation: event.operation,
-            token: event.token,
-            at: event.at,
-            course: std::mem::take(&mut self.course),
-            followers,
-        }
-    }
-
-    /// How far the start of an update is from the one that is looked for, if it can be that one.
-    fn distance(&self, start: &Event) -> Option<Duration> {
-        if let (Some(wanted), Some(sent)) = (operation(&self.seen), start.operation.as_deref()) {
-            return (wanted == sent).then_some(Duration::ZERO);
-        }
-        match self.identity {
-            // It is the latest, which is met first.
-            Identity::Same => Some(Duration::ZERO),
-            Identity::Other | Identity::Uncertain => {
-                let distance = start.at? - self.seen.started_at?;
-                (-EARLIEST..=LATEST)
-                    .contains(&distance)
-                    .then(|| distance.abs())
-            }
-        }
-    }
-
-    /// How far the nearest start is.
-    fn reach(&self) -> Option<Duration> {
-        self.nearest.as_ref().map(|(distance, _)| *distance)
-    }
-
-    /// Whether the event, and so all that are older, belong to earlier updates.
+    /// True if the event, and so all that are older, belong to earlier updates.
     fn is_past(&self, event: &Event) -> bool {
-        let reach = self.reach().unwrap_or(EARLIEST).min(EARLIEST);
-        event
-            .at
-            .zip(self.seen.started_at)
-            .is_some_and(|(at, started)| at < started.saturating_sub(reach))
+        let started = event.at.zip(self.deployment.started_at);
+        started.is_some_and(|(at, started)| at < started.saturating_sub(EARLIEST))
     }
 
-    /// What became of the deployment, by the stack and those of its events that were met.
-    pub(super) fn told(&self) -> Result<Sight, CallError> {
-        let found = self.nearest.as_ref().map(|(_, start)| start);
-        let is_followed = found.map_or(self.met, |start| start.followers) > 0;
-        let course = match (found, self.identity) {
+    /// True if the last start is the one that is looked for, for certain.
+    fn is_found(&self) -> bool {
+        let Some(start) = self.starts.last() else {
+            return false;
+        };
+        let is_wanted = |wanted: &str| start.operation.as_deref() == Some(wanted);
+        let is_exact = start
+            .distance(self.deployment.started_at)
+            .is_some_and(|distance| distance <= EXACT);
+        self.deployment.given_id().is_some_and(is_wanted)
+            || is_exact
+            // It is the latest, which is met first.
+            || self.identity == Identity::Same && self.deployment.given_id().is_none()
+    }
+
+    /// The place of the deployment among the updates that were met. Events may bear IDs of another kind
+    /// than the stack's: where no start bears the wanted one, the time decides.
+    fn place(&self) -> Option<usize> {
+        let wanted = self.deployment.given_id();
+        let is_wanted = |start: &Start| wanted.is_some() && start.operation.as_deref() == wanted;
+        if let Some(place) = self.starts.iter().position(is_wanted) {
+            return Some(place);
+        }
+        if self.identity == Identity::Same && !self.starts.is_empty() {
+            return Some(0);
+        }
+        let distances = self.starts.iter().enumerate();
+        let distances = distances.filter_map(|(place, start)| {
+            Some((start.distance(self.deployment.started_at)?, place))
+        });
+        distances.min().map(|(_, place)| place)
+    }
+
+    /// What became of the deployment, by the stack and those of its events that were added.
+    pub(super) fn reading(&self) -> Result<Reading, CallError> {
+        let place = self.place();
+        let start = place.and_then(|place| self.starts.get(place));
+        let is_followed = place.unwrap_or(self.starts.len()) > 0;
+        let course = match (start, self.identity) {
             (Some(start), _) => start.course.clone(),
             // Its start is not told, and no later one.
             (None, Identity::Same) if !is_followed => self.course.clone(),
             (None, Identity::Same | Identity::Other | Identity::Uncertain) => Course::default(),
         };
+        let seen = self.seen();
         let ended = course.status.clone().filter(has_ended);
-        let seen = self.seen.clone();
         match (self.identity, ended) {
             // Events may lag behind the stack.
             (Identity::Same, Some(ended)) if has_ended(&seen.status) && ended != seen.status => {}
             (_, Some(status)) => {
-                let ended = Box::new(Deployment {
+                let meant = Box::new(Deployment {
                     status,
-                    message: course.message,
-                    ended_at: course.ended_at,
+                    message: course.message(start),
+                    ended_at: course.since,
                     ..seen
                 });
-                return Ok(match found.and_then(|start| self.successor(start)) {
-                    Some(successor) => Sight::Replaced(ended, Box::new(successor)),
-                    None => Sight::Of(ended),
+                return Ok(match self.hit_newer(place) {
+                    Some(newer) => Reading::HitNewer { meant, newer },
+                    None => Reading::Of(meant),
                 });
             }
-            (Identity::Other, None) if found.is_some() && !is_followed => return Err(behind()),
-            (Identity::Other, None) => return Ok(Sight::Superseded),
-            (Identity::Uncertain, None) if is_followed => return Ok(Sight::Superseded),
+            (Identity::Other, None) if start.is_some() && !is_followed => return Err(behind()),
+            (Identity::Other, None) => return Ok(Reading::Superseded),
+            (Identity::Uncertain, None) if is_followed => return Ok(Reading::Superseded),
             (Identity::Same | Identity::Uncertain, None) => {}
         }
-        if is_deleted(&seen) {
+        self.of_the_stack(seen, &course, start)
+    }
+
+    /// What the stack tells of the deployment, whose end its events do not tell.
+    fn of_the_stack(
+        &self,
+        seen: Deployment,
+        course: &Course,
+        start: Option<&Start>,
+    ) -> Result<Reading, CallError> {
+        if seen.status.as_str() == "DELETE_COMPLETE" {
             return Err(deleted());
         }
         // That it is this one's rollback that moved the start is known once the events tell of it.
         let has_moved = self.identity == Identity::Uncertain && course.status.is_some();
-        Ok(Sight::Of(Box::new(Deployment {
-            message: seen.message.or(course.message),
-            moved_start: self
-                .shown
-                .started_at
-                .filter(|_| has_moved)
-                .or(seen.moved_start),
+        let moved_start = self.shown.started_at.filter(|_| has_moved);
+        Ok(Reading::Of(Box::new(Deployment {
+            message: course.message(start).or(seen.message),
+            moved_start: moved_start.or(seen.moved_start),
             ..seen
         })))
     }
 
-    /// The stack's latest update, if it rolls back or has, and a cancel that was meant for the one that
-    /// is looked for may have done that.
-    fn successor(&self, ended: &Start) -> Option<Successor> {
-        let newest = self.newest.as_ref()?;
-        // Where no id tells, the start may be that of the rollback; and events that lag tell of an
-        // earlier update.
-        let is_known = self.identity == Identity::Other
-            && operation(&self.shown).is_some_and(|id| newest.operation.as_deref() == Some(id));
+    /// The stack's latest update, if the cancel that was meant for the deployment has hit that one: the
+    /// events of its rollback bear the cancel's token.
+    fn hit_newer(&self, place: Option<usize>) -> Option<Box<Deployment>> {
+        let meant = self.starts.get(place?)?;
+        let newest = self.starts.first().filter(|_| place > Some(0))?;
+        let is_ours = |start: &Start| start.course.rollback_token.as_ref() == Some(&self.token);
         let is_undone = match &self.shown.status {
             Status::Cancelling | Status::Cancelled | Status::Failed => true,
             Status::InProgress | Status::Succeeded | Status::Other(_) => false,
         };
-        if !is_known || !is_undone {
+        if !is_ours(newest) || is_ours(meant) || !is_undone {
             return None;
         }
-        let course = newest.course.clone();
-        Some(Successor {
-            evidence: self.evidence(ended, newest)?,
-            deployment: Deployment {
-                // The rollback may have moved the one that the stack shows.
-                started_at: newest.at.or(self.shown.started_at),
-                message: self.shown.message.clone().or(course.message),
-                ended_at: course
-                    .ended_at
-                    .filter(|_| course.status.as_ref() == Some(&self.shown.status)),
-                ..self.shown.clone()
-            },
-        })
+        let course = &newest.course;
+        let is_told = course.status.as_ref() == Some(&self.shown.status);
+        Some(Box::new(Deployment {
+            // The rollback may have moved the one that the stack shows.
+            started_at: newest.at.or(self.shown.started_at),
+            id: newest.operation.clone().or_else(|| self.shown.id.clone()),
+            message: course
+                .message(Some(newest))
+                .or_else(|| self.shown.message.clone()),
+            ended_at: course
+                .since
+                .filter(|_| is_told && has_ended(&self.shown.status)),
+            ..self.shown.clone()
+        }))
     }
-
-    /// What the tokens tell of a cancel that was meant for the one and may have hit the newest.
-    fn evidence(&self, ended: &Start, newest: &Start) -> Option<Evidence> {
-        let is_its = |start: &Start| start.course.undone_by.as_ref() == Some(&self.token);
-        let undone_by = newest.course.undone_by.as_ref();
-        let is_anothers = undone_by.is_some() && undone_by != newest.token.as_ref();
-        if is_its(ended) {
-            // It hit what was meant.
-            None
-        } else if is_its(newest) {
-            Some(Evidence::Named)
-        } else {
-            (ended.followers == 1 && !is_anothers).then_some(Evidence::OnlyOne)
-        }
-    }
-}
-
-fn is_deleted(seen: &Deployment) -> bool {
-    seen.status.as_str() == "DELETE_COMPLETE"
 }
 
 /// As CloudFormation says it of a stack whose name is given.
@@ -403,7 +370,7 @@ fn behind() -> CallError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::{Environment, EnvironmentName, NameRule};
+    use crate::deployment::{Environment, EnvironmentName, NameRule, derived_id};
 
     fn time(seconds: f64) -> Timestamp {
         let start = Timestamp::from_unix_timestamp(1_795_415_150).unwrap();
@@ -452,21 +419,21 @@ mod tests {
         deployment: &Deployment,
         seen: &Deployment,
         events: impl IntoIterator<Item = Event>,
-    ) -> Result<Sight, CallError> {
-        let mut search = Search::of(deployment, seen.clone(), "ours".to_owned());
+    ) -> Result<Reading, CallError> {
+        let mut search = Search::new(deployment, seen.clone(), "ours".to_owned());
         for event in events {
-            if search.meet(event) {
+            if search.add(event) {
                 break;
             }
         }
-        search.told()
+        search.reading()
     }
 
     /// The status that was told of the deployment itself.
-    fn status(sight: Result<Sight, CallError>) -> Result<Status, String> {
-        match sight {
-            Ok(Sight::Of(seen) | Sight::Replaced(seen, _)) => Ok(seen.status),
-            Ok(Sight::Superseded) => Err("superseded".to_owned()),
+    fn status(reading: Result<Reading, CallError>) -> Result<Status, String> {
+        match reading {
+            Ok(Reading::Of(seen) | Reading::HitNewer { meant: seen, .. }) => Ok(seen.status),
+            Ok(Reading::Superseded) => Err("superseded".to_owned()),
             Err(error) => Err(error.code),
         }
     }
@@ -551,7 +518,7 @@ mod tests {
         let first = reading(None, Some(0.0), InProgress);
         let rolling = reading(None, Some(60.0), Cancelling);
         let moved = |events: Vec<Event>| match searched(&first, &rolling, events) {
-            Ok(Sight::Of(told)) => *told,
+            Ok(Reading::Of(told)) => *told,
             _ => panic!("it is told"),
         };
         let start = event(0.1, InProgress);
@@ -579,7 +546,7 @@ mod tests {
         ]);
         let told = searched(&first, &rolling, events);
         // The other one's id would be made from a time that its rollback may have moved.
-        assert!(matches!(told, Ok(Sight::Of(_))));
+        assert!(matches!(told, Ok(Reading::Of(_))));
         assert_eq!(status(told), Ok(Cancelled));
     }
 
@@ -635,8 +602,8 @@ mod tests {
         }
     }
 
-    /// What tells that a cancel hit the second update, which began after the first had ended.
-    fn evidence(first: &[(Option<&str>, Status)], second: Option<&str>) -> Option<Evidence> {
+    /// The newer update that the cancel hit, which began after the first had ended.
+    fn hit(first: &[(Option<&str>, Status)], second: Option<&str>) -> Option<Deployment> {
         let meant = reading(Some("a"), Some(0.0), InProgress);
         let shown = reading(Some("b"), Some(3.0), Cancelling);
         let with = |token: Option<&str>, event: Event| Event {
@@ -652,33 +619,81 @@ mod tests {
             .chain(course.map(|event| of("ra", event)))
             .chain([of("a", event(0.1, InProgress))]);
         match searched(&meant, &shown, events) {
-            Ok(Sight::Replaced(_, successor)) => {
-                assert_eq!(successor.deployment.id.as_deref(), Some("b"));
-                // The rollback has moved the one that the stack shows.
-                assert_eq!(successor.deployment.started_at, Some(time(2.0)));
-                Some(successor.evidence)
-            }
-            Ok(Sight::Of(_)) => None,
+            Ok(Reading::HitNewer { newer, .. }) => Some(*newer),
+            Ok(Reading::Of(_)) => None,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn tokens_tell_which_update_a_cancel_has_hit() {
+    fn only_our_token_tells_that_a_cancel_has_hit_a_newer_update() {
         let succeeded = [(None, Succeeded)];
-        assert_eq!(evidence(&succeeded, Some("ours")), Some(Evidence::Named));
-        assert_eq!(evidence(&succeeded, Some("anothers")), None);
-        // Where the service names no token, or that of the update, nothing contradicts it.
-        for token in [None, Some("its")] {
-            assert_eq!(evidence(&succeeded, token), Some(Evidence::OnlyOne));
+        let newer = hit(&succeeded, Some("ours")).unwrap();
+        assert_eq!(newer.id.as_deref(), Some("b"));
+        // The rollback has moved the one that the stack shows.
+        assert_eq!(newer.started_at, Some(time(2.0)));
+        for token in [Some("anothers"), Some("its"), None] {
+            assert_eq!(hit(&succeeded, token), None, "{token:?}");
         }
         let by = |token| [(Some(token), Cancelling), (Some(token), Cancelled)];
-        assert_eq!(evidence(&by("ours"), Some("anothers")), None);
-        assert_eq!(evidence(&by("ours"), None), None);
+        assert_eq!(hit(&by("ours"), Some("ours")), None);
+        assert!(hit(&by("anothers"), Some("ours")).is_some());
+    }
+
+    #[test]
+    fn where_no_start_bears_the_wanted_id_the_time_decides() {
+        let wanted = reading(Some("a-uuid-of-version-4"), Some(0.0), InProgress);
+        let shown = reading(Some("b"), Some(60.0), InProgress);
+        let events = [
+            of("1", event(60.1, InProgress)),
+            of("2", event(9.0, Cancelled)),
+            of("2", event(5.0, Cancelling)),
+            of("3", event(0.0, InProgress)),
+        ];
+        assert_eq!(status(searched(&wanted, &shown, events)), Ok(Cancelled));
+    }
+
+    #[test]
+    fn the_reason_of_the_rollback_comes_first_and_the_words_on_its_end_after_it() {
+        let first = reading(None, Some(0.0), InProgress);
+        let ended = reading(None, Some(0.0), Cancelled);
+        let told = |reason: Option<&str>, words: Option<&str>, tokens: [&str; 2]| {
+            let with = |message: Option<&str>, token: &str, event: Event| Event {
+                message: message.map(str::to_owned),
+                token: Some(token.to_owned()),
+                ..event
+            };
+            let events = [
+                with(words, tokens[1], event(3.0, Cancelled)),
+                with(None, tokens[1], event(2.0, Cancelling)),
+                with(reason, tokens[1], event(1.0, Cancelling)),
+                with(Some("User Initiated"), tokens[0], event(0.0, InProgress)),
+            ];
+            match searched(&first, &ended, events) {
+                Ok(Reading::Of(told)) => told.message,
+                other => panic!("{other:?}"),
+            }
+        };
+        let left = Some("Update successful. One or more resources could not be deleted.");
         assert_eq!(
-            evidence(&by("anothers"), Some("ours")),
-            Some(Evidence::Named)
+            told(
+                Some("The following resource(s) failed: [A]."),
+                left,
+                ["u", "u"]
+            )
+            .as_deref(),
+            Some(
+                "The following resource(s) failed: [A].; Update successful. One or more resources could not be deleted."
+            )
         );
+        assert_eq!(
+            told(Some("User Initiated"), None, ["u", "c"]).as_deref(),
+            Some("User Initiated")
+        );
+        // An automatic rollback bears the update's own token.
+        let failed = told(None, None, ["u", "u"]).unwrap();
+        assert!(failed.contains("failed by itself"), "{failed}");
+        assert_eq!(told(None, None, ["u", "c"]), None);
     }
 
     #[test]
@@ -693,7 +708,7 @@ mod tests {
             let events = [event(2.0, Cancelled), begun.clone()]
                 .into_iter()
                 .chain(start);
-            let Ok(Sight::Of(told)) = searched(&first, &ended, events) else {
+            let Ok(Reading::Of(told)) = searched(&first, &ended, events) else {
                 panic!("it is told");
             };
             assert_eq!(told.message.as_deref(), Some("User Initiated"));
