@@ -1,5 +1,5 @@
 //! What all AWS clients share: configuration, transport and errors.
 
 pub mod call_error;
-pub mod sdk_config;
+pub mod endpoint;
 pub mod transport;

@@ -16,7 +16,7 @@ use crate::run::{Record, Run};
 use crate::settings::Settings;
 use crate::text;
 use crate::timestamp::{self, Timestamp};
-use crate::trigger::{Cause, Trigger};
+use crate::trigger::{Alarm, Cause, Trigger};
 
 /// The longest name of a trigger that log lines carry.
 const LONGEST_LOGGED_NAME: usize = 255;
@@ -59,9 +59,11 @@ impl Handler {
         let clock = Clock::starting_at(invocation.now);
         let request_id = invocation.request_id;
         let trigger = Trigger::parse(invocation.payload, self.settings.engine.name_rule())
+            .map_err(InvocationError::from)
             .inspect_err(|error| {
                 tracing::error!(
                     requestId = request_id,
+                    errorType = error.error_type(),
                     error = error.to_string(),
                     "the payload is not supported"
                 );
@@ -87,7 +89,7 @@ impl Handler {
     ) -> Result<Box<RawValue>, InvocationError> {
         let mode = self.settings.policy.mode_for(trigger);
         if let Cause::Alarm(alarm) = &trigger.cause
-            && let Some(why) = alarm.ignored()
+            && let Some(why) = self.ignored(alarm)
         {
             tracing::info!(why, "ignored");
             return Ok(raw(summary::ignored(trigger, mode, &why)));
@@ -102,7 +104,11 @@ impl Handler {
             budget: Budget::of(clock.until(invocation.deadline)),
         };
         let record = run.go().await.inspect_err(|error| {
-            tracing::error!(error = error.to_string(), "the run failed");
+            tracing::error!(
+                errorType = error.error_type(),
+                error = error.to_string(),
+                "the run failed"
+            );
         })?;
         (self.metrics)(&Metrics::of(&record, trigger).line(invocation, clock.now()));
         self.conclude(&record, run.context())?;
@@ -110,32 +116,47 @@ impl Handler {
         Ok(raw(summary::answer(trigger, mode, record.tally, outcomes)))
     }
 
+    /// Returns why this alarm asks for nothing, by its own words or by `IGNORED_ALARMS`.
+    fn ignored(&self, alarm: &Alarm) -> Option<String> {
+        alarm.ignored().or_else(|| {
+            let name = text::cut(&alarm.name, LONGEST_LOGGED_NAME);
+            self.settings
+                .ignored_alarms
+                .matches(&alarm.name)
+                .then(|| format!("the alarm `{name}` matches `IGNORED_ALARMS`"))
+        })
+    }
+
     /// Fails the invocation if an outcome is not published, or else if a retry may complete it.
     fn conclude(&self, record: &Record, context: Context<'_>) -> Result<(), InvocationError> {
+        let failure = match record.unpublished.first() {
+            Some(first) => InvocationError::publish_failed(
+                record.unpublished.len(),
+                self.event_bridge.bus(),
+                &first.why,
+            ),
+            None => match InvocationError::incomplete(record.incomplete()) {
+                Some(incomplete) => incomplete,
+                None => return Ok(()),
+            },
+        };
+        let error_type = failure.error_type();
         for unpublished in &record.unpublished {
             let entry = Entry::of(&unpublished.outcome, context);
             tracing::error!(
+                errorType = error_type,
                 detail = entry.detail,
                 resources = ?entry.resources,
                 why = unpublished.why,
                 "unpublished outcome"
             );
         }
-        let failure = match record.unpublished.first() {
-            Some(first) => Some(InvocationError::publish_failed(
-                record.unpublished.len(),
-                self.event_bridge.bus(),
-                &first.why,
-            )),
-            None => InvocationError::incomplete(record.incomplete()),
-        };
-        match failure {
-            Some(failure) => {
-                tracing::error!(error = failure.to_string(), "the run is not complete");
-                Err(failure)
-            }
-            None => Ok(()),
-        }
+        tracing::error!(
+            errorType = error_type,
+            error = failure.to_string(),
+            "the run is not complete"
+        );
+        Err(failure)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why an invocation fails, with a stable `errorType` and words for the operator.
 
+use std::any::Any;
+
 use lambda_runtime::Diagnostic;
 
 use crate::aws::call_error::{CallError, Fault};
@@ -9,6 +11,12 @@ use crate::trigger::UnsupportedPayload;
 
 /// The most environments that an error message names.
 const MOST_NAMED: usize = 20;
+
+/// The `errorType` of a panic, which is a bug of this function.
+pub const PANIC: &str = "Panic";
+
+/// The `errorType` by which Lambda itself reports a runtime that ended.
+pub const RUNTIME_ENDED: &str = "Runtime.ExitError";
 
 /// An invocation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +116,20 @@ impl InvocationError {
             "not everything could be cancelled or read in time: {}{more}; Lambda tries the event again, which finds what is still `IN_PROGRESS`",
             named.join(", ")
         )))
+    }
+}
+
+/// Returns what Lambda is answered with after a panic, whose place is in the log.
+#[must_use]
+pub fn panicked(panic: &(dyn Any + Send)) -> Diagnostic {
+    let words = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let words = text::cut(words.unwrap_or("no words"), 1000);
+    Diagnostic {
+        error_type: PANIC.to_owned(),
+        error_message: format!("the function panicked: {words}; report this as a bug"),
     }
 }
 

@@ -14,7 +14,6 @@ use std::fmt::Write as _;
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::config::Builder;
 use aws_sdk_cloudformation::config::SharedInterceptor;
-use aws_sdk_cloudformation::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use aws_sdk_cloudformation::types::{
     OperationEntry, OperationType, Stack, StackEvent, StackStatus, StackSummary,
 };
@@ -25,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use self::update::{Event, Search, derived_id};
 use self::whole_answer::WholeAnswer;
 use crate::aws::call_error::{CallError, Fault};
-use crate::aws::sdk_config::named_endpoint;
+use crate::aws::endpoint;
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
 use crate::engine::{self, AlarmsTag, Further, Look, Page, Sight};
 use crate::timestamp::{self, Timestamp};
@@ -130,17 +129,7 @@ impl CloudFormation {
 
     /// The address that calls go to, where it can be told before one is made.
     pub async fn endpoint(config: &SdkConfig) -> Option<String> {
-        if let Some(endpoint) = named_endpoint(config, "CloudFormation") {
-            return Some(endpoint);
-        }
-        let parameters = Params::builder()
-            .set_region(config.region().map(ToString::to_string))
-            .set_use_fips(config.use_fips())
-            .set_use_dual_stack(config.use_dual_stack())
-            .build()
-            .ok()?;
-        let endpoint = DefaultResolver::new().resolve_endpoint(&parameters).await;
-        endpoint.ok().map(|endpoint| endpoint.url().to_owned())
+        endpoint::of!(config, "CloudFormation", aws_sdk_cloudformation)
     }
 
     /// Nested stacks are never counted: their root's update is what can be cancelled.

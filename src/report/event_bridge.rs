@@ -3,12 +3,11 @@
 //! Follows [PutEvents](https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html).
 
 use aws_sdk_eventbridge::Client;
-use aws_sdk_eventbridge::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use aws_types::SdkConfig;
 
 use crate::aws::call_error::CallError;
-use crate::aws::sdk_config::named_endpoint;
+use crate::aws::endpoint;
 use crate::report::detail::{DETAIL_TYPE, Entry, SOURCE};
 use crate::text;
 
@@ -54,17 +53,7 @@ impl EventBridge {
 
     /// The address that calls go to, where it can be told before one is made.
     pub async fn endpoint(config: &SdkConfig) -> Option<String> {
-        if let Some(endpoint) = named_endpoint(config, "EventBridge") {
-            return Some(endpoint);
-        }
-        let parameters = Params::builder()
-            .set_region(config.region().map(ToString::to_string))
-            .set_use_fips(config.use_fips())
-            .set_use_dual_stack(config.use_dual_stack())
-            .build()
-            .ok()?;
-        let endpoint = DefaultResolver::new().resolve_endpoint(&parameters).await;
-        endpoint.ok().map(|endpoint| endpoint.url().to_owned())
+        endpoint::of!(config, "EventBridge", aws_sdk_eventbridge)
     }
 
     /// The bus that events go to.
