@@ -16,7 +16,7 @@ use crate::run::{Record, Run};
 use crate::settings::Settings;
 use crate::text;
 use crate::timestamp::{self, Timestamp};
-use crate::trigger::{Alarm, Cause, Trigger};
+use crate::trigger::{Alarm, Cause, Payload, Trigger, UnsupportedPayload};
 
 /// The longest name of a trigger that log lines carry.
 const LONGEST_LOGGED_NAME: usize = 255;
@@ -58,7 +58,8 @@ impl Handler {
         // Before the payload is read: a large one takes its time.
         let clock = Clock::starting_at(invocation.now);
         let request_id = invocation.request_id;
-        let trigger = Trigger::parse(invocation.payload, self.settings.engine.name_rule())
+        let trigger = self
+            .trigger(invocation)
             .map_err(InvocationError::from)
             .inspect_err(|error| {
                 tracing::error!(
@@ -79,6 +80,15 @@ impl Handler {
         self.handle_trigger(invocation, &trigger, clock)
             .instrument(span)
             .await
+    }
+
+    /// Reads why the function runs.
+    fn trigger(&self, invocation: Invocation<'_>) -> Result<Trigger, UnsupportedPayload> {
+        let engine = self.settings.engine;
+        match Payload::parse(invocation.payload, engine, invocation.request_id)? {
+            Payload::Run(trigger) => Ok(trigger),
+            Payload::Follow(_) => Err(UnsupportedPayload::follow()),
+        }
     }
 
     async fn handle_trigger(
