@@ -86,7 +86,7 @@ impl Handler {
     fn trigger(&self, invocation: Invocation<'_>) -> Result<Trigger, UnsupportedPayload> {
         let engine = self.settings.engine;
         match Payload::parse(invocation.payload, engine, invocation.request_id)? {
-            Payload::Run(trigger) => Ok(trigger),
+            Payload::Run(trigger) => Ok(*trigger),
             Payload::Follow(_) => Err(UnsupportedPayload::follow()),
         }
     }

@@ -29,7 +29,7 @@ const EXPECTED: &str = "expected a CloudWatch alarm state change (from EventBrid
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     /// A run.
-    Run(Trigger),
+    Run(Box<Trigger>),
     /// The end of a deployment whose cancel was accepted in an earlier run.
     Follow(Box<Follow>),
 }
@@ -99,26 +99,27 @@ impl Payload {
         let payload = std::str::from_utf8(payload)
             .map_err(|error| unsupported(format!("the payload is not JSON ({error})")))?;
         let shape: Shape<'_> = typed("the payload", payload)?;
+        let run = |trigger| Self::Run(Box::new(trigger));
         match shape {
             Shape {
                 detail_type: Some(_),
                 alarm_data: None,
                 records: None,
                 environments: None,
-            } => event::event_bridge(payload).map(Self::Run),
+            } => event::event_bridge(payload).map(run),
             Shape {
                 detail_type: None,
                 alarm_data: Some(_),
                 records: None,
                 environments: None,
-            } => alarm::lambda_action(payload).map(Self::Run),
+            } => alarm::lambda_action(payload).map(run),
             Shape {
                 detail_type: None,
                 alarm_data: None,
                 records: Some(_),
                 environments: None,
             } => match Sender::of(payload)? {
-                Sender::Sns => sns::notification(payload).map(Self::Run),
+                Sender::Sns => sns::notification(payload).map(run),
                 Sender::Sqs => {
                     sqs::follow(payload, engine).map(|follow| Self::Follow(Box::new(follow)))
                 }
@@ -128,7 +129,7 @@ impl Payload {
                 alarm_data: None,
                 records: None,
                 environments: Some(_),
-            } => request::request(payload, engine.name_rule(), request_id).map(Self::Run),
+            } => request::request(payload, engine.name_rule(), request_id).map(run),
             Shape {
                 detail_type: None,
                 alarm_data: None,

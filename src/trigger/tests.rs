@@ -16,7 +16,7 @@ fn sample(name: &str) -> Vec<u8> {
 
 fn parse(payload: &[u8]) -> Result<Trigger, UnsupportedPayload> {
     Payload::parse(payload, EngineKind::Proton, REQUEST_ID).map(|payload| match payload {
-        Payload::Run(trigger) => trigger,
+        Payload::Run(trigger) => *trigger,
         Payload::Follow(follow) => panic!("no run: {follow:?}"),
     })
 }
