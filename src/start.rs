@@ -99,12 +99,13 @@ pub fn log(error: &StartError) {
 /// The SDK's retries and timeouts are off: there is one layer of both, [`crate::run::calls`], that
 /// knows when a cancel may be repeated.
 async fn sdk_config(transport: &Transport) -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::v2026_01_12())
+    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(transport.http_client())
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::disabled())
         .load()
-        .await
+        .await;
+    endpoint::without_empty(config)
 }
 
 /// Makes the clients. Connections are started, but no call is made yet.

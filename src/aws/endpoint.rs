@@ -1,7 +1,7 @@
 //! The address that a service's calls go to, before the first call is made.
 
 use aws_types::SdkConfig;
-use aws_types::service_config::ServiceConfigKey;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use http::Uri;
 
 /// Reads the text as an endpoint's URL; `None` if no call can go there.
@@ -11,6 +11,24 @@ pub fn parse(text: &str) -> Option<Uri> {
         address.host().is_some_and(|host| !host.is_empty())
             && matches!(address.scheme_str(), Some("http" | "https"))
     })
+}
+
+/// Makes an empty `AWS_ENDPOINT_URL` and its like mean the default, as empty variables do everywhere
+/// in this function. To the SDK an empty one is an endpoint, to which no call can go.
+#[must_use]
+pub fn without_empty(config: SdkConfig) -> SdkConfig {
+    #[derive(Debug)]
+    struct WithoutEmpty(SdkConfig);
+
+    impl LoadServiceConfig for WithoutEmpty {
+        fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+            let services = self.0.service_config()?;
+            services.load_config(key).filter(|url| !url.is_empty())
+        }
+    }
+
+    let builder = config.clone().into_builder();
+    builder.service_config(WithoutEmpty(config)).build()
 }
 
 /// Returns the endpoint that a variable or the profile names for this service, or for all services.

@@ -98,3 +98,37 @@ impl EventBridge {
         Ok(receipts.collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_types::region::Region;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_endpoint_is_the_configured_one_or_that_of_the_region() {
+        let region = || SdkConfig::builder().region(Region::new("eu-west-1"));
+        for (config, expected) in [
+            (region(), "https://events.eu-west-1.amazonaws.com"),
+            (
+                region().use_fips(true),
+                "https://events-fips.eu-west-1.amazonaws.com",
+            ),
+            (
+                region().use_dual_stack(true),
+                "https://events.eu-west-1.api.aws",
+            ),
+            (
+                region().endpoint_url("http://127.0.0.1:4566"),
+                "http://127.0.0.1:4566",
+            ),
+        ] {
+            let endpoint = EventBridge::endpoint(&config.build()).await;
+            assert_eq!(endpoint.as_deref(), Some(expected));
+        }
+        assert_eq!(
+            EventBridge::endpoint(&SdkConfig::builder().build()).await,
+            None
+        );
+    }
+}

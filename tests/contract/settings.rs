@@ -148,6 +148,53 @@ async fn an_endpoint_that_is_no_url_is_refused() {
 }
 
 #[tokio::test]
+async fn a_services_own_endpoint_goes_before_that_of_all() {
+    let stage = Stage::running(["net"]);
+    let aws = stage.open().await;
+    let url = aws.server.endpoint_url();
+    let stage = stage
+        .set("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        .set("AWS_ENDPOINT_URL_PROTON", &url)
+        .set("AWS_ENDPOINT_URL_EVENTBRIDGE", &url);
+    let mut function = stage.start_in(aws);
+    function.invoke(alarm().to_string()).await;
+    let [run] = function.finish().await;
+    assert_eq!(run.outcome("net"), "CANCELLED");
+}
+
+#[tokio::test]
+async fn an_empty_endpoint_of_a_service_leaves_that_of_all() {
+    let run = Stage::running(["net"])
+        .set("AWS_ENDPOINT_URL_PROTON", "")
+        .set("AWS_ENDPOINT_URL_EVENTBRIDGE", "")
+        .run(alarm().to_string())
+        .await;
+    assert_eq!(run.outcome("net"), "CANCELLED");
+}
+
+#[tokio::test]
+async fn a_profile_names_credentials_where_no_variable_does() {
+    let config = TemporaryFile::new("config", "[profile desk]\n");
+    let credentials = TemporaryFile::new(
+        "credentials",
+        "[desk]\naws_access_key_id = AKIDDESK\naws_secret_access_key = desk\n",
+    );
+    let mut stage = Stage::running(["net"])
+        .set("AWS_PROFILE", "desk")
+        .set("AWS_CONFIG_FILE", config.path())
+        .set("AWS_SHARED_CREDENTIALS_FILE", credentials.path());
+    for variable in [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+    ] {
+        stage = stage.set(variable, "");
+    }
+    let run = stage.run(alarm().to_string()).await;
+    assert_eq!(run.outcome("net"), "CANCELLED");
+}
+
+#[tokio::test]
 async fn every_bad_value_is_in_one_error() {
     let bad = [
         ("DRY_RUN", "maybe"),
