@@ -120,26 +120,7 @@ impl Settings {
                 ("cloudformation", EngineKind::CloudFormation),
             ],
         );
-        let policy = Policy {
-            environments: reader.patterns(ENVIRONMENTS, engine.usual_environments()),
-            protected: reader.patterns(PROTECTED_ENVIRONMENTS, ""),
-            alarm_scope: reader.one_of(
-                ALARM_SCOPE,
-                AlarmScope::All,
-                &[("all", AlarmScope::All), ("tagged", AlarmScope::Tagged)],
-            ),
-            stuck_after: Duration::from_secs(
-                reader
-                    .whole_number(STUCK_AFTER_MINUTES, 60, 0, u64::MAX)
-                    .saturating_mul(60),
-            ),
-            max_cancellations: reader.whole_number(MAX_CANCELLATIONS, 10, 0, u64::MAX),
-            mode: reader.one_of(
-                DRY_RUN,
-                Mode::Live,
-                &[("true", Mode::DryRun), ("false", Mode::Live)],
-            ),
-        };
+        let policy = reader.policy(engine);
         let settings = Self {
             engine,
             policy,
@@ -181,6 +162,29 @@ impl<F: Fn(&'static str) -> Option<String>> Reader<F> {
             value,
             accepts: accepts.into(),
         });
+    }
+
+    /// What may be cancelled, and when.
+    fn policy(&mut self, engine: EngineKind) -> Policy {
+        Policy {
+            environments: self.patterns(ENVIRONMENTS, engine.usual_environments()),
+            protected: self.patterns(PROTECTED_ENVIRONMENTS, ""),
+            alarm_scope: self.one_of(
+                ALARM_SCOPE,
+                AlarmScope::All,
+                &[("all", AlarmScope::All), ("tagged", AlarmScope::Tagged)],
+            ),
+            stuck_after: Duration::from_secs(
+                self.whole_number(STUCK_AFTER_MINUTES, 60, 0, u64::MAX)
+                    .saturating_mul(60),
+            ),
+            max_cancellations: self.whole_number(MAX_CANCELLATIONS, 10, 0, u64::MAX),
+            mode: self.one_of(
+                DRY_RUN,
+                Mode::Live,
+                &[("true", Mode::DryRun), ("false", Mode::Live)],
+            ),
+        }
     }
 
     fn one_of<T: Copy>(

@@ -98,47 +98,29 @@ impl Payload {
     ) -> Result<Self, UnsupportedPayload> {
         let payload = std::str::from_utf8(payload)
             .map_err(|error| unsupported(format!("the payload is not JSON ({error})")))?;
-        let shape: Shape<'_> = typed("the payload", payload)?;
+        let Shape {
+            detail_type,
+            alarm_data,
+            records,
+            environments,
+        } = typed("the payload", payload)?;
         let run = |trigger| Self::Run(Box::new(trigger));
-        match shape {
-            Shape {
-                detail_type: Some(_),
-                alarm_data: None,
-                records: None,
-                environments: None,
-            } => event::event_bridge(payload).map(run),
-            Shape {
-                detail_type: None,
-                alarm_data: Some(_),
-                records: None,
-                environments: None,
-            } => alarm::lambda_action(payload).map(run),
-            Shape {
-                detail_type: None,
-                alarm_data: None,
-                records: Some(_),
-                environments: None,
-            } => match Sender::of(payload)? {
+        match (detail_type, alarm_data, records, environments) {
+            (Some(_), None, None, None) => event::event_bridge(payload).map(run),
+            (None, Some(_), None, None) => alarm::lambda_action(payload).map(run),
+            (None, None, Some(_), None) => match Sender::of(payload)? {
                 Sender::Sns => sns::notification(payload).map(run),
                 Sender::Sqs => {
                     sqs::follow(payload, engine).map(|follow| Self::Follow(Box::new(follow)))
                 }
             },
-            Shape {
-                detail_type: None,
-                alarm_data: None,
-                records: None,
-                environments: Some(_),
-            } => request::request(payload, engine.name_rule(), request_id).map(run),
-            Shape {
-                detail_type: None,
-                alarm_data: None,
-                records: None,
-                environments: None,
-            } => Err(unsupported(
+            (None, None, None, Some(_)) => {
+                request::request(payload, engine.name_rule(), request_id).map(run)
+            }
+            (None, None, None, None) => Err(unsupported(
                 "the payload has none of `detail-type`, `alarmData`, `Records` and `environments`",
             )),
-            Shape { .. } => Err(unsupported(
+            _ => Err(unsupported(
                 "the payload has more than one of `detail-type`, `alarmData`, `Records` and `environments`",
             )),
         }
