@@ -2,5 +2,5 @@
 
 pub mod backoff;
 pub mod call_error;
-pub mod sdk_config;
+pub mod endpoint;
 pub mod transport;

@@ -158,7 +158,7 @@ impl<'a> LastReading<'a> {
     }
 
     fn log(&self) {
-        let reads = self.follow.deliveries;
+        let reads = self.follow.receive_count;
         let environment = self.follow.deployment.environment.name.as_str();
         match &self.verdict {
             Verdict::Publish(outcome) => match outcome.end.error() {

@@ -22,7 +22,7 @@ use crate::run::{Budget, Driver, Limits, Report, Run, Word};
 use crate::settings::Settings;
 use crate::text;
 use crate::timestamp::{self, Timestamp};
-use crate::trigger::{Cause, Follow, Trigger, UnsupportedPayload};
+use crate::trigger::{Alarm, Cause, Follow, Payload, Trigger};
 
 /// The longest name of a trigger that log lines carry.
 const LONGEST_LOGGED_NAME: usize = 255;
@@ -56,7 +56,7 @@ pub struct Invocation<'a> {
 }
 
 impl Handler {
-    /// Handles an invocation; returns the summary, as JSON.
+    /// Handles an invocation. Returns the summary of a run, or the answer of a follow, as JSON.
     pub async fn handle(
         &self,
         invocation: Invocation<'_>,
@@ -64,34 +64,33 @@ impl Handler {
         // Before the payload is read: a large one takes its time.
         let clock = Clock::starting_at(invocation.now);
         let request_id = invocation.request_id;
-        let log_refusal = |error: &UnsupportedPayload| {
-            tracing::error!(
-                requestId = request_id,
-                error = error.to_string(),
-                "the payload is not supported"
-            );
-        };
-        if let Some(follow) = Follow::parse(invocation.payload, self.settings.engine) {
-            let follow = follow.inspect_err(log_refusal)?;
-            let span = tracing::error_span!("run", requestId = request_id, trigger = "follow");
-            return self
-                .handle_follow(invocation, &follow, clock)
-                .instrument(span)
-                .await;
-        }
-        let trigger = Trigger::parse(invocation.payload, self.settings.engine.name_rule())
-            .inspect_err(log_refusal)?;
-        let name = trigger.name.as_deref().unwrap_or_default();
+        let payload = Payload::parse(invocation.payload, self.settings.engine, request_id)
+            .map_err(InvocationError::from)
+            .inspect_err(|error| {
+                let _span = tracing::error_span!("run", requestId = request_id).entered();
+                log_failure(error, "the payload is not supported");
+            })?;
         // A span is filtered like a line: at its own level it is there wherever any line is.
-        let span = tracing::error_span!(
-            "run",
-            requestId = request_id,
-            trigger = trigger.cause.kind(),
-            triggerName = text::cut(name, LONGEST_LOGGED_NAME).as_ref(),
-        );
-        self.handle_trigger(invocation, &trigger, clock)
-            .instrument(span)
-            .await
+        match &payload {
+            Payload::Run(trigger) => {
+                let name = trigger.name.as_deref().unwrap_or_default();
+                let span = tracing::error_span!(
+                    "run",
+                    requestId = request_id,
+                    trigger = trigger.cause.kind(),
+                    triggerName = text::cut(name, LONGEST_LOGGED_NAME).as_ref(),
+                );
+                self.handle_trigger(invocation, trigger, clock)
+                    .instrument(span)
+                    .await
+            }
+            Payload::Follow(follow) => {
+                let span = tracing::error_span!("run", requestId = request_id, trigger = "follow");
+                self.handle_follow(invocation, follow, clock)
+                    .instrument(span)
+                    .await
+            }
+        }
     }
 
     async fn handle_trigger(
@@ -102,7 +101,7 @@ impl Handler {
     ) -> Result<Box<RawValue>, InvocationError> {
         let mode = self.settings.policy.mode_for(trigger);
         if let Cause::Alarm(alarm) = &trigger.cause
-            && let Some(why) = alarm.ignored()
+            && let Some(why) = self.ignored(alarm)
         {
             tracing::info!(why, "ignored");
             return Ok(raw(summary::ignored(trigger, mode, &why)));
@@ -116,11 +115,15 @@ impl Handler {
         let record = self
             .run(trigger, context, clock, limits)
             .await
-            .inspect_err(|error| {
-                tracing::error!(error = error.to_string(), "the run failed");
-            })?;
+            .inspect_err(|error| log_failure(error, "the run failed"))?;
         (self.metrics)(&Metrics::of(&record, trigger).line(invocation, clock.now()));
-        self.conclude(&record, context)?;
+        let failure = self
+            .log_unpublished(&record.unpublished, context)
+            .or_else(|| InvocationError::incomplete(record.incomplete()));
+        if let Some(failure) = failure {
+            log_failure(&failure, "the run is not complete");
+            return Err(failure);
+        }
         let outcomes = &record.outcomes;
         Ok(raw(summary::answer(trigger, mode, record.tally, outcomes)))
     }
@@ -145,7 +148,7 @@ impl Handler {
             Verdict::Publish(_) | Verdict::Again => self.log_unpublished(&unpublished, context),
         };
         if let Some(failure) = failure {
-            tracing::error!(error = failure.to_string(), "the follow failed");
+            log_failure(&failure, "the follow failed");
             return Err(failure);
         }
         if let Verdict::Publish(outcome) = &verdict {
@@ -201,44 +204,47 @@ impl Handler {
         })
     }
 
-    /// Fails the invocation if an outcome is not published, or else if a retry may complete it.
-    fn conclude(&self, record: &Record, context: Context<'_>) -> Result<(), InvocationError> {
-        let failure = self
-            .log_unpublished(&record.unpublished, context)
-            .or_else(|| InvocationError::incomplete(record.incomplete()));
-        match failure {
-            Some(failure) => {
-                tracing::error!(error = failure.to_string(), "the run is not complete");
-                Err(failure)
-            }
-            None => Ok(()),
-        }
+    /// Returns why this alarm asks for nothing, by its own words or by `IGNORED_ALARMS`.
+    fn ignored(&self, alarm: &Alarm) -> Option<String> {
+        alarm.ignored().or_else(|| {
+            let name = text::cut(&alarm.name, LONGEST_LOGGED_NAME);
+            self.settings
+                .ignored_alarms
+                .matches(&alarm.name)
+                .then(|| format!("the alarm `{name}` matches `IGNORED_ALARMS`"))
+        })
     }
-}
 
-impl Handler {
     /// Logs each outcome that EventBridge did not take, whole. Returns the error, if there is one.
     fn log_unpublished(
         &self,
         unpublished: &[Unpublished],
         context: Context<'_>,
     ) -> Option<InvocationError> {
+        let first = unpublished.first()?;
+        let failure =
+            InvocationError::publish_failed(unpublished.len(), self.event_bridge.bus(), &first.why);
         for one in unpublished {
             let entry = Entry::of(&one.outcome, context);
             tracing::error!(
+                errorType = failure.error_type(),
                 detail = entry.detail,
                 resources = ?entry.resources,
                 why = one.why,
                 "unpublished outcome"
             );
         }
-        let first = unpublished.first()?;
-        Some(InvocationError::publish_failed(
-            unpublished.len(),
-            self.event_bridge.bus(),
-            &first.why,
-        ))
+        Some(failure)
     }
+}
+
+/// Writes the log line of an invocation that fails, with the word that Lambda is answered with.
+fn log_failure(error: &InvocationError, what: &str) {
+    tracing::error!(
+        errorType = error.error_type(),
+        error = error.to_string(),
+        "{what}"
+    );
 }
 
 /// Logs what a run reports, keeps the last word on each environment, and returns what is published.

@@ -1,5 +1,7 @@
 //! Why an invocation fails, with a stable `errorType` and words for the operator.
 
+use std::any::Any;
+
 use lambda_runtime::Diagnostic;
 
 use crate::aws::call_error::{CallError, Fault};
@@ -9,6 +11,12 @@ use crate::trigger::UnsupportedPayload;
 
 /// The most environments that an error message names.
 const MOST_NAMED: usize = 20;
+
+/// The `errorType` of a panic, which is a bug of this function.
+pub const PANIC: &str = "Panic";
+
+/// The `errorType` by which Lambda itself reports a runtime that ended.
+pub const RUNTIME_ENDED: &str = "Runtime.ExitError";
 
 /// An invocation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -47,23 +55,7 @@ impl InvocationError {
     #[must_use]
     pub fn list_failed(error: &CallError, engine: &Engine) -> Self {
         let service = engine.service();
-        let mut remedy = match error.fault {
-            Fault::Unreachable => {
-                format!(
-                    "{service} cannot be reached: check the network, the region and the endpoint"
-                )
-            }
-            // The error's own words name the remedy.
-            Fault::Untrusted => "nothing was sent".to_owned(),
-            Fault::Late => "raise the function's timeout".to_owned(),
-            Fault::Throttled => format!(
-                "{service} throttles this account: lower `CONCURRENCY`, or ask for a higher quota"
-            ),
-            Fault::Broken | Fault::Lost => "Lambda tries the event again".to_owned(),
-            Fault::Conflict | Fault::NotFound | Fault::Refused => {
-                "check the function's role, credentials and region".to_owned()
-            }
-        };
+        let mut remedy = remedy(error, service);
         // Where nobody answers, or with something else than before, it may be the end.
         if let Some(ended) = engine.ended()
             && !matches!(
@@ -130,11 +122,80 @@ impl InvocationError {
     }
 }
 
+/// What to do when the listing, which has one call in flight, failed with this error.
+fn remedy(error: &CallError, service: &str) -> String {
+    match error.fault {
+        Fault::Unreachable => {
+            format!("{service} cannot be reached: check the network, the region and the endpoint")
+        }
+        // The error's own words name the remedy.
+        Fault::Untrusted => "nothing was sent".to_owned(),
+        Fault::Late => "raise the function's timeout".to_owned(),
+        Fault::Throttled => format!(
+            "{service} throttles this account: see what else calls {service}, or ask for a higher quota; Lambda tries the event again"
+        ),
+        Fault::Broken | Fault::Lost => "Lambda tries the event again".to_owned(),
+        Fault::Conflict | Fault::NotFound | Fault::Refused => match error.code.as_str() {
+            // A listing sends nothing that can be invalid but the page token that it was given.
+            "ValidationException" | "ValidationError" | "EndlessListing" => format!(
+                "{service} refuses the page token that it gave: Lambda tries the event again, which lists from the first page"
+            ),
+            _ => "check the function's role, credentials and region".to_owned(),
+        },
+    }
+}
+
+/// Returns what Lambda is answered with after a panic, whose place is in the log.
+#[must_use]
+pub fn panicked(panic: &(dyn Any + Send)) -> Diagnostic {
+    let words = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let words = text::cut(words.unwrap_or("no words"), 1000);
+    Diagnostic {
+        error_type: PANIC.to_owned(),
+        error_message: format!("the function panicked: {words}; report this as a bug"),
+    }
+}
+
 impl From<InvocationError> for Diagnostic {
     fn from(error: InvocationError) -> Self {
         Self {
             error_type: error.error_type().to_owned(),
             error_message: error.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remedy_of(fault: Fault, code: &str) -> String {
+        let error = CallError {
+            fault,
+            code: code.to_owned(),
+            message: "no".to_owned(),
+        };
+        remedy(&error, "Proton")
+    }
+
+    #[test]
+    fn a_throttled_listing_is_not_told_to_lower_what_it_does_not_use() {
+        let remedy = remedy_of(Fault::Throttled, "ThrottlingException");
+        assert!(remedy.contains("a higher quota"), "{remedy}");
+        assert!(!remedy.contains("CONCURRENCY"), "{remedy}");
+    }
+
+    #[test]
+    fn a_refused_page_token_is_not_blamed_on_the_role() {
+        for code in ["ValidationException", "ValidationError", "EndlessListing"] {
+            let remedy = remedy_of(Fault::Refused, code);
+            assert!(remedy.contains("page token"), "{remedy}");
+            assert!(!remedy.contains("role"), "{remedy}");
+        }
+        let denied = remedy_of(Fault::Refused, "AccessDeniedException");
+        assert!(denied.contains("role"), "{denied}");
     }
 }

@@ -11,6 +11,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::invocation_error::PANIC;
+
 /// Starts logging by `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL`. A panic becomes a log line,
 /// too.
 pub fn start() {
@@ -42,8 +44,9 @@ pub fn start() {
     };
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(
+            errorType = PANIC,
             panic = panic.to_string(),
-            "the invocation panicked: report this as a bug"
+            "the function panicked: report this as a bug"
         );
     }));
 }

@@ -1,14 +1,17 @@
 //! The function, as Lambda starts it.
 
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use proton_canceller::handler::{self, Invocation};
+use proton_canceller::invocation_error::{self, RUNTIME_ENDED};
+use proton_canceller::logging;
 use proton_canceller::payload::{self, KeepBytes};
 use proton_canceller::settings::Settings;
-use proton_canceller::{logging, start};
+use proton_canceller::start::{self, StartError};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -16,7 +19,7 @@ async fn main() -> ExitCode {
     let settings = match start::settings() {
         Ok(settings) => settings,
         Err(error) => {
-            tracing::error!(error = error.to_string(), "the function does not start");
+            start::log(&error);
             start::report(&error).await;
             return ExitCode::FAILURE;
         }
@@ -24,7 +27,7 @@ async fn main() -> ExitCode {
     match serve(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error, "the Lambda runtime ended");
+            tracing::error!(errorType = RUNTIME_ENDED, error, "the Lambda runtime ended");
             ExitCode::FAILURE
         }
     }
@@ -33,14 +36,13 @@ async fn main() -> ExitCode {
 async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
     // The clients are made while Lambda is asked for the first event.
     let starting = tokio::spawn(start::handler_once_asked(settings))
-        .map(Arc::new)
+        .map(|started| Arc::new(started.unwrap_or(Err(StartError::Panic))))
         .shared();
     let service = service_fn(async |event: LambdaEvent<()>| {
         let started = starting.clone().await;
         let handler = match &*started {
-            Ok(Ok(handler)) => handler,
-            Ok(Err(error)) => return Err(Diagnostic::from(error)),
-            Err(panic) => return Err(Diagnostic::from(panic.to_string())),
+            Ok(handler) => handler,
+            Err(error) => return Err(Diagnostic::from(error)),
         };
         let now = handler::system_time();
         let invocation = Invocation {
@@ -51,8 +53,11 @@ async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
             now,
         };
         // Boxed: the whole run is one deeply nested future.
-        let answer = Box::pin(handler.handle(invocation)).await;
-        answer.map_err(Diagnostic::from)
+        let handling = AssertUnwindSafe(Box::pin(handler.handle(invocation)));
+        match handling.catch_unwind().await {
+            Ok(answer) => answer.map_err(Diagnostic::from),
+            Err(panic) => Err(invocation_error::panicked(panic.as_ref())),
+        }
     });
     Runtime::new(service).layer(KeepBytes).run().await
 }

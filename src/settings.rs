@@ -9,7 +9,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::aws::sdk_config::Endpoints;
+use crate::aws::endpoint;
 use crate::engine::EngineKind;
 use crate::plan::patterns::Patterns;
 use crate::plan::{AlarmScope, Mode, Policy};
@@ -19,23 +19,27 @@ const DRY_RUN: &str = "DRY_RUN";
 const ENVIRONMENTS: &str = "ENVIRONMENTS";
 const PROTECTED_ENVIRONMENTS: &str = "PROTECTED_ENVIRONMENTS";
 const ALARM_SCOPE: &str = "ALARM_SCOPE";
+const IGNORED_ALARMS: &str = "IGNORED_ALARMS";
 const STUCK_AFTER_MINUTES: &str = "STUCK_AFTER_MINUTES";
 const MAX_CANCELLATIONS: &str = "MAX_CANCELLATIONS";
 const SETTLE_TIMEOUT_SECONDS: &str = "SETTLE_TIMEOUT_SECONDS";
 const EVENT_BUS_NAME: &str = "EVENT_BUS_NAME";
 const CONCURRENCY: &str = "CONCURRENCY";
 const AWS_CA_BUNDLE: &str = "AWS_CA_BUNDLE";
-const AWS_USE_FIPS_ENDPOINT: &str = "AWS_USE_FIPS_ENDPOINT";
-const AWS_USE_DUALSTACK_ENDPOINT: &str = "AWS_USE_DUALSTACK_ENDPOINT";
+const AWS_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
+const AWS_ENDPOINT_URL_PROTON: &str = "AWS_ENDPOINT_URL_PROTON";
+const AWS_ENDPOINT_URL_CLOUDFORMATION: &str = "AWS_ENDPOINT_URL_CLOUDFORMATION";
+const AWS_ENDPOINT_URL_EVENTBRIDGE: &str = "AWS_ENDPOINT_URL_EVENTBRIDGE";
 const AWS_IGNORE_CONFIGURED_ENDPOINT_URLS: &str = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS";
 
 /// The variables that are this function's own.
-pub const VARIABLES: [&str; 10] = [
+pub const VARIABLES: [&str; 11] = [
     ENGINE,
     DRY_RUN,
     ENVIRONMENTS,
     PROTECTED_ENVIRONMENTS,
     ALARM_SCOPE,
+    IGNORED_ALARMS,
     STUCK_AFTER_MINUTES,
     MAX_CANCELLATIONS,
     SETTLE_TIMEOUT_SECONDS,
@@ -53,6 +57,8 @@ pub struct Settings {
     /// `PROTECTED_ENVIRONMENTS` (none), `ALARM_SCOPE` (`all`), `STUCK_AFTER_MINUTES` (60) and
     /// `MAX_CANCELLATIONS` (10).
     pub policy: Policy,
+    /// The alarms that never start a run; `IGNORED_ALARMS`, none.
+    pub ignored_alarms: Patterns,
     /// How long a run follows the deployments it cancelled; `SETTLE_TIMEOUT_SECONDS`, 600.
     pub settle_timeout: Duration,
     /// The bus that outcomes go to, by name or ARN; `EVENT_BUS_NAME`, `default`.
@@ -61,8 +67,6 @@ pub struct Settings {
     pub concurrency: usize,
     /// The certificate authorities to trust instead of the usual ones; `AWS_CA_BUNDLE`.
     pub certificate_authorities: Option<RootCertStore>,
-    /// Which of AWS's endpoints calls go to.
-    pub endpoints: Endpoints,
 }
 
 /// Every value that cannot be used.
@@ -116,29 +120,11 @@ impl Settings {
                 ("cloudformation", EngineKind::CloudFormation),
             ],
         );
-        let policy = Policy {
-            environments: reader.patterns(ENVIRONMENTS, engine.usual_environments()),
-            protected: reader.patterns(PROTECTED_ENVIRONMENTS, ""),
-            alarm_scope: reader.one_of(
-                ALARM_SCOPE,
-                AlarmScope::All,
-                &[("all", AlarmScope::All), ("tagged", AlarmScope::Tagged)],
-            ),
-            stuck_after: Duration::from_secs(
-                reader
-                    .whole_number(STUCK_AFTER_MINUTES, 60, 0, u64::MAX)
-                    .saturating_mul(60),
-            ),
-            max_cancellations: reader.whole_number(MAX_CANCELLATIONS, 10, 0, u64::MAX),
-            mode: reader.one_of(
-                DRY_RUN,
-                Mode::Live,
-                &[("true", Mode::DryRun), ("false", Mode::Live)],
-            ),
-        };
+        let policy = reader.policy(engine);
         let settings = Self {
             engine,
             policy,
+            ignored_alarms: reader.patterns(IGNORED_ALARMS, ""),
             settle_timeout: Duration::from_secs(reader.whole_number(
                 SETTLE_TIMEOUT_SECONDS,
                 600,
@@ -148,12 +134,8 @@ impl Settings {
             event_bus: reader.event_bus(),
             concurrency: usize::try_from(reader.whole_number(CONCURRENCY, 10, 1, 100)).unwrap_or(1),
             certificate_authorities: reader.certificate_authorities(),
-            endpoints: Endpoints {
-                fips: reader.flag(AWS_USE_FIPS_ENDPOINT),
-                dual_stack: reader.flag(AWS_USE_DUALSTACK_ENDPOINT),
-                never_named: reader.flag(AWS_IGNORE_CONFIGURED_ENDPOINT_URLS),
-            },
         };
+        reader.endpoints(engine);
         if reader.bad.is_empty() {
             Ok(settings)
         } else {
@@ -182,6 +164,29 @@ impl<F: Fn(&'static str) -> Option<String>> Reader<F> {
         });
     }
 
+    /// What may be cancelled, and when.
+    fn policy(&mut self, engine: EngineKind) -> Policy {
+        Policy {
+            environments: self.patterns(ENVIRONMENTS, engine.usual_environments()),
+            protected: self.patterns(PROTECTED_ENVIRONMENTS, ""),
+            alarm_scope: self.one_of(
+                ALARM_SCOPE,
+                AlarmScope::All,
+                &[("all", AlarmScope::All), ("tagged", AlarmScope::Tagged)],
+            ),
+            stuck_after: Duration::from_secs(
+                self.whole_number(STUCK_AFTER_MINUTES, 60, 0, u64::MAX)
+                    .saturating_mul(60),
+            ),
+            max_cancellations: self.whole_number(MAX_CANCELLATIONS, 10, 0, u64::MAX),
+            mode: self.one_of(
+                DRY_RUN,
+                Mode::Live,
+                &[("true", Mode::DryRun), ("false", Mode::Live)],
+            ),
+        }
+    }
+
     fn one_of<T: Copy>(
         &mut self,
         variable: &'static str,
@@ -202,15 +207,33 @@ impl<F: Fn(&'static str) -> Option<String>> Reader<F> {
         default
     }
 
-    /// One of the SDK's own, of which the case does not matter.
-    fn flag(&mut self, variable: &'static str) -> bool {
-        let Some(value) = self.value(variable) else {
-            return false;
+    /// Checks the SDK's own variables that name an endpoint of a service that is called.
+    fn endpoints(&mut self, engine: EngineKind) {
+        let is_ignored = self
+            .value(AWS_IGNORE_CONFIGURED_ENDPOINT_URLS)
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        if is_ignored {
+            return;
+        }
+        let of_the_engine = match engine {
+            EngineKind::Proton => AWS_ENDPOINT_URL_PROTON,
+            EngineKind::CloudFormation => AWS_ENDPOINT_URL_CLOUDFORMATION,
         };
-        value.to_ascii_lowercase().parse().unwrap_or_else(|_| {
-            self.reject(variable, value, "must be `true` or `false`");
-            false
-        })
+        for variable in [
+            AWS_ENDPOINT_URL,
+            of_the_engine,
+            AWS_ENDPOINT_URL_EVENTBRIDGE,
+        ] {
+            if let Some(value) = self.value(variable)
+                && endpoint::parse(&value).is_none()
+            {
+                self.reject(
+                    variable,
+                    value,
+                    "must be an `http` or `https` URL, such as `https://proton.example.com`",
+                );
+            }
+        }
     }
 
     fn whole_number(&mut self, variable: &'static str, default: u64, least: u64, most: u64) -> u64 {
@@ -350,9 +373,9 @@ mod tests {
             .iter()
             .chain([
                 &AWS_CA_BUNDLE,
-                &AWS_USE_FIPS_ENDPOINT,
-                &AWS_USE_DUALSTACK_ENDPOINT,
-                &AWS_IGNORE_CONFIGURED_ENDPOINT_URLS,
+                &AWS_ENDPOINT_URL,
+                &AWS_ENDPOINT_URL_PROTON,
+                &AWS_ENDPOINT_URL_EVENTBRIDGE,
             ])
             .map(|name| (*name, ""))
             .collect();
@@ -367,26 +390,36 @@ mod tests {
             assert_eq!(settings.event_bus, "default");
             assert_eq!(settings.concurrency, 10);
             assert!(settings.certificate_authorities.is_none());
-            let Endpoints {
-                fips,
-                dual_stack,
-                never_named,
-            } = settings.endpoints;
-            assert!(!fips && !dual_stack && !never_named);
+            assert!(settings.ignored_alarms.is_empty());
         }
     }
 
     #[test]
-    fn the_sdks_own_flags_are_true_or_false_in_any_case() {
-        let endpoints = |variable, value| settings(&[(variable, value)]).unwrap().endpoints;
-        assert!(endpoints(AWS_USE_FIPS_ENDPOINT, "true").fips);
-        assert!(endpoints(AWS_USE_DUALSTACK_ENDPOINT, "True").dual_stack);
-        assert!(endpoints(AWS_IGNORE_CONFIGURED_ENDPOINT_URLS, "TRUE").never_named);
-        assert!(!endpoints(AWS_USE_FIPS_ENDPOINT, "False").fips);
-        assert_eq!(
-            complaint(AWS_USE_FIPS_ENDPOINT, "yes"),
-            "AWS_USE_FIPS_ENDPOINT is `yes`: must be `true` or `false`"
-        );
+    fn an_endpoint_that_is_no_url_is_a_bad_value_where_it_would_be_called() {
+        for variable in [
+            AWS_ENDPOINT_URL,
+            AWS_ENDPOINT_URL_PROTON,
+            AWS_ENDPOINT_URL_EVENTBRIDGE,
+        ] {
+            assert_eq!(
+                complaint(variable, "nowhere"),
+                format!(
+                    "{variable} is `nowhere`: must be an `http` or `https` URL, such as `https://proton.example.com`"
+                )
+            );
+            assert!(settings(&[(variable, "http://127.0.0.1:4566")]).is_ok());
+            let ignored = [
+                (variable, "nowhere"),
+                (AWS_IGNORE_CONFIGURED_ENDPOINT_URLS, "TRUE"),
+            ];
+            assert!(settings(&ignored).is_ok(), "{variable}");
+        }
+        assert!(settings(&[(AWS_ENDPOINT_URL_CLOUDFORMATION, "nowhere")]).is_ok());
+        let stacks = [
+            (ENGINE, "cloudformation"),
+            (AWS_ENDPOINT_URL_CLOUDFORMATION, "nowhere"),
+        ];
+        assert!(settings(&stacks).is_err());
     }
 
     #[test]
@@ -396,6 +429,7 @@ mod tests {
             (ENVIRONMENTS, "prod-*, {a,b}"),
             (PROTECTED_ENVIRONMENTS, "prod-core"),
             (ALARM_SCOPE, "tagged"),
+            (IGNORED_ALARMS, "proton-canceller-*, {a,b}"),
             (STUCK_AFTER_MINUTES, "5"),
             (MAX_CANCELLATIONS, "0"),
             (SETTLE_TIMEOUT_SECONDS, "0"),
@@ -414,6 +448,8 @@ mod tests {
         assert_eq!(settings.policy.stuck_after, Duration::from_mins(5));
         assert_eq!(settings.policy.max_cancellations, 0);
         assert_eq!(settings.settle_timeout, Duration::ZERO);
+        assert!(settings.ignored_alarms.matches("proton-canceller-undone"));
+        assert!(!settings.ignored_alarms.matches("checkout-5xx"));
         assert_eq!(settings.concurrency, 100);
     }
 

@@ -1,16 +1,22 @@
 //! Starting: from settings to clients, and a word to Lambda where that fails.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use http::Uri;
+use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
+use futures_util::FutureExt as _;
 use http::header::{HeaderName, HeaderValue};
 use lambda_runtime::Diagnostic;
 use lambda_runtime_api_client::{BoxError, PooledClient, body::Body, build_request};
 
-use crate::aws::sdk_config;
+use crate::aws::endpoint;
 use crate::aws::transport::Transport;
 use crate::engine::{CloudFormation, Engine, EngineKind, Proton};
 use crate::handler::Handler;
+use crate::invocation_error::PANIC;
 use crate::report::event_bridge::EventBridge;
 use crate::report::metrics;
 use crate::settings::{BadSettings, Settings};
@@ -33,24 +39,29 @@ pub enum StartError {
         "{0} is not set: this program runs under AWS Lambda; to try it here, run `cargo local events/alarm.json`"
     )]
     NotUnderLambda(&'static str),
-    /// An endpoint that leads nowhere.
+    /// An endpoint of the AWS profile that is no URL. Those of variables are checked with the settings.
     #[error(
-        "the endpoint `{0}` cannot be used: `AWS_ENDPOINT_URL` and its like must be URLs, such as `https://proton.example.com`"
+        "the endpoint `{0}` is no URL: set `endpoint_url` of the AWS profile to an `http` or `https` URL, such as `https://proton.example.com`"
     )]
     Endpoint(String),
     /// The TLS library does not work.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
+    /// A panic.
+    #[error("the function panicked while it started: report this as a bug")]
+    Panic,
 }
 
 impl StartError {
     /// The type that Lambda reports.
-    fn error_type(&self) -> &'static str {
+    #[must_use]
+    pub fn error_type(&self) -> &'static str {
         match self {
             Self::Settings(_) => "BadSettings",
             Self::NotUnderLambda(_) => "NotUnderLambda",
             Self::Endpoint(_) => "BadEndpoint",
             Self::Tls(_) => "TlsUnusable",
+            Self::Panic => PANIC,
         }
     }
 }
@@ -64,24 +75,50 @@ pub fn settings() -> Result<Settings, StartError> {
 
 /// Makes the clients as [`handler`] does, once the request for the first event is on its way: it is
 /// what Lambda waits for, and this thread's time would be in its way.
+///
+/// If that fails, the error is logged once, and each event is answered with it.
 pub async fn handler_once_asked(settings: Settings) -> Result<Handler, StartError> {
     for _ in 0..STEPS_TO_THE_FIRST_REQUEST {
         tokio::task::yield_now().await;
     }
-    handler(settings).await
+    let started = AssertUnwindSafe(handler(settings)).catch_unwind().await;
+    started.unwrap_or(Err(StartError::Panic)).inspect_err(log)
+}
+
+/// Logs why the function does not start.
+pub fn log(error: &StartError) {
+    tracing::error!(
+        errorType = error.error_type(),
+        error = error.to_string(),
+        "the function does not start"
+    );
+}
+
+/// The configuration that the SDK's own variables and shared files ask for.
+///
+/// The SDK's retries and timeouts are off: there is one layer of both, [`crate::run::calls`], that
+/// knows when a cancel may be repeated.
+async fn sdk_config(transport: &Transport) -> SdkConfig {
+    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(transport.http_client())
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::disabled())
+        .load()
+        .await;
+    endpoint::without_empty(config)
 }
 
 /// Makes the clients. Connections are started, but no call is made yet.
 pub async fn handler(mut settings: Settings) -> Result<Handler, StartError> {
     let transport = Transport::new(settings.certificate_authorities.take())?;
-    let config = sdk_config::from_environment(settings.endpoints, transport.http_client());
+    let config = sdk_config(&transport).await;
     let engine_endpoint = match settings.engine {
         EngineKind::Proton => Proton::endpoint(&config).await,
         EngineKind::CloudFormation => CloudFormation::endpoint(&config).await,
     };
     let endpoints = [engine_endpoint, EventBridge::endpoint(&config).await];
     for endpoint in endpoints.into_iter().flatten() {
-        transport.connect_early(&address(endpoint)?);
+        transport.connect_early(&endpoint::parse(&endpoint).ok_or(StartError::Endpoint(endpoint))?);
     }
     Ok(Handler {
         engine: match settings.engine {
@@ -92,16 +129,6 @@ pub async fn handler(mut settings: Settings) -> Result<Handler, StartError> {
         metrics: metrics::to_standard_output,
         settings,
     })
-}
-
-fn address(endpoint: String) -> Result<Uri, StartError> {
-    endpoint
-        .parse()
-        .ok()
-        .filter(|address: &Uri| {
-            address.host().is_some() && matches!(address.scheme_str(), Some("http" | "https"))
-        })
-        .ok_or(StartError::Endpoint(endpoint))
 }
 
 /// The variables without which the Lambda runtime panics.

@@ -51,8 +51,8 @@ fn plain_manifest(mut manifest: Table) -> Result<Table> {
     let Some(Value::Table(mut dependencies)) = manifest.remove("dependencies") else {
         bail!("the function's manifest names no dependencies");
     };
-    // Only the function's own transport and configuration need them.
-    for own in ["aws-credential-types", "hyper-rustls", "webpki-roots"] {
+    // Only the function's own transport needs them.
+    for own in ["hyper-rustls", "webpki-roots"] {
         dependencies.remove(own);
     }
     for (name, dependency) in &mut dependencies {
@@ -63,9 +63,7 @@ fn plain_manifest(mut manifest: Table) -> Result<Table> {
             }
         }
     }
-    for sdk in ["aws-config", "aws-smithy-http-client"] {
-        dependencies.insert(sdk.to_owned(), "1".into());
-    }
+    dependencies.insert("aws-smithy-http-client".to_owned(), "1".into());
     let package = "name = 'proton-canceller'\nversion = '0.0.0'\nedition = '2024'\n";
     Ok(Table::from_iter([
         ("package".to_owned(), Value::Table(package.parse()?)),

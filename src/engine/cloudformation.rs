@@ -11,7 +11,6 @@ mod update;
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::config::Builder;
 use aws_sdk_cloudformation::config::SharedInterceptor;
-use aws_sdk_cloudformation::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use aws_sdk_cloudformation::types::{
     DeploymentConfigMode, OperationEntry, OperationType, Stack, StackEvent, StackStatus,
     StackSummary,
@@ -23,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::update::{Event, Search};
 use crate::aws::call_error::{CallError, Fault};
-use crate::aws::sdk_config::named_endpoint;
+use crate::aws::endpoint;
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status, derived_id};
 use crate::engine::whole_answer::WholeAnswer;
 use crate::engine::{AlarmsTag, Continuation, Page, ReadStep, Reading};
@@ -144,17 +143,7 @@ impl CloudFormation {
 
     /// The address that calls go to, where it can be told before one is made.
     pub async fn endpoint(config: &SdkConfig) -> Option<String> {
-        if let Some(endpoint) = named_endpoint(config, "CloudFormation") {
-            return Some(endpoint);
-        }
-        let parameters = Params::builder()
-            .set_region(config.region().map(ToString::to_string))
-            .set_use_fips(config.use_fips())
-            .set_use_dual_stack(config.use_dual_stack())
-            .build()
-            .ok()?;
-        let endpoint = DefaultResolver::new().resolve_endpoint(&parameters).await;
-        endpoint.ok().map(|endpoint| endpoint.url().to_owned())
+        endpoint::of!(config, "CloudFormation", aws_sdk_cloudformation)
     }
 
     /// Nested stacks are never counted: their root's update is what can be cancelled.

@@ -10,7 +10,6 @@
 use aws_sdk_proton::Client;
 use aws_sdk_proton::config::Builder;
 use aws_sdk_proton::config::SharedInterceptor;
-use aws_sdk_proton::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use aws_sdk_proton::config::interceptors::AfterDeserializationInterceptorContextRef;
 use aws_sdk_proton::operation::list_environments::ListEnvironmentsOutput;
 use aws_sdk_proton::types::{
@@ -23,7 +22,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::aws::call_error::CallError;
-use crate::aws::sdk_config::named_endpoint;
+use crate::aws::endpoint;
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
 use crate::engine::whole_answer::WholeAnswer;
 use crate::engine::{AlarmsTag, Continuation, Page, ReadStep, Reading, TagPage, TagStep};
@@ -96,17 +95,7 @@ impl Proton {
 
     /// The address that calls go to, where it can be told before one is made.
     pub async fn endpoint(config: &SdkConfig) -> Option<String> {
-        if let Some(endpoint) = named_endpoint(config, "Proton") {
-            return Some(endpoint);
-        }
-        let parameters = Params::builder()
-            .set_region(config.region().map(ToString::to_string))
-            .set_use_fips(config.use_fips())
-            .set_use_dual_stack(config.use_dual_stack())
-            .build()
-            .ok()?;
-        let endpoint = DefaultResolver::new().resolve_endpoint(&parameters).await;
-        endpoint.ok().map(|endpoint| endpoint.url().to_owned())
+        endpoint::of!(config, "Proton", aws_sdk_proton)
     }
 
     pub(super) async fn list(&self, token: Option<&str>) -> Result<Page, CallError> {

@@ -121,7 +121,7 @@ fn resources(outcome: &Outcome, trigger: &Trigger) -> Vec<String> {
 fn id(outcome: &Outcome, origin: Origin<'_>) -> String {
     let mut id = match origin {
         Origin::Trigger(trigger) => stands_for(outcome, trigger),
-        Origin::Follow(follow) => follow.stands_for.clone(),
+        Origin::Follow(follow) => follow.id.chars().take(31).collect(),
     };
     id.push(if outcome.end == End::Cancelling {
         '0'

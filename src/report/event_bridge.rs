@@ -3,12 +3,11 @@
 //! Follows [PutEvents](https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html).
 
 use aws_sdk_eventbridge::Client;
-use aws_sdk_eventbridge::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use aws_types::SdkConfig;
 
 use crate::aws::call_error::CallError;
-use crate::aws::sdk_config::named_endpoint;
+use crate::aws::endpoint;
 use crate::report::detail::{DETAIL_TYPE, Entry, SOURCE};
 use crate::text;
 
@@ -66,17 +65,7 @@ impl EventBridge {
 
     /// The address that calls go to, where it can be told before one is made.
     pub async fn endpoint(config: &SdkConfig) -> Option<String> {
-        if let Some(endpoint) = named_endpoint(config, "EventBridge") {
-            return Some(endpoint);
-        }
-        let parameters = Params::builder()
-            .set_region(config.region().map(ToString::to_string))
-            .set_use_fips(config.use_fips())
-            .set_use_dual_stack(config.use_dual_stack())
-            .build()
-            .ok()?;
-        let endpoint = DefaultResolver::new().resolve_endpoint(&parameters).await;
-        endpoint.ok().map(|endpoint| endpoint.url().to_owned())
+        endpoint::of!(config, "EventBridge", aws_sdk_eventbridge)
     }
 
     /// The bus that events go to.
@@ -119,5 +108,39 @@ impl EventBridge {
             }),
         });
         Ok(receipts.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_types::region::Region;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_endpoint_is_the_configured_one_or_that_of_the_region() {
+        let region = || SdkConfig::builder().region(Region::new("eu-west-1"));
+        for (config, expected) in [
+            (region(), "https://events.eu-west-1.amazonaws.com"),
+            (
+                region().use_fips(true),
+                "https://events-fips.eu-west-1.amazonaws.com",
+            ),
+            (
+                region().use_dual_stack(true),
+                "https://events.eu-west-1.api.aws",
+            ),
+            (
+                region().endpoint_url("http://127.0.0.1:4566"),
+                "http://127.0.0.1:4566",
+            ),
+        ] {
+            let endpoint = EventBridge::endpoint(&config.build()).await;
+            assert_eq!(endpoint.as_deref(), Some(expected));
+        }
+        assert_eq!(
+            EventBridge::endpoint(&SdkConfig::builder().build()).await,
+            None
+        );
     }
 }

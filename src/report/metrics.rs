@@ -1,7 +1,10 @@
 //! The run's metrics, in CloudWatch's [embedded metric format][emf] on standard output.
 //!
-//! They are no log lines: they come out whatever the log level, one JSON object a line.
+//! The metrics come out whatever the log level, one JSON object a line. With JSON logs [Lambda filters
+//! standard output][filter]: a line without `level`, or without an RFC 3339 `timestamp`, counts as `INFO`.
+//! So the line has both, at a level that no filter drops.
 //!
+//! [filter]: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
 //! [emf]: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 
 use std::io::Write as _;
@@ -17,6 +20,10 @@ use crate::trigger::Trigger;
 
 /// The namespace that the metrics are found in.
 const NAMESPACE: &str = "proton-canceller";
+
+/// The least verbose level that Lambda knows, by the page on filters above: the line passes at every
+/// level, and a query for lines at `ERROR` does not match it.
+const LEVEL: &str = "FATAL";
 
 /// The counts of a run.
 #[derive(Debug)]
@@ -78,6 +85,8 @@ impl Metrics {
             metrics.push(json!({ "Name": "TimeToFirstCancel", "Unit": "Milliseconds" }));
             document.insert("TimeToFirstCancel".to_owned(), milliseconds.into());
         }
+        document.insert("level".to_owned(), LEVEL.into());
+        document.insert("timestamp".to_owned(), timestamp::format(now).into());
         document.insert("FunctionName".to_owned(), invocation.function_name.into());
         document.insert("requestId".to_owned(), invocation.request_id.into());
         document.insert("trigger".to_owned(), self.trigger.into());

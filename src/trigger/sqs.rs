@@ -1,41 +1,46 @@
-//! One SQS record whose body is an outcome event of this function's own: a deployment to follow.
-//!
-//! The event is the state: nothing else is kept between two reads of the deployment.
+//! A message of the follower's queue: the `CANCELLING` event of a run, whose end is not reported yet.
 
+use aws_lambda_events::sqs::SqsEvent;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{Object, UnsupportedPayload, typed, unsupported};
+use super::event::Event;
+use super::json::{Object, nullable, typed};
+use super::{UnsupportedPayload, unsupported};
 use crate::deployment::{Deployment, Environment, EnvironmentName, Status};
 use crate::engine::EngineKind;
 use crate::report::detail::{DETAIL_TYPE, SOURCE};
 use crate::timestamp::{self, Timestamp};
 
-/// A deployment that is being cancelled, as its `CANCELLING` event reported it.
+/// The version of the `Detail` that a follow understands.
+const VERSION: &str = "1";
+
+/// A deployment whose cancel was accepted, and whose end is to be reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Follow {
-    /// The ID of the queue's message.
+    /// The SQS message's id, by which the answer names a message that must come again.
     pub message_id: String,
-    /// How often the queue has delivered the message, if SQS says so.
-    pub deliveries: Option<u64>,
-    /// The deployment.
+    /// How often the queue has handed the message out, this time included; `None` if SQS does not say.
+    pub receive_count: Option<u64>,
+    /// The id of the `CANCELLING` event: 32 hexadecimal digits, the last of them `0`.
+    pub id: String,
+    /// The deployment and its environment, as the `CANCELLING` event reported them.
     pub deployment: Deployment,
-    /// When the run asked for the cancel, if it did.
+    /// When the run asked for the cancel.
     pub cancel_requested_at: Option<Timestamp>,
-    /// The 31 digits of the event's ID that its end shares.
-    pub stands_for: String,
-    /// Why the run cancelled it.
+    /// Why the run cancelled.
     pub trigger: ReportedTrigger,
-    /// The event's resources.
+    /// The `CANCELLING` event's resources.
     pub resources: Vec<String>,
 }
 
-/// The trigger of an event, as the event reports it.
+/// Why a run cancelled, as its events report it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportedTrigger {
-    /// The kind of trigger.
+    /// `alarm`, `schedule` or `request`.
     pub kind: &'static str,
-    /// The event's ID.
+    /// The event's id, or that of the request's Lambda request.
     pub id: Option<String>,
     /// The alarm's, rule's or schedule's name.
     pub name: Option<String>,
@@ -47,63 +52,29 @@ pub struct ReportedTrigger {
     pub reason: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Batch<'a> {
-    #[serde(borrow, rename = "Records")]
-    records: Vec<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Source {
-    #[serde(default)]
-    event_source: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Record {
-    message_id: String,
-    body: String,
-    #[serde(default)]
-    attributes: Option<Object<Attributes>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Attributes {
-    #[serde(default)]
-    approximate_receive_count: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Event<'a> {
-    source: String,
-    detail_type: String,
-    resources: Vec<String>,
-    #[serde(borrow)]
-    detail: &'a RawValue,
-}
-
-/// What an outcome event says. Each member must be there, and may be null where the schema says so.
+/// What is needed of a `Detail`. Other members are ignored; each of these must be there, `null` where
+/// it is not known. `reason` and `error` are `null` with `CANCELLING`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Detail {
     version: String,
     id: String,
     outcome: String,
+    #[serde(rename = "reason")]
+    _reason: (),
     #[serde(deserialize_with = "nullable")]
     message: Option<String>,
     dry_run: bool,
-    environment: Object<ReportedEnvironment>,
-    deployment: Object<ReportedDeployment>,
-    trigger: Object<ReportedCause>,
+    environment: Object<EnvironmentMembers>,
+    deployment: Object<DeploymentMembers>,
+    #[serde(rename = "error")]
+    _error: (),
+    trigger: Object<TriggerMembers>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ReportedEnvironment {
+struct EnvironmentMembers {
     name: String,
     arn: String,
     #[serde(deserialize_with = "nullable")]
@@ -116,17 +87,19 @@ struct ReportedEnvironment {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ReportedDeployment {
+struct DeploymentMembers {
     #[serde(deserialize_with = "nullable")]
     id: Option<String>,
     #[serde(deserialize_with = "time")]
     started_at: Option<Timestamp>,
+    #[serde(deserialize_with = "nullable")]
+    status: Option<String>,
     #[serde(deserialize_with = "time")]
     cancel_requested_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
-struct ReportedCause {
+struct TriggerMembers {
     kind: String,
     #[serde(deserialize_with = "nullable")]
     id: Option<String>,
@@ -140,360 +113,502 @@ struct ReportedCause {
     reason: Option<String>,
 }
 
-/// A member that must be there and may be null.
-fn nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Option::deserialize(deserializer)
-}
-
-/// A time that must be there and may be null.
+/// A time in UTC, or `null`; the member must be there.
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    let text: Option<String> = Option::deserialize(deserializer)?;
-    text.map(|text| {
-        timestamp::parse(&text).ok_or_else(|| {
-            serde::de::Error::custom(format!(
-                "invalid time `{}`: expected RFC 3339",
-                crate::text::cut(&text, 100)
-            ))
+    Option::<String>::deserialize(deserializer)?
+        .map(|text| {
+            timestamp::parse(&text)
+                .filter(|_| text.ends_with('Z'))
+                .ok_or_else(|| {
+                    let text = crate::text::cut(&text, 100);
+                    D::Error::custom(format!(
+                        "invalid time `{text}`: must be RFC 3339 in UTC, such as 2026-11-23T06:45:12Z"
+                    ))
+                })
         })
-    })
-    .transpose()
+        .transpose()
 }
 
-impl Follow {
-    /// Reads a payload with an SQS record. `None` if the payload has none.
-    pub fn parse(payload: &[u8], engine: EngineKind) -> Option<Result<Self, UnsupportedPayload>> {
-        let payload = std::str::from_utf8(payload).ok()?;
-        let Object(Batch { records }) = serde_json::from_str(payload).ok()?;
-        let is_of_sqs = |record: &&RawValue| {
-            let source: Result<Object<Source>, _> = serde_json::from_str(record.get());
-            source.is_ok_and(|Object(one)| one.event_source.as_deref() == Some("aws:sqs"))
-        };
-        match &records[..] {
-            [record] if is_of_sqs(record) => Some(Self::of_record(record.get(), engine)),
-            [first, ..] if is_of_sqs(first) => Some(Err(unsupported(format!(
-                "the batch has {} SQS records: set the event source's batch size to 1",
-                records.len()
-            )))),
-            _ => None,
-        }
+/// Reads the one record of a payload that says that SQS sent it.
+pub(super) fn follow(payload: &str, engine: EngineKind) -> Result<Follow, UnsupportedPayload> {
+    let event: SqsEvent = typed("the SQS message", payload)?;
+    let Some(message) = event.records.into_iter().next() else {
+        return Err(unsupported("the SQS event has no record"));
+    };
+    let Some(message_id) = message.message_id.filter(|id| !id.is_empty()) else {
+        return Err(unsupported("the SQS message has no `messageId`"));
+    };
+    let receive_count = message
+        .attributes
+        .get("ApproximateReceiveCount")
+        .and_then(|count| count.parse().ok());
+    let body = message.body.unwrap_or_default();
+    let event: Event = typed("the SQS message's `body`", &body)?;
+    if (event.source.as_str(), event.detail_type.as_str()) != (SOURCE, DETAIL_TYPE) {
+        return Err(unsupported(format!(
+            "the SQS message's event `{}` from `{}` is not one of this function's own",
+            crate::text::cut(&event.detail_type, 100),
+            crate::text::cut(&event.source, 100),
+        )));
     }
-
-    fn of_record(record: &str, engine: EngineKind) -> Result<Self, UnsupportedPayload> {
-        let record: Record = typed("the SQS record", record)?;
-        if record.message_id.is_empty() {
-            return Err(unsupported("the SQS record's `messageId` is empty"));
-        }
-        let event: Event<'_> = typed("the SQS record's `body`", &record.body)?;
-        if event.source != SOURCE || event.detail_type != DETAIL_TYPE {
-            return Err(unsupported(format!(
-                "the SQS record's event is `{}` from `{}`, not `{DETAIL_TYPE}` from `{SOURCE}`",
-                crate::text::cut(&event.detail_type, 100),
-                crate::text::cut(&event.source, 100),
-            )));
-        }
-        let detail: Detail = typed("the event's `detail`", event.detail.get())?;
-        let deliveries = record
-            .attributes
-            .and_then(|Object(attributes)| attributes.approximate_receive_count?.parse().ok());
-        Ok(Self {
-            message_id: record.message_id,
-            deliveries,
-            stands_for: detail.stands_for()?.to_owned(),
-            cancel_requested_at: detail.deployment.0.cancel_requested_at,
-            trigger: detail.trigger.0.try_into()?,
-            deployment: deployment(
-                detail.environment.0,
-                detail.deployment.0,
-                detail.message,
-                engine,
-            )?,
-            resources: event.resources,
-        })
-    }
+    let detail = event.detail.as_deref().map_or("null", RawValue::get);
+    let detail: Detail = typed("the `detail` of the SQS message's event", detail)?;
+    detail.check()?;
+    let (deployment, cancel_requested_at) = deployment(&detail, engine)?;
+    Ok(Follow {
+        message_id,
+        receive_count,
+        deployment,
+        cancel_requested_at,
+        id: detail.id,
+        trigger: reported(detail.trigger.0)?,
+        resources: event.resources.unwrap_or_default(),
+    })
 }
 
 impl Detail {
-    /// The digits of the ID that the end shares, of an event that is to be followed.
-    fn stands_for(&self) -> Result<&str, UnsupportedPayload> {
-        if self.version != "1" || self.outcome != "CANCELLING" || self.dry_run {
+    /// Checks that the event is one that a follow can complete.
+    fn check(&self) -> Result<(), UnsupportedPayload> {
+        let cut = |text| crate::text::cut(text, 100);
+        if self.version != VERSION {
             return Err(unsupported(format!(
-                "the event's `version` is `{}`, its `outcome` `{}` and its `dryRun` {}, not `1`, `CANCELLING` and false",
-                crate::text::cut(&self.version, 100),
-                crate::text::cut(&self.outcome, 100),
-                self.dry_run
+                "the event's `detail` has version `{}`, not `{VERSION}`",
+                cut(&self.version)
             )));
         }
-        self.id
-            .strip_suffix('0')
-            .filter(|digits| {
-                digits.len() == 31
-                    && digits
-                        .bytes()
-                        .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-            })
-            .ok_or_else(|| {
-                unsupported(format!(
-                    "the event's `id` `{}` is not 32 hexadecimal digits of which the last is 0",
-                    crate::text::cut(&self.id, 100)
-                ))
-            })
+        if self.outcome != "CANCELLING" {
+            return Err(unsupported(format!(
+                "the event's outcome is `{}`, not `CANCELLING`",
+                cut(&self.outcome)
+            )));
+        }
+        if self.dry_run {
+            return Err(unsupported("the event is of a dry run"));
+        }
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if self.id.len() != 32 || !self.id.bytes().all(is_digit) || !self.id.ends_with('0') {
+            return Err(unsupported(format!(
+                "the event's `id` is `{}`, not 32 hexadecimal digits of which the last is `0`",
+                cut(&self.id)
+            )));
+        }
+        Ok(())
     }
 }
 
-impl TryFrom<ReportedCause> for ReportedTrigger {
-    type Error = UnsupportedPayload;
-
-    fn try_from(cause: ReportedCause) -> Result<Self, UnsupportedPayload> {
-        let kinds = ["alarm", "schedule", "request"];
-        let kind = kinds.into_iter().find(|kind| *kind == cause.kind);
-        Ok(Self {
-            kind: kind.ok_or_else(|| {
-                let kind = crate::text::cut(&cause.kind, 100);
-                unsupported(format!("the trigger's `kind` `{kind}` is unknown"))
-            })?,
-            id: cause.id,
-            name: cause.name,
-            arn: cause.arn,
-            time: cause.time,
-            reason: cause.reason,
-        })
-    }
-}
-
+/// The deployment that the event reports, and when its cancel was asked for.
 fn deployment(
-    environment: ReportedEnvironment,
-    deployment: ReportedDeployment,
-    message: Option<String>,
+    detail: &Detail,
     engine: EngineKind,
-) -> Result<Deployment, UnsupportedPayload> {
+) -> Result<(Deployment, Option<Timestamp>), UnsupportedPayload> {
+    let Object(environment) = &detail.environment;
+    let Object(deployment) = &detail.deployment;
     let name = EnvironmentName::parse(&environment.name, engine.name_rule())
         .map_err(|error| unsupported(error.to_string()))?;
-    if !is_arn_of(&environment.arn, &name, engine) {
+    if !names(&environment.arn, engine, &name) {
+        let (arn, kind) = (crate::text::cut(&environment.arn, 300), arn_of(engine));
         return Err(unsupported(format!(
-            "the ARN `{}` is not that of `{name}`, an environment of the engine `{}`",
-            crate::text::cut(&environment.arn, 300),
-            engine.as_str()
+            "the event's environment `{name}` has the ARN `{arn}`, which is not its {kind}"
         )));
     }
-    Ok(Deployment {
-        environment: Environment {
-            name,
-            arn: Some(environment.arn),
-            account_id: environment.account_id,
-            template_name: environment.template_name,
-            template_version: environment.template_version,
-        },
-        id: deployment.id,
+    let environment = Environment {
+        name,
+        arn: Some(environment.arn.clone()),
+        account_id: environment.account_id.clone(),
+        template_name: environment.template_name.clone(),
+        template_version: environment.template_version.clone(),
+    };
+    let reported = Deployment {
+        environment,
+        id: deployment.id.clone(),
         started_at: deployment.started_at,
-        status: Status::Cancelling,
-        message,
+        status: status(deployment.status.as_deref()),
+        message: detail.message.clone(),
         ended_at: None,
         moved_start: None,
+    };
+    Ok((reported, deployment.cancel_requested_at))
+}
+
+/// The status that an event reports; one that was not known is that of its outcome.
+fn status(text: Option<&str>) -> Status {
+    let known = [
+        Status::InProgress,
+        Status::Cancelling,
+        Status::Cancelled,
+        Status::Failed,
+        Status::Succeeded,
+    ];
+    match text {
+        None => Status::Cancelling,
+        Some(text) => known
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .unwrap_or_else(|| Status::Other(text.to_owned())),
+    }
+}
+
+fn reported(trigger: TriggerMembers) -> Result<ReportedTrigger, UnsupportedPayload> {
+    let kinds = ["alarm", "schedule", "request"];
+    let Some(kind) = kinds.into_iter().find(|kind| *kind == trigger.kind) else {
+        let kind = crate::text::cut(&trigger.kind, 100);
+        return Err(unsupported(format!(
+            "the event's trigger is of the kind `{kind}`: must be `alarm`, `schedule` or `request`"
+        )));
+    };
+    Ok(ReportedTrigger {
+        kind,
+        id: trigger.id,
+        name: trigger.name,
+        arn: trigger.arn,
+        time: trigger.time,
+        reason: trigger.reason,
     })
 }
 
-/// True if an ARN is that of an environment of this name, or a stack's ID.
-fn is_arn_of(arn: &str, name: &EnvironmentName, engine: EngineKind) -> bool {
+/// What the engine calls an environment's ARN.
+fn arn_of(engine: EngineKind) -> &'static str {
+    match engine {
+        EngineKind::Proton => "Proton environment's ARN",
+        EngineKind::CloudFormation => "stack id",
+    }
+}
+
+/// Whether it is the ARN of this engine's environment of that name.
+fn names(arn: &str, engine: EngineKind, name: &EnvironmentName) -> bool {
     let parts: Vec<_> = arn.splitn(6, ':').collect();
-    let [prefix, partition, service, region, account, resource] = parts[..] else {
+    let [prefix, partition, service, region, account, resource] = parts.as_slice() else {
         return false;
     };
-    let is_in_place = prefix == "arn"
+    let is_complete = *prefix == "arn"
         && partition.starts_with("aws")
         && !region.is_empty()
         && account.len() == 12
         && account.bytes().all(|byte| byte.is_ascii_digit());
-    is_in_place
-        && match engine {
-            EngineKind::Proton => {
-                service == "proton" && resource.strip_prefix("environment/") == Some(name.as_str())
-            }
-            EngineKind::CloudFormation => {
-                let stack = resource.strip_prefix("stack/");
-                let stack = stack.and_then(|stack| stack.split_once('/'));
-                service == "cloudformation"
-                    && stack.is_some_and(|(stack, id)| stack == name.as_str() && !id.is_empty())
-            }
+    let path: Vec<_> = resource.split('/').collect();
+    let is_of_it = match (engine, path.as_slice()) {
+        (EngineKind::Proton, ["environment", of]) => *service == "proton" && *of == name.as_str(),
+        (EngineKind::CloudFormation, ["stack", of, id]) => {
+            *service == "cloudformation" && *of == name.as_str() && !id.is_empty()
         }
+        (EngineKind::Proton | EngineKind::CloudFormation, _) => false,
+    };
+    is_complete && is_of_it
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::trigger::Payload;
+
+    const ARN: &str = "arn:aws:proton:eu-west-1:123456789012:environment/prod-net";
+
+    const STACK: &str = "arn:aws:cloudformation:eu-west-1:123456789012:stack/prod-net/8f0c4f5e-2f0b-4c59-9d5b-3a8a2d7f6c11";
 
     fn event() -> Value {
         json!({
             "version": "0",
-            "id": "1f2e",
-            "detail-type": "Environment Deployment Cancellation",
-            "source": "proton-canceller",
+            "id": "7f0c4f5e-2f0b-4c59-9d5b-3a8a2d7f6c11",
+            "detail-type": DETAIL_TYPE,
+            "source": SOURCE,
             "account": "123456789012",
-            "time": "2026-11-23T06:45:13Z",
+            "time": "2026-11-23T06:45:20Z",
             "region": "eu-west-1",
-            "resources": ["arn:aws:proton:eu-west-1:123456789012:environment/net"],
+            "resources": [ARN, "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:checkout-5xx"],
             "detail": {
                 "version": "1",
-                "id": "0f7c5b1e9a3d4c6f8e2b7a1d5c9e3f40",
+                "id": "0123456789abcdef0123456789abcde0",
                 "outcome": "CANCELLING",
                 "reason": null,
-                "message": "User initiated cancellation.",
+                "message": "rolling back",
                 "dryRun": false,
                 "environment": {
-                    "name": "net",
-                    "arn": "arn:aws:proton:eu-west-1:123456789012:environment/net",
-                    "accountId": null, "templateName": "net", "templateVersion": "1.0"
+                    "name": "prod-net",
+                    "arn": ARN,
+                    "accountId": null,
+                    "templateName": "net",
+                    "templateVersion": "1.0",
                 },
                 "deployment": {
-                    "id": "d-1", "startedAt": "2026-11-23T06:40:00Z", "status": "IN_PROGRESS",
-                    "cancelRequestedAt": "2026-11-23T06:45:12.5Z", "settledAt": null
+                    "id": "d-1",
+                    "startedAt": "2026-11-23T06:40:00Z",
+                    "status": "CANCELLING",
+                    "cancelRequestedAt": "2026-11-23T06:45:19.250Z",
+                    "settledAt": null,
                 },
                 "error": null,
                 "trigger": {
-                    "kind": "alarm", "id": "7f0c", "name": "checkout-5xx", "arn": null,
-                    "time": "2026-11-23T06:45:12Z", "reason": null
+                    "kind": "alarm",
+                    "id": "e-1",
+                    "name": "checkout-5xx",
+                    "arn": "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:checkout-5xx",
+                    "time": "2026-11-23T06:45:12Z",
+                    "reason": "Threshold Crossed",
                 },
-                "run": { "requestId": "8a1c" }
-            }
+                "run": { "requestId": "8a1c" },
+            },
         })
     }
 
-    fn record(body: &Value) -> Value {
+    fn record(body: &str) -> Value {
         json!({
             "messageId": "m-1",
-            "receiptHandle": "r",
-            "body": body.to_string(),
-            "attributes": { "ApproximateReceiveCount": "3" },
-            "eventSource": "aws:sqs"
+            "receiptHandle": "AQEB",
+            "body": body,
+            "attributes": { "ApproximateReceiveCount": "3", "SentTimestamp": "1795416320000" },
+            "messageAttributes": {},
+            "md5OfBody": "0",
+            "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:follow",
+            "awsRegion": "eu-west-1",
         })
     }
 
-    fn parse(payload: &Value) -> Option<Result<Follow, UnsupportedPayload>> {
-        Follow::parse(payload.to_string().as_bytes(), EngineKind::Proton)
+    fn parse(records: &Value, engine: EngineKind) -> Result<Follow, String> {
+        let payload = json!({ "Records": records }).to_string();
+        match Payload::parse(payload.as_bytes(), engine, "8a1c") {
+            Ok(Payload::Follow(follow)) => Ok(*follow),
+            Ok(Payload::Run(trigger)) => panic!("a run: {trigger:?}"),
+            Err(refusal) => Err(refusal.to_string()),
+        }
     }
 
-    fn parse_event(event: &Value) -> Result<Follow, UnsupportedPayload> {
-        parse(&json!({ "Records": [record(event)] })).unwrap()
+    fn of(event: &Value) -> Result<Follow, String> {
+        parse(&json!([record(&event.to_string())]), EngineKind::Proton)
     }
 
-    #[test]
-    fn a_cancelling_event_is_a_deployment_to_follow() {
+    /// The event with the value at this pointer changed, or removed.
+    fn with(pointer: &str, value: Option<Value>) -> Value {
         let mut event = event();
-        event["detail"]["unknown"] = json!({ "new": 1 });
-        let follow = parse_event(&event).unwrap();
-        assert_eq!(follow.message_id, "m-1");
-        assert_eq!(follow.deliveries, Some(3));
-        assert_eq!(follow.stands_for, "0f7c5b1e9a3d4c6f8e2b7a1d5c9e3f4");
-        assert_eq!(follow.deployment.id.as_deref(), Some("d-1"));
-        assert_eq!(follow.deployment.environment.name.as_str(), "net");
-        assert_eq!(follow.trigger.kind, "alarm");
-        let requested_at = timestamp::parse("2026-11-23T06:45:12.5Z");
-        assert_eq!(follow.cancel_requested_at, requested_at);
-        assert_eq!(follow.resources.len(), 1);
-    }
-
-    #[test]
-    fn a_payload_without_an_sqs_record_is_not_followed() {
-        for payload in [
-            json!({}),
-            json!([]),
-            json!({ "Records": [] }),
-            json!({ "Records": [{ "EventSource": "aws:sns" }] }),
-            json!({ "Records": [null] }),
-        ] {
-            assert!(parse(&payload).is_none(), "{payload}");
-        }
-    }
-
-    #[test]
-    fn a_record_that_is_not_to_be_followed_is_refused() {
-        let refused = |pointer: &str, value: Value| {
-            let mut event = event();
-            *event.pointer_mut(pointer).unwrap() = value.clone();
-            assert!(parse_event(&event).is_err(), "{pointer}: {value}");
+        let (parent, member) = pointer.rsplit_once('/').unwrap();
+        let members = event.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        match value {
+            Some(value) => members.insert(member.to_owned(), value),
+            None => members.remove(member),
         };
-        for outcome in ["CANCELLED", "FAILED", "ERROR", "DRY_RUN", ""] {
-            refused("/detail/outcome", json!(outcome));
-        }
-        refused("/source", json!("aws.events"));
-        refused("/detail-type", json!("Scheduled Event"));
-        refused("/detail/version", json!("2"));
-        refused("/detail/version", json!(1));
-        refused("/detail/dryRun", json!(true));
-        refused("/detail/id", json!("0f7c5b1e9a3d4c6f8e2b7a1d5c9e3f41"));
-        refused("/detail/id", json!("0f7c"));
-        refused("/detail/id", json!("XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX0"));
-        refused("/detail/environment/name", json!("-net"));
-        refused("/detail/environment/arn", json!(null));
-        for arn in [
-            "arn:aws:proton:eu-west-1:123456789012:environment/other",
-            "arn:aws:proton:eu-west-1:123456789012:service/net",
-            "arn:aws:cloudformation:eu-west-1:123456789012:stack/net/7f0c",
-            "arn:aws:proton:eu-west-1:1:environment/net",
-            "net",
-        ] {
-            refused("/detail/environment/arn", json!(arn));
-        }
-        refused("/detail/deployment/startedAt", json!("yesterday"));
-        refused("/detail/deployment/id", json!(7));
-        refused("/detail/deployment", json!(null));
-        refused("/detail/trigger/kind", json!("follow"));
-        refused("/detail", json!("{}"));
-        refused("/detail", json!([]));
+        event
+    }
+
+    fn time(text: &str) -> Option<Timestamp> {
+        timestamp::parse(text)
     }
 
     #[test]
-    fn each_member_of_the_detail_must_be_there() {
+    fn a_cancelling_event_is_followed_with_all_that_its_end_must_repeat() {
+        let follow = of(&event()).unwrap();
+        assert_eq!(follow.message_id, "m-1");
+        assert_eq!(follow.receive_count, Some(3));
+        assert_eq!(follow.id, "0123456789abcdef0123456789abcde0");
+        assert_eq!(follow.cancel_requested_at, time("2026-11-23T06:45:19.250Z"));
+        assert_eq!(follow.resources.len(), 2);
+        let deployment = follow.deployment;
+        assert_eq!(deployment.id.as_deref(), Some("d-1"));
+        assert_eq!(deployment.started_at, time("2026-11-23T06:40:00Z"));
+        assert_eq!(deployment.status, Status::Cancelling);
+        assert_eq!(deployment.message.as_deref(), Some("rolling back"));
+        let environment = deployment.environment;
+        assert_eq!(environment.name.as_str(), "prod-net");
+        assert_eq!(environment.arn.as_deref(), Some(ARN));
+        assert_eq!(environment.account_id, None);
+        assert_eq!(environment.template_name.as_deref(), Some("net"));
+        assert_eq!(environment.template_version.as_deref(), Some("1.0"));
+        let trigger = follow.trigger;
+        assert_eq!(trigger.kind, "alarm");
+        assert_eq!(trigger.id.as_deref(), Some("e-1"));
+        assert_eq!(trigger.name.as_deref(), Some("checkout-5xx"));
+        assert!(trigger.arn.is_some());
+        assert_eq!(trigger.time, time("2026-11-23T06:45:12Z"));
+        assert_eq!(trigger.reason.as_deref(), Some("Threshold Crossed"));
+    }
+
+    #[test]
+    fn a_stack_is_followed_by_the_engine_that_updates_it() {
+        let stack = with("/detail/environment/arn", Some(json!(STACK)));
+        let records = json!([record(&stack.to_string())]);
+        let follow = parse(&records, EngineKind::CloudFormation).unwrap();
+        assert_eq!(follow.deployment.environment.arn.as_deref(), Some(STACK));
+        assert!(parse(&records, EngineKind::Proton).is_err());
+        let proton = json!([record(&event().to_string())]);
+        let refusal = parse(&proton, EngineKind::CloudFormation).unwrap_err();
+        assert!(refusal.contains("not its stack id"), "{refusal}");
+    }
+
+    #[test]
+    fn unknown_members_are_ignored() {
+        let mut event = event();
+        for pointer in ["", "/detail", "/detail/environment", "/detail/trigger"] {
+            event.pointer_mut(pointer).unwrap()["new"] = json!({ "a": [1] });
+        }
+        assert_eq!(of(&event), of(&self::event()));
+    }
+
+    #[test]
+    fn what_is_not_known_is_null_and_stays_unknown() {
         for pointer in [
             "/detail/message",
-            "/detail/id",
-            "/detail/environment/templateName",
+            "/detail/deployment/id",
+            "/detail/deployment/startedAt",
+            "/detail/deployment/status",
             "/detail/deployment/cancelRequestedAt",
+            "/detail/trigger/id",
+            "/detail/trigger/name",
+            "/detail/trigger/arn",
+            "/detail/trigger/time",
             "/detail/trigger/reason",
-            "/resources",
+            "/detail/environment/templateName",
         ] {
-            let mut event = event();
-            let (parent, member) = pointer.rsplit_once('/').unwrap();
-            let parent = event.pointer_mut(parent).unwrap().as_object_mut().unwrap();
-            parent.remove(member).unwrap();
-            assert!(parse_event(&event).is_err(), "{pointer}");
+            assert!(of(&with(pointer, Some(Value::Null))).is_ok(), "{pointer}");
+            assert!(of(&with(pointer, None)).is_err(), "{pointer} is missing");
         }
     }
 
     #[test]
-    fn the_batch_has_one_record_with_a_message_id_and_a_body() {
-        let good = record(&event());
-        let is_refused = |payload: Value| parse(&payload).unwrap().is_err();
-        assert!(is_refused(
-            json!({ "Records": [good.clone(), good.clone()] })
-        ));
-        for (member, value) in [
-            ("messageId", json!("")),
-            ("messageId", json!(null)),
-            ("body", json!("no JSON")),
-            ("body", json!(null)),
-            ("body", json!({})),
+    fn an_event_that_a_follow_cannot_complete_is_refused() {
+        for (pointer, values) in [
+            (
+                "/source",
+                vec![json!("proton-cancel"), json!(null), json!(1)],
+            ),
+            ("/detail-type", vec![json!("Scheduled Event"), json!(null)]),
+            (
+                "/detail",
+                vec![json!(null), json!("{}"), json!({}), json!([])],
+            ),
+            ("/detail/version", vec![json!("2"), json!(1), json!(null)]),
+            (
+                "/detail/outcome",
+                vec![
+                    json!("CANCELLED"),
+                    json!("ERROR"),
+                    json!("cancelling"),
+                    json!(null),
+                ],
+            ),
+            (
+                "/detail/dryRun",
+                vec![json!(true), json!("false"), json!(null)],
+            ),
+            ("/detail/reason", vec![json!("OVER_LIMIT")]),
+            ("/detail/error", vec![json!({"code": "A", "message": "b"})]),
+            (
+                "/detail/id",
+                vec![
+                    json!("0123456789abcdef0123456789abcde1"),
+                    json!("0123456789ABCDEF0123456789ABCDE0"),
+                    json!("0123456789abcdef0123456789abcd0"),
+                    json!("g123456789abcdef0123456789abcde0"),
+                    json!(""),
+                    json!(null),
+                ],
+            ),
+            (
+                "/detail/environment/name",
+                vec![
+                    json!("prod-db"),
+                    json!("-net"),
+                    json!(""),
+                    json!("*"),
+                    json!(null),
+                ],
+            ),
+            (
+                "/detail/environment/arn",
+                vec![
+                    json!(STACK),
+                    json!("arn:aws:proton:eu-west-1:123456789012:environment/other"),
+                    json!("arn:aws:proton:eu-west-1:123456789012:service/prod-net"),
+                    json!("arn:aws:proton:eu-west-1:123456789012:environment/prod-net/x"),
+                    json!("arn:aws:proton::123456789012:environment/prod-net"),
+                    json!("arn:aws:proton:eu-west-1:12:environment/prod-net"),
+                    json!("prod-net"),
+                    json!(null),
+                ],
+            ),
+            (
+                "/detail/environment",
+                vec![json!(null), json!(["prod-net", ARN])],
+            ),
+            ("/detail/deployment", vec![json!(null), json!([])]),
+            (
+                "/detail/deployment/startedAt",
+                vec![
+                    json!("yesterday"),
+                    json!("2026-11-23T06:40:00+01:00"),
+                    json!(1),
+                ],
+            ),
+            ("/detail/trigger/kind", vec![json!("follow"), json!(null)]),
         ] {
+            for value in values {
+                let refusal = of(&with(pointer, Some(value.clone())));
+                assert!(refusal.is_err(), "{pointer} {value}: {refusal:?}");
+            }
+            assert!(of(&with(pointer, None)).is_err(), "{pointer} is missing");
+        }
+    }
+
+    #[test]
+    fn there_is_one_record_with_a_message_id_and_a_body() {
+        let good = record(&event().to_string());
+        let changed = |member: &str, value: Value| {
             let mut record = good.clone();
             record[member] = value;
-            assert!(is_refused(json!({ "Records": [record] })), "{member}");
+            json!([record])
+        };
+        for records in [
+            json!([good, good]),
+            json!([good, { "eventSource": "aws:sns" }]),
+            changed("messageId", json!("")),
+            changed("messageId", json!(null)),
+            changed("messageId", json!(7)),
+            changed("body", json!(null)),
+            changed("body", json!("")),
+            changed("body", json!("no JSON")),
+            changed("body", json!("[]")),
+            changed("body", event()),
+            changed("eventSource", json!("aws:s3")),
+            changed("EventSource", json!("aws:sns")),
+        ] {
+            let refusal = parse(&records, EngineKind::Proton).unwrap_err();
+            assert!(refusal.contains("expected"), "{refusal}");
         }
-        // How often the message came is told to people alone.
-        let mut record = good;
-        record["attributes"] = json!({});
-        let follow = parse(&json!({ "Records": [record] })).unwrap().unwrap();
-        assert_eq!(follow.deliveries, None);
+        for attributes in [
+            json!(null),
+            json!({}),
+            json!({"ApproximateReceiveCount": "x"}),
+        ] {
+            let follow = parse(&changed("attributes", attributes), EngineKind::Proton);
+            assert_eq!(follow.unwrap().receive_count, None);
+        }
     }
 
-    #[test]
-    fn a_stack_is_followed_by_its_id() {
-        let mut event = event();
-        let arn = "arn:aws:cloudformation:eu-west-1:123456789012:stack/net/7f0c";
-        event["detail"]["environment"]["arn"] = json!(arn);
-        let payload = json!({ "Records": [record(&event)] }).to_string();
-        let parse = |engine| Follow::parse(payload.as_bytes(), engine).unwrap();
-        assert!(parse(EngineKind::CloudFormation).is_ok());
-        assert!(parse(EngineKind::Proton).is_err());
+    proptest! {
+        #[test]
+        fn any_body_is_followed_or_clearly_refused(
+            body in prop_oneof![
+                any::<String>(),
+                (0..1_600_usize, any::<String>()).prop_map(|(at, new)| {
+                    let mut event = event().to_string();
+                    event.insert_str(event.floor_char_boundary(at.min(event.len())), &new);
+                    event
+                }),
+                (0..1_600_usize, 1..40_usize).prop_map(|(at, count)| {
+                    let event = event().to_string();
+                    event.chars().take(at).chain(event.chars().skip(at + count)).collect()
+                }),
+            ],
+            engine in prop_oneof![Just(EngineKind::Proton), Just(EngineKind::CloudFormation)],
+        ) {
+            match parse(&json!([record(&body)]), engine) {
+                Ok(follow) => prop_assert!(follow.id.len() == 32 && follow.id.ends_with('0')),
+                Err(refusal) => {
+                    prop_assert!(refusal.contains("expected"), "{refusal}");
+                    prop_assert!(refusal.len() < 2_000, "{} bytes", refusal.len());
+                }
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::holds;
+use crate::log_filter::Filter;
 
 /// The credentials that the function gets, to be looked for in what it writes.
 pub(crate) const SECRETS: [(&str, &str); 2] = [
@@ -116,7 +117,7 @@ impl Stage {
             aws,
             process,
             timeout: self.timeout,
-            is_json: self.is_json(),
+            filter: self.filter(),
             runs: Vec::new(),
         }
     }
@@ -156,6 +157,7 @@ impl Stage {
         let lines = process.lines();
         holds::no_credentials(&lines);
         holds::json_lines(&lines);
+        let lines = self.filter().kept(lines);
         assert!(
             matches!(invoked, InvocationResult::Error { .. }),
             "{invoked:?}"
@@ -172,10 +174,12 @@ impl Stage {
         }
     }
 
-    fn is_json(&self) -> bool {
-        self.variables
-            .get("AWS_LAMBDA_LOG_FORMAT")
-            .is_some_and(|format| format == "JSON")
+    fn filter(&self) -> Filter {
+        let variable = |name| self.variables.get(name).map(String::as_str);
+        Filter::new(
+            variable("AWS_LAMBDA_LOG_FORMAT"),
+            variable("AWS_LAMBDA_LOG_LEVEL"),
+        )
     }
 }
 
@@ -233,7 +237,7 @@ pub(crate) struct Function {
     pub(crate) aws: Aws,
     process: FunctionProcess,
     timeout: Duration,
-    is_json: bool,
+    filter: Filter,
     runs: Vec<Run>,
 }
 
@@ -292,9 +296,10 @@ impl Function {
         self.process.ended().await.unwrap();
         let lines = self.process.lines();
         holds::no_credentials(&lines);
-        if self.is_json {
+        if self.filter.is_json() {
             holds::json_lines(&lines);
         }
+        let lines = self.filter.kept(lines);
         log_calls(&self.aws.local.calls());
         for run in &mut self.runs {
             run.lines.clone_from(&lines);
@@ -403,7 +408,7 @@ pub(crate) struct Run {
     pub(crate) calls: Vec<Call>,
     /// Every deployment as it was right after.
     pub(crate) deployments: Vec<DeploymentSnapshot>,
-    /// What the process wrote, in this run and others.
+    /// What Lambda keeps of what the process wrote, in this run and others.
     pub(crate) lines: Vec<Line>,
     /// The run's metric line.
     pub(crate) metrics: Option<Value>,

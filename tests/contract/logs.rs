@@ -4,9 +4,8 @@ use local_aws::{Environment, Fault, Faults, Operation, Rule, Stream};
 use serde_json::{Value, json};
 
 use crate::harness::{Run, Stage, running, seconds};
+use crate::log_filter::LEVELS;
 use crate::payloads::{alarm, fresh, request};
-
-const LEVELS: [&str; 6] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
 
 /// The cancel of `denied` is denied.
 fn denied() -> Rule {
@@ -74,8 +73,7 @@ async fn the_log_level_is_obeyed_and_the_metrics_are_there_all_the_same() {
         let [run, refused] = function.finish().await;
         assert_eq!(run.metric("Errors"), Some(1), "{level}");
         assert_eq!(refused.failure().kind, "UnsupportedPayload");
-        // What is at most an error is told from `ERROR` on; Rust's logs know nothing worse.
-        let least = index.min(4);
+        let least = index;
         for line in run.log() {
             let said = line["level"].as_str().unwrap();
             let said = LEVELS.iter().position(|level| *level == said).unwrap();
@@ -83,9 +81,7 @@ async fn the_log_level_is_obeyed_and_the_metrics_are_there_all_the_same() {
         }
         let has = |level: &str| run.log().iter().any(|line| line["level"] == level);
         assert_eq!(has("INFO"), least <= 2, "{level}");
-        if least <= 4 && level != "FATAL" {
-            assert!(has("ERROR"), "{level}");
-        }
+        assert_eq!(has("ERROR"), least <= 4, "{level}");
     }
 }
 
@@ -273,6 +269,61 @@ async fn an_ignored_and_a_failed_run_are_logged_with_their_request() {
             .any(|line| texts(line).contains(&run.request_id.as_str()));
         assert!(is_told, "{}: {log:#?}", run.request_id);
     }
+}
+
+#[tokio::test]
+async fn each_failed_invocation_is_logged_with_the_error_type_that_lambda_gets() {
+    let once = |operation, code: &str| Rule::new(Fault::error(code, "no")).operation(operation);
+    let faults = Faults::none()
+        .rule(once(Operation::ListEnvironments, "AccessDeniedException").times(1))
+        .rule(once(Operation::PutEvents, "AccessDeniedException").times(1))
+        .rule(once(
+            Operation::CancelEnvironmentDeployment,
+            "ThrottlingException",
+        ));
+    let mut function = Stage::running(["a", "b"])
+        .faults(faults)
+        .set("AWS_LAMBDA_LOG_LEVEL", "ERROR")
+        .start()
+        .await;
+    function.invoke("{}").await;
+    function.invoke(alarm().to_string()).await;
+    let unpublished = request(["missing"]).to_string();
+    function.invoke_within(seconds(5), unpublished).await;
+    function
+        .invoke_within(seconds(2), request(["b"]).to_string())
+        .await;
+    let runs: [Run; 4] = function.finish().await;
+    let kinds = [
+        "UnsupportedPayload",
+        "ListFailed",
+        "PublishFailed",
+        "Incomplete",
+    ];
+    for (run, kind) in runs.iter().zip(kinds) {
+        assert_eq!(run.failure().kind, kind);
+        let log = run.log();
+        let of_it = log.iter().filter(|line| {
+            line["level"] == "ERROR" && texts(line).contains(&run.request_id.as_str())
+        });
+        let types: Vec<_> = of_it
+            .filter_map(|line| line["errorType"].as_str())
+            .collect();
+        assert!(!types.is_empty(), "{kind}: {log:#?}");
+        assert!(types.iter().all(|word| *word == kind), "{kind}: {types:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_metrics_are_at_a_level_that_passes_and_is_not_error() {
+    let run = eventful()
+        .set("AWS_LAMBDA_LOG_LEVEL", "FATAL")
+        .run(alarm().to_string())
+        .await;
+    let metrics = run.metrics.as_ref().unwrap();
+    assert_eq!(metrics["level"], "FATAL");
+    let time = metrics["timestamp"].as_str().unwrap();
+    assert!(chrono::DateTime::parse_from_rfc3339(time).is_ok(), "{time}");
 }
 
 #[tokio::test]

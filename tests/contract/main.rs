@@ -18,6 +18,7 @@ mod goes_wrong;
 mod harness;
 mod holds;
 mod hostile;
+mod log_filter;
 mod logs;
 mod payloads;
 mod published;

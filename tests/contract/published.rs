@@ -126,7 +126,6 @@ async fn what_is_not_known_is_null() {
         "/environment/accountId",
         "/deployment/id",
         "/deployment/startedAt",
-        "/trigger/id",
         "/trigger/name",
         "/trigger/arn",
         "/trigger/time",
@@ -306,7 +305,6 @@ async fn ids_are_the_same_when_a_delivery_is_repeated() {
         notification(&alarm()),
         fresh_json("alarm_contributor.json"),
         schedule(),
-        request(["net", "db"]),
     ];
     let mut function = Stage::running(["net", "db"])
         .set("DRY_RUN", "true")
@@ -333,6 +331,23 @@ async fn ids_are_the_same_when_a_delivery_is_repeated() {
         2 * (payloads.len() - 1) - same_time_and_name(&runs),
         "{all:#?}"
     );
+}
+
+#[tokio::test]
+async fn a_requests_id_is_that_of_its_lambda_request() {
+    let mut function = Stage::running(["net"]).set("DRY_RUN", "true").start().await;
+    for _ in 0..2 {
+        function.invoke(request(["net"]).to_string()).await;
+    }
+    let runs: [Run; 2] = function.finish().await;
+    for run in &runs {
+        let event = run.event("net");
+        assert_eq!(event.text("/trigger/id"), Some(run.request_id.as_str()));
+        assert_eq!(run.summary()["trigger"]["id"], run.request_id);
+    }
+    // Two people who ask for the same are two requests.
+    let [one, other] = runs.each_ref().map(|run| run.event("net").text("/id"));
+    assert_ne!(one, other);
 }
 
 /// Samples that play in one minute are one event where only name and time can tell.

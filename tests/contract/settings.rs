@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use local_aws::{Environment, Operation, World};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Stage, each, running};
 use crate::payloads::{alarm, request, schedule};
@@ -45,7 +45,15 @@ async fn complaint(variable: &str, value: &str) -> String {
     );
     let kind = failed.told["errorType"].as_str().unwrap_or_default();
     assert!(!kind.is_empty(), "{failed:?}");
-    let is_logged = failed.lines.iter().any(|line| line.text.contains(variable));
+    let is_logged = failed.lines.iter().any(|line| {
+        let line: Value = serde_json::from_str(&line.text).unwrap();
+        line["level"] == "ERROR"
+            && line["errorType"] == kind
+            && line["error"]
+                .as_str()
+                .unwrap_or_default()
+                .contains(variable)
+    });
     assert!(is_logged, "{failed:?}");
     message.to_owned()
 }
@@ -98,7 +106,7 @@ async fn alarm_scope_is_all_or_tagged() {
 
 #[tokio::test]
 async fn broken_globs_are_refused() {
-    for variable in ["ENVIRONMENTS", "PROTECTED_ENVIRONMENTS"] {
+    for variable in ["ENVIRONMENTS", "PROTECTED_ENVIRONMENTS", "IGNORED_ALARMS"] {
         for value in ["prod-[", "{a,b", "[z-a]", "ok-*,prod-["] {
             complaint(variable, value).await;
         }
@@ -121,18 +129,88 @@ async fn a_bus_is_a_name_or_an_arn() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_is_no_url_is_refused() {
+    for variable in [
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_PROTON",
+        "AWS_ENDPOINT_URL_EVENTBRIDGE",
+    ] {
+        for value in [
+            "nowhere",
+            "127.0.0.1:4566",
+            "ftp://proton",
+            "https://",
+            "http://a b",
+        ] {
+            complaint(variable, value).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_services_own_endpoint_goes_before_that_of_all() {
+    let stage = Stage::running(["net"]);
+    let aws = stage.open().await;
+    let url = aws.server.endpoint_url();
+    let stage = stage
+        .set("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        .set("AWS_ENDPOINT_URL_PROTON", &url)
+        .set("AWS_ENDPOINT_URL_EVENTBRIDGE", &url);
+    let mut function = stage.start_in(aws);
+    function.invoke(alarm().to_string()).await;
+    let [run] = function.finish().await;
+    assert_eq!(run.outcome("net"), "CANCELLED");
+}
+
+#[tokio::test]
+async fn an_empty_endpoint_of_a_service_leaves_that_of_all() {
+    let run = Stage::running(["net"])
+        .set("AWS_ENDPOINT_URL_PROTON", "")
+        .set("AWS_ENDPOINT_URL_EVENTBRIDGE", "")
+        .run(alarm().to_string())
+        .await;
+    assert_eq!(run.outcome("net"), "CANCELLED");
+}
+
+#[tokio::test]
+async fn a_profile_names_credentials_where_no_variable_does() {
+    let config = TemporaryFile::new("config", "[profile desk]\n");
+    let credentials = TemporaryFile::new(
+        "credentials",
+        "[desk]\naws_access_key_id = AKIDDESK\naws_secret_access_key = desk\n",
+    );
+    let mut stage = Stage::running(["net"])
+        .set("AWS_PROFILE", "desk")
+        .set("AWS_CONFIG_FILE", config.path())
+        .set("AWS_SHARED_CREDENTIALS_FILE", credentials.path());
+    for variable in [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+    ] {
+        stage = stage.set(variable, "");
+    }
+    let run = stage.run(alarm().to_string()).await;
+    assert_eq!(run.outcome("net"), "CANCELLED");
+}
+
+#[tokio::test]
 async fn every_bad_value_is_in_one_error() {
     let bad = [
         ("DRY_RUN", "maybe"),
         ("ENVIRONMENTS", "{a"),
         ("PROTECTED_ENVIRONMENTS", "[b"),
         ("ALARM_SCOPE", "some"),
+        ("IGNORED_ALARMS", "[c"),
         ("STUCK_AFTER_MINUTES", "soon"),
         ("MAX_CANCELLATIONS", "-10"),
         ("SETTLE_TIMEOUT_SECONDS", "1.25"),
         ("EVENT_BUS_NAME", "a bus"),
         ("CONCURRENCY", "1000"),
         ("AWS_CA_BUNDLE", "/nowhere/ca.pem"),
+        ("AWS_ENDPOINT_URL", "nowhere"),
+        ("AWS_ENDPOINT_URL_PROTON", "ftp://proton"),
+        ("AWS_ENDPOINT_URL_EVENTBRIDGE", "https://"),
     ];
     let stage = bad
         .iter()
@@ -207,6 +285,7 @@ async fn empty_means_the_default() {
         "ENVIRONMENTS",
         "PROTECTED_ENVIRONMENTS",
         "ALARM_SCOPE",
+        "IGNORED_ALARMS",
         "STUCK_AFTER_MINUTES",
         "MAX_CANCELLATIONS",
         "SETTLE_TIMEOUT_SECONDS",

@@ -3,12 +3,13 @@
 
 use proton_canceller::aws::call_error::{CallError, Fault};
 use proton_canceller::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
+use proton_canceller::engine::EngineKind;
 use proton_canceller::plan::Mode;
-use proton_canceller::report::detail::{Context, Entry, MOST_BYTES};
+use proton_canceller::report::detail::{Context, Entry, Origin}, MOST_BYTES};
 use proton_canceller::report::outcome::{End, Outcome};
 use proton_canceller::report::summary::{self, Tally};
 use proton_canceller::timestamp::{self, Timestamp};
-use proton_canceller::trigger::{Alarm, Cause, Request, Trigger};
+use proton_canceller::trigger::{Alarm, Cause, Follow, Payload, Request, Trigger};
 use serde_json::Value;
 
 /// The longest answer that Lambda takes.
@@ -23,17 +24,24 @@ pub(crate) enum Taken {
     Ignored,
     /// It leads to a run.
     Acts,
+    /// It leads to a follow.
+    Follows,
 }
 
 /// Hands the decoder a payload and checks what it makes of it, by either engine's rule.
 pub(crate) fn hold(payload: &[u8]) -> Taken {
-    hold_by(NameRule::CloudFormation, payload);
-    hold_by(NameRule::Proton, payload)
+    hold_by(EngineKind::CloudFormation, payload);
+    hold_by(EngineKind::Proton, payload)
 }
 
-fn hold_by(rule: NameRule, payload: &[u8]) -> Taken {
-    let trigger = match Trigger::parse(payload, rule) {
-        Ok(trigger) => trigger,
+fn hold_by(engine: EngineKind, payload: &[u8]) -> Taken {
+    let parse = || Payload::parse(payload, engine, "8a1c");
+    let trigger = match parse() {
+        Ok(Payload::Run(trigger)) => trigger,
+        Ok(Payload::Follow(follow)) => {
+            follow_holds(&follow);
+            return Taken::Follows;
+        }
         Err(refusal) => {
             let words = refusal.to_string();
             assert!(words.len() < 2_000, "{} bytes", words.len());
@@ -42,8 +50,8 @@ fn hold_by(rule: NameRule, payload: &[u8]) -> Taken {
         }
     };
     assert_eq!(
-        Some(&trigger),
-        Trigger::parse(payload, rule).ok().as_ref(),
+        Some(&Payload::Run(trigger.clone())),
+        parse().ok().as_ref(),
         "the same bytes mean the same"
     );
     if let Some(time) = trigger.time {
@@ -53,7 +61,7 @@ fn hold_by(rule: NameRule, payload: &[u8]) -> Taken {
     let ignored = match &trigger.cause {
         Cause::Alarm(alarm) => alarm_holds(&trigger, alarm, payload),
         Cause::Request(request) => {
-            request_holds(request, rule, payload);
+            request_holds(request, engine.name_rule(), payload);
             None
         }
         Cause::Schedule => None,
@@ -68,6 +76,20 @@ fn hold_by(rule: NameRule, payload: &[u8]) -> Taken {
         }
         None => Taken::Acts,
     }
+}
+
+fn follow_holds(follow: &Follow) {
+    assert!(!follow.message_id.is_empty(), "{follow:?}");
+    assert!(
+        follow.id.len() == 32 && follow.id.ends_with('0'),
+        "{follow:?}"
+    );
+    let times = [
+        follow.deployment.started_at,
+        follow.cancel_requested_at,
+        follow.trigger.time,
+    ];
+    times.into_iter().flatten().for_each(can_be_written);
 }
 
 fn alarm_holds(trigger: &Trigger, alarm: &Alarm, payload: &[u8]) -> Option<String> {
@@ -150,7 +172,7 @@ fn is_told_well(trigger: &Trigger) {
         return;
     };
     let context = Context {
-        trigger,
+        origin: Origin::Trigger(trigger),
         mode: Mode::Live,
         request_id: "8a1c",
     };
