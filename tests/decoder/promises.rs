@@ -5,7 +5,7 @@ use proton_canceller::aws::call_error::{CallError, Fault};
 use proton_canceller::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
 use proton_canceller::engine::EngineKind;
 use proton_canceller::plan::Mode;
-use proton_canceller::report::detail::{Context, Entry, Origin}, MOST_BYTES};
+use proton_canceller::report::detail::{Context, Entry, MOST_BYTES, Origin};
 use proton_canceller::report::outcome::{End, Outcome};
 use proton_canceller::report::summary::{self, Tally};
 use proton_canceller::timestamp::{self, Timestamp};
