@@ -83,6 +83,10 @@ def damaged():
             yield f"no {outer}.{name}", without
         yield f"more in {outer}", detail(**{outer: {**detail()[outer], "more": 1}})
     yield "more", detail(more=1)
+    yield "the id of an end that is none", detail(outcome="CANCELLING")
+    yield "the id of no end", detail(id="0123456789abcdef0123456789abcde0")
+    yield "an id of another last digit", detail(id="0123456789abcdef0123456789abcdef")
+    yield "a dry cancel", {**VALID["CANCELLING"], "dryRun": True}
     yield "unknown outcome", detail(outcome="STOPPED")
     yield "error without an error", detail(outcome="ERROR")
     yield "an error that is none", detail(error={"code": "X", "message": ""})
