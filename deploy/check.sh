@@ -34,6 +34,8 @@ venv() {
 step "Tools, pinned in deploy/requirements"
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed" >&2 && exit 1; }
 for name in sam checkov tests; do venv $name; done
+# What an output's command needs.
+command -v jq >/dev/null || apt-get install -y -qq --no-install-recommends jq >/dev/null
 sam=$PWD/.venv/sam/bin
 tests=$PWD/.venv/tests/bin
 # cargo-lambda finds Zig by the first `python3`.
@@ -45,7 +47,7 @@ step "sam validate --lint"
 sam validate --lint
 
 step "cfn-lint, informational rules included"
-cfn-lint --include-checks I --template template.yaml
+cfn-lint --include-checks I --template template.yaml deploy/schema-registry.yaml deploy/examples/*.yaml
 echo clean
 
 step "checkov: the template as written, as transformed, and with each engine as CloudFormation resolves it"
@@ -60,10 +62,12 @@ aarch64 | arm64) architecture=arm64 emulator=aws-lambda-rie-arm64 ;;
 *) echo "Lambda has no architecture $(uname -m)" >&2 && exit 1 ;;
 esac
 
-step "sam build, $architecture"
-sam build --parameter-overrides Architecture=$architecture
+step "sam build, $architecture: once for both functions"
+sam build --parameter-overrides Architecture=$architecture Engine=proton AlarmNamePrefix=rollback- 2>&1 | tee "$out/build.log"
+[ "$(grep -c ':CargoLambdaBuild' "$out/build.log")" = 1 ]
 file=.aws-sam/build/Function/bootstrap
 ls -l $file
+cmp $file .aws-sam/build/Follower/bootstrap
 
 step "The artefact under the runtime interface emulator, against the local AWS"
 cargo build --quiet --package local-aws
@@ -74,7 +78,7 @@ cargo build --quiet --package local-aws
 step "The transformed template against the binary, its calls, its log and the samples"
 [ -n "${PROTON_CANCELLER_CALL_LOG:-}" ] ||
     echo "PROTON_CANCELLER_CALL_LOG is not set: the calls are those of the runs above"
-PROTON_CANCELLER_RUNS=$(realpath "$out") "$tests/python" -m pytest -q -p no:cacheprovider deploy/tests
+PROTON_CANCELLER_BINARY=$PWD/$file PROTON_CANCELLER_RUNS=$(realpath "$out") "$tests/python" -m pytest -q -p no:cacheprovider deploy/tests
 
-step "sam local invoke, as the README has it"
+step "sam local invoke, as docs/deploy.md has it"
 LOCAL_AWS=$(realpath "$target/debug/local-aws") deploy/sam-local.sh

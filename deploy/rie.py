@@ -11,6 +11,7 @@ the lines logged.
 import argparse
 import concurrent.futures
 import contextlib
+import copy
 import datetime
 import json
 import pathlib
@@ -97,48 +98,130 @@ def a_minute_ago(payload):
     return TIME.sub(lambda match: (read(match[0]) + move).strftime("%Y-%m-%dT%H:%M:%S") + match[0][19:], text).encode()
 
 
+@contextlib.contextmanager
+def function(tools, settings, aws, log):
+    """The artefact under the emulator, with these settings; gives the address that invokes it."""
+    api, rie = free_port(), free_port()
+    emulator = [
+        tools.rie,
+        "--runtime-interface-emulator-address", f"127.0.0.1:{rie}",
+        "--runtime-api-address", f"127.0.0.1:{api}",
+        tools.bootstrap,
+    ]  # fmt: skip
+    environment = {
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{aws}",
+        "AWS_LAMBDA_FUNCTION_NAME": "proton-canceller",
+        "AWS_LAMBDA_FUNCTION_TIMEOUT": "900",
+        "AWS_LAMBDA_LOG_FORMAT": "JSON",
+        "AWS_LAMBDA_LOG_LEVEL": "INFO",
+        **settings,
+    }
+    with process(emulator, rie, environment, log):
+        yield f"http://127.0.0.1:{rie}/2015-03-31/functions/function/invocations"
+
+
+# By https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+LEVELS = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
+
+
+def kept(line, level):
+    """Whether Lambda keeps a line of JSON: one without a level, or without an RFC 3339 timestamp, counts as INFO."""
+    try:
+        datetime.datetime.fromisoformat(line["timestamp"])
+        own = LEVELS.index(line["level"])
+    except (KeyError, TypeError, ValueError):
+        own = LEVELS.index("INFO")
+    return own >= LEVELS.index(level)
+
+
+def lines_of(log, level):
+    """The lines of a log that reach CloudWatch Logs; the emulator's own are no JSON."""
+    for line in log.read_text().splitlines():
+        with contextlib.suppress(ValueError):
+            value = json.loads(line)
+            if isinstance(value, dict) and kept(value, level):
+                yield value
+
+
+def message(entry, number):
+    """An outcome as EventBridge and SQS hand it to the follower."""
+    event = {
+        "version": "0",
+        "id": f"c2f7f0de-5c0e-4d0b-8c1e-{number:012}",
+        "detail-type": entry["DetailType"],
+        "source": entry["Source"],
+        "account": "123456789012",
+        "time": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": "us-east-1",
+        "resources": entry.get("Resources", []),
+        "detail": json.loads(entry["Detail"]),
+    }
+    return {
+        "messageId": f"2e1424d4-f796-459a-8184-{number:012}",
+        "receiptHandle": "AQEB",
+        "body": json.dumps(event),
+        "attributes": {"ApproximateReceiveCount": "1"},
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:follow",
+        "awsRegion": "us-east-1",
+    }
+
+
 class Run:
     """One event, its world, and what came of it."""
 
     def __init__(self, engine, name, payload, template, world=None, **settings):
         self.engine, self.name, self.payload, self.world = engine, f"{name}@{engine}", payload, world
-        self.settings = {**template.resources["Function"]["Properties"]["Environment"]["Variables"], **settings}
+        self.kind = name.replace(".", "_").split("_")[0]
+        self.follower = template.resources["Follower"]["Properties"]["Environment"]["Variables"]
+        own = template.resources["Function"]["Properties"]["Environment"]["Variables"]
+        # Nothing follows but where a run's name says so: the run waits itself.
+        self.settings = self.follower if self.kind == "follow" else {**own, "SETTLE_TIMEOUT_SECONDS": "60", **settings}
+        self.calls, self.calls_to_follow = [], []
 
     def go(self, tools, folder):
-        aws, api, rie = free_port(), free_port(), free_port()
+        aws = free_port()
+        local = f"http://127.0.0.1:{aws}/_local"
         world = [tools.local_aws, "serve", "--engine", self.engine, "--port", str(aws)]
         if self.world:
             world += ["--world", str(ROOT / self.world)]
-        emulator = [
-            tools.rie,
-            "--runtime-interface-emulator-address", f"127.0.0.1:{rie}",
-            "--runtime-api-address", f"127.0.0.1:{api}",
-            tools.bootstrap,
-        ]  # fmt: skip
-        environment = {
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{aws}",
-            "AWS_LAMBDA_FUNCTION_NAME": "proton-canceller",
-            "AWS_LAMBDA_FUNCTION_TIMEOUT": "900",
-            "AWS_LAMBDA_LOG_FORMAT": "JSON",
-            "AWS_LAMBDA_LOG_LEVEL": "INFO",
-            **self.settings,
-        }
         log = folder / "function.log"
-        with process(world, aws, {"PATH": "/usr/bin:/bin"}, folder / "aws.log"), process(emulator, rie, environment, log):
-            self.answer = fetch(f"http://127.0.0.1:{rie}/2015-03-31/functions/function/invocations", self.payload)
-            self.calls = fetch(f"http://127.0.0.1:{aws}/_local/calls")
-            self.events = fetch(f"http://127.0.0.1:{aws}/_local/events")
-        self.lines = []
-        for line in log.read_text().splitlines():
-            # The emulator's own lines are no JSON.
-            with contextlib.suppress(ValueError):
-                value = json.loads(line)
-                if isinstance(value, dict):
-                    self.lines.append(value)
+        with process(world, aws, {"PATH": "/usr/bin:/bin"}, folder / "aws.log"):
+            with function(tools, self.settings, aws, log) as address:
+                self.answer = fetch(address, self.payload)
+            self.calls = fetch(f"{local}/calls")
+            self.events = fetch(f"{local}/events")
+            if "followed" in self.name:
+                with function(tools, self.follower, aws, folder / "follower.log") as address:
+                    self.follow(address)
+                self.calls_to_follow = fetch(f"{local}/calls")[len(self.calls) :]
+                self.events = fetch(f"{local}/events")
+            elif self.kind == "follow":
+                self.calls, self.calls_to_follow = [], self.calls
+        level = self.settings.get("AWS_LAMBDA_LOG_LEVEL", "INFO")
+        self.lines = [line for path in sorted(folder.glob("f*.log")) for line in lines_of(path, level)]
         return self
+
+    def follow(self, address):
+        """Hands every cancel that was published to the follower, again and again, until each has its end."""
+        entries = [entry for entry in self.events if json.loads(entry["Detail"])["outcome"] == "CANCELLING"]
+        waiting = [message(entry, number) for number, entry in enumerate(entries, 1)]
+        self.followed = len(waiting)
+        deadline = time.monotonic() + PATIENCE
+        while waiting:
+            assert time.monotonic() < deadline, f"no end of {waiting}"
+            record = waiting.pop(0)
+            answer = fetch(address, json.dumps({"Records": [record]}).encode())
+            again = {"batchItemFailures": [{"itemIdentifier": record["messageId"]}]}
+            assert answer in ({"batchItemFailures": []}, again), answer
+            if answer == again:
+                record["attributes"]["ApproximateReceiveCount"] = str(int(record["attributes"]["ApproximateReceiveCount"]) + 1)
+                waiting.append(record)
+                time.sleep(0.5)
 
     def operations(self):
         return [call["operation"] for call in self.calls]
@@ -156,7 +239,7 @@ class Run:
 
 def check(run):
     """Whether a run's answer is what its name asks for."""
-    kind = run.name.replace(".", "_").split("_")[0]
+    kind = run.kind
     cancel = CANCEL[run.engine]
     answer = run.answer
     assert isinstance(answer, dict), answer
@@ -166,15 +249,28 @@ def check(run):
         assert run.operations() == []
         return "refused"
     assert "errorType" not in answer, answer
+    if kind == "follow":
+        assert answer == {"batchItemFailures": []}, answer
+        (detail,) = run.details()
+        if "without" not in run.name:
+            assert (detail["outcome"], detail["id"][31]) == ("CANCELLED", "1"), detail
+        return f"followed: {detail['outcome']}"
     if kind == "ignored":
         assert isinstance(answer["ignored"], str) and answer["listed"] == 0
         assert run.operations() == [] and run.events == []
         return f"ignored: {answer['ignored']}"
     assert answer["ignored"] is None
     outcomes = run.outcomes()
-    published = {each["environment"]["name"]: each["outcome"] for each in run.details()}
+    # An end outranks a CANCELLING.
+    details = sorted(run.details(), key=lambda each: each["outcome"] != "CANCELLING")
+    published = {each["environment"]["name"]: each["outcome"] for each in details}
     reasons = {each["name"]: each["reason"] for each in answer["environments"]}
-    assert published == {name: outcome for name, outcome in outcomes.items() if reasons[name] in (None, "OVER_LIMIT")}
+    if "followed" in run.name:
+        assert run.followed > 0 and cancel not in [call["operation"] for call in run.calls_to_follow]
+        assert "CANCELLING" in outcomes.values() and "CANCELLING" not in published.values(), published
+        outcomes = published
+    else:
+        assert published == {name: outcome for name, outcome in outcomes.items() if reasons[name] in (None, "OVER_LIMIT")}
     if "dry" in run.name:
         assert answer["dryRun"] is True
         assert cancel not in run.operations()
@@ -187,12 +283,12 @@ def check(run):
             assert run.operations().count(cancel) == 1
         if "next" in run.name:
             # The service's own word on the update that was cancelled, not on the one that followed.
-            assert [each["message"] for each in run.details()] == ["User Initiated"], run.details()
+            assert [each["message"] for each in details if each["outcome"] != "CANCELLING"] == ["User Initiated"], details
             assert "DescribeStackEvents" in run.operations()
     elif kind == "schedule":
         assert answer["trigger"]["kind"] == "schedule"
         assert answer["listed"] > 0
-        assert outcomes[run.called("prod-data")] == "FAILED", outcomes
+        assert outcomes[run.called("prod-data")] == ("DRY_RUN" if "dry" in run.name else "FAILED"), outcomes
         assert reasons[run.called("prod-net")] == "NOT_STUCK", reasons
     else:
         assert answer["trigger"]["kind"] == "alarm"
@@ -221,6 +317,16 @@ def schedule_input(template):
     return text.replace("<aws.scheduler.scheduled-time>", "2026-11-23T06:45:00Z").encode()
 
 
+def without_an_id(payload):
+    """A message of a deployment that the service gave no id."""
+    payload = copy.deepcopy(payload)
+    (record,) = payload["Records"]
+    event = json.loads(record["body"])
+    event["detail"]["deployment"]["id"] = None
+    record["body"] = json.dumps(event)
+    return json.dumps(payload).encode()
+
+
 def known_settings(tools, template):
     """Every variable in the template is one that the binary reads: given a bad value, it names it."""
     written = template.resources["Function"]["Properties"]["Environment"]["Variables"]
@@ -241,21 +347,30 @@ def main():
     built = transformed(tools.template)
     alarm = (ROOT / "events" / "alarm.json").read_bytes()
     runs = []
+    follow = json.loads((ROOT / "events" / "follow.json").read_text())
     for engine in CANCEL:
-        template = Stack(built, AlarmNamePrefix="prod-", Engine=engine)
+        template = Stack(built, AlarmNamePrefix="prod-", Engine=engine, DryRun="false")
         within_reach = json.dumps({"environments": [NAMED[engine] + "prod-net"]}).encode()
         payloads = {path.name: path.read_bytes() for path in sorted((ROOT / "events").iterdir()) if path.suffix != ".md"}
         payloads |= {"schedule_of_the_template": schedule_input(template), "request_within_reach": within_reach}
+        if engine == "proton":
+            payloads["follow_without_an_id"] = without_an_id(follow)
+        else:
+            # It names an environment of the other engine.
+            payloads["refused_follow.json"] = payloads.pop("follow.json")
         runs += [Run(engine, name, payload, template) for name, payload in payloads.items()]
         runs += [
             Run(engine, "alarm_over_the_limit", alarm, template, MAX_CANCELLATIONS="1"),
             Run(engine, "alarm_tagged", alarm, template, ALARM_SCOPE="tagged"),
             Run(engine, "alarm_dry", alarm, template, DRY_RUN="true"),
+            Run(engine, "alarm_at_warn", alarm, template, AWS_LAMBDA_LOG_LEVEL="WARN"),
+            Run(engine, "alarm_followed", alarm, template, SETTLE_TIMEOUT_SECONDS="0"),
+            Run(engine, "schedule_dry", schedule_input(template), template, DRY_RUN="true"),
         ]
         if engine == "cloudformation":
             runs.append(Run(engine, "request_within_reach_and_the_next_update", within_reach, template, "deploy/second-update.toml"))
     for run in runs:
-        if not run.name.startswith("refused"):
+        if run.kind not in ("refused", "follow"):
             run.payload = a_minute_ago(run.payload)
     failed = 0
     print(f"passed {'settings':<50} {known_settings(tools, template)}")
@@ -276,8 +391,10 @@ def main():
     out = pathlib.Path(tools.out)
     out.mkdir(parents=True, exist_ok=True)
     done = [run for run in runs if hasattr(run, "lines")]
-    calls = [call for run in done for call in run.calls]
-    (out / "calls.jsonl").write_text("".join(json.dumps({"service": c["service"], "operation": c["operation"]}) + "\n" for c in calls))
+    calls = [(run.name, call) for run in done for call in run.calls]
+    calls += [(f"follow of {run.name}", call) for run in done for call in run.calls_to_follow]
+    lines = [{"run": name, "service": call["service"], "operation": call["operation"]} for name, call in calls]
+    (out / "calls.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (out / "published.json").write_text(json.dumps([detail for run in done for detail in run.details()]))
     (out / "logs.json").write_text(json.dumps({run.name: run.lines for run in done}))
     print(f"{len(runs) + 1 - failed} passed, {failed} failed")

@@ -5,7 +5,7 @@ The registry takes JSON Schema Draft 4 and describes whole events. This derives 
 `schema/outcome-detail.json`, which is written in the 2020-12 dialect and describes `detail` only.
 
     deploy/schema.py           shows the document
-    deploy/schema.py --write   puts it into template.yaml
+    deploy/schema.py --write   puts it into deploy/schema-registry.yaml
 """
 
 import json
@@ -15,7 +15,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DETAIL = ROOT / "schema" / "outcome-detail.json"
-TEMPLATE = ROOT / "template.yaml"
+TEMPLATE = ROOT / "deploy" / "schema-registry.yaml"
 SOURCE = "proton-canceller"
 DETAIL_TYPE = "Environment Deployment Cancellation"
 NAME = "EnvironmentDeploymentCancellation"
@@ -100,7 +100,7 @@ def embedded(text):
     block = "\n".join("        " + line for line in lines)
     place = re.compile(r"(\n      # Derived from schema/outcome-detail\.json by deploy/schema\.py --write\.\n      Content: \|-\n)(?:        .*\n)*")
     if len(place.findall(text)) != 1:
-        raise SystemExit("template.yaml has no place for the schema, or more than one")
+        raise SystemExit(f"{TEMPLATE} has no place for the schema, or more than one")
     return place.sub(lambda match: match.group(1) + block + "\n", text)
 
 

@@ -9,6 +9,18 @@ import stack as stacks
 from stack import EVERYTHING, EVERYTHING_ON_STACKS, ROOT, Stack
 
 
+SHAPES = {
+    "defaults": {},
+    "everything": EVERYTHING,
+    "disabled": {**EVERYTHING, "Enabled": "false"},
+    "live": {"DryRun": "false"},
+    "no sweep": {"SweepEveryMinutes": "0"},
+    "stacks": {"Engine": "cloudformation"},
+    "everything on stacks": EVERYTHING_ON_STACKS,
+    "a bus of another account": {"EventBusName": "ops", "EventBusAccountId": "210987654321"},
+}
+
+
 @pytest.fixture(scope="session")
 def template():
     """The template as it is written."""
@@ -23,26 +35,18 @@ def transformed():
 
 @pytest.fixture(scope="session")
 def stack(transformed):
-    """Makes a stack of the template with these parameters; alarms start with `prod-` if none is given."""
+    """Makes a stack of the template with these parameters: of Proton, and of alarms that start with `prod-`, if none is given."""
 
     def make(**parameters):
-        return Stack(transformed, **{"AlarmNamePrefix": "prod-", **parameters})
+        return Stack(transformed, **{"Engine": "proton", "AlarmNamePrefix": "prod-", **parameters})
 
     return make
 
 
-@pytest.fixture(params=["defaults", "everything", "disabled", "no sweep", "stacks", "everything on stacks"])
+@pytest.fixture(params=list(SHAPES))
 def any_stack(request, stack):
     """A stack in each of its main shapes."""
-    shapes = {
-        "defaults": {},
-        "everything": EVERYTHING,
-        "disabled": {**EVERYTHING, "Enabled": "false"},
-        "no sweep": {"SweepEveryMinutes": "0"},
-        "stacks": {"Engine": "cloudformation"},
-        "everything on stacks": EVERYTHING_ON_STACKS,
-    }
-    return stack(**shapes[request.param])
+    return stack(**SHAPES[request.param])
 
 
 def samples():

@@ -19,13 +19,28 @@ PSEUDO = {
     "AWS::URLSuffix": "amazonaws.com",
 }
 NO_VALUE = object()
+# Where the attribute `Ref` is a name that the template gives.
+NAMED_BY = {"AWS::CloudWatch::Alarm": "AlarmName", "AWS::CloudWatch::Dashboard": "DashboardName", "AWS::Events::EventBus": "Name"}
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference-rules.html
+OF_RULES = {"Ref", "Fn::And", "Fn::Contains", "Fn::Equals", "Fn::Not", "Fn::Or"}
+
+
+def functions(node):
+    """The names of all functions in a part of the template."""
+    if isinstance(node, list):
+        return set().union(*map(functions, node))
+    if not isinstance(node, dict):
+        return set()
+    named = {name for name in node if name in ("Ref", "Condition") or name.startswith("Fn::")}
+    return named.union(*map(functions, node.values()))
 
 
 class Stack:
     """The template with parameters applied, as CloudFormation would see it."""
 
-    def __init__(self, transformed, **parameters):
+    def __init__(self, transformed, pseudo=None, **parameters):
         self.transformed = transformed
+        self.pseudo = {**PSEUDO, **(pseudo or {})}
         declared = transformed["Parameters"]
         unknown = parameters.keys() - declared.keys()
         assert not unknown, f"no such parameters: {unknown}"
@@ -36,6 +51,7 @@ class Stack:
         for name, value in self.parameters.items():
             assert accepts(declared[name], value), f"{name} does not accept {value!r}"
         for name, rule in transformed.get("Rules", {}).items():
+            assert functions(rule) <= OF_RULES, f"{name}: CloudFormation takes {OF_RULES} in a rule and nothing else"
             if self.truth(rule["RuleCondition"]):
                 for each in rule["Assertions"]:
                     assert self.truth(each["Assert"]), f"{name}: {each['AssertDescription']}"
@@ -75,24 +91,37 @@ class Stack:
     def ref(self, name):
         if name == "AWS::NoValue":
             return NO_VALUE
-        if name in PSEUDO:
-            return PSEUDO[name]
+        if name in self.pseudo:
+            return self.pseudo[name]
         if name in self.parameters:
             return self.parameters[name]
         resource = self.transformed["Resources"][name]
         assert self.condition(resource.get("Condition")), f"{name} does not exist with these parameters"
         if resource["Type"] == "AWS::SNS::Topic":
             return self.attribute(name, "TopicArn")
-        return f"{name}-name"
+        if resource["Type"] in NAMED_BY:
+            return self.resolve(resource["Properties"][NAMED_BY[resource["Type"]]])
+        # Of a rule on a custom bus it is `bus|rule`.
+        bus = self.bus(resource)
+        return f"{bus}|{name}-name" if bus else f"{name}-name"
+
+    def bus(self, resource):
+        """The custom bus of a rule."""
+        if resource["Type"] != "AWS::Events::Rule":
+            return None
+        bus = self.resolve(resource["Properties"].get("EventBusName", "default"))
+        return None if bus == "default" else bus
 
     def attribute(self, name, attribute):
         resource = self.transformed["Resources"][name]
         assert self.condition(resource.get("Condition")), f"{name} does not exist with these parameters"
-        account = f"{PSEUDO['AWS::Region']}:{PSEUDO['AWS::AccountId']}"
+        account = f"{self.pseudo['AWS::Region']}:{self.pseudo['AWS::AccountId']}"
+        bus = self.bus(resource)
         arns = {
             "AWS::CloudWatch::Alarm": f"arn:aws:cloudwatch:{account}:alarm:{{AlarmName}}",
-            "AWS::Events::Rule": f"arn:aws:events:{account}:rule/{name}-name",
-            "AWS::IAM::Role": f"arn:aws:iam::{PSEUDO['AWS::AccountId']}:role/{name}-name",
+            "AWS::Events::EventBus": f"arn:aws:events:{account}:event-bus/{name}-name",
+            "AWS::Events::Rule": f"arn:aws:events:{account}:rule/{bus + '/' if bus else ''}{name}-name",
+            "AWS::IAM::Role": f"arn:aws:iam::{self.pseudo['AWS::AccountId']}:role/{name}-name",
             "AWS::KMS::Key": f"arn:aws:kms:{account}:key/{name}-id",
             "AWS::Lambda::Function": f"arn:aws:lambda:{account}:function:{name}-name",
             "AWS::Logs::LogGroup": f"arn:aws:logs:{account}:log-group:{name}-name:*",
@@ -176,28 +205,33 @@ def transformed(path=ROOT / "template.yaml"):
     """The template as the SAM translator transforms it."""
     template = written(path)
     # The translator wants code that is packaged.
-    template["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://bucket/key"
+    for each in template["Resources"].values():
+        if each["Type"] == "AWS::Serverless::Function":
+            each["Properties"]["CodeUri"] = "s3://bucket/key"
     session = boto3.Session(region_name=PSEUDO["AWS::Region"])
     return Translator({}, Parser(), boto_session=session).translate(template, {})
 
 
 # With everything that is optional switched on.
 EVERYTHING = {
+    "Engine": "proton",
     "AlarmNamePrefix": "prod-",
+    "DryRun": "true",
     "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:alarms",
     "EnvironmentTemplateName": "net",
-    "EventBusName": "arn:aws:events:us-east-1:123456789012:event-bus/ops",
+    "EventBusName": "ops",
+    "EventBusAccountId": "123456789012",
     "NotificationEmail": "ops@example.com",
     "OperationsTopicArn": "arn:aws:sns:us-east-1:123456789012:pager",
     "ReservedConcurrency": "5",
 }
-# The same with the other engine, which has a fence of its own.
+# The same with the other engine, which has an IAM boundary of its own.
 EVERYTHING_ON_STACKS = {
     **EVERYTHING,
     "Engine": "cloudformation",
     "EnvironmentTemplateName": "",
     "Environments": "shop-*",
-    "StackNamePattern": "shop-*",
+    "StackNamePattern": "shop-*,AWSProton-*",
 }
 
 

@@ -72,13 +72,20 @@ def called():
     return {f"{line['service']}:{line['operation']}" for line in map(json.loads, lines)}
 
 
+@pytest.fixture(scope="module")
+def called_to_follow():
+    """Every call that the binary made in the runs that follow."""
+    lines = map(json.loads, runs("calls.jsonl").splitlines())
+    return {f"{line['service']}:{line['operation']}" for line in lines if line["run"].startswith("follow")}
+
+
 def listed(value):
     return value if isinstance(value, list) else [value]
 
 
-def statements(stack, *, own=True):
+def statements(stack, role="FunctionRole", *, own=True):
     """The statements for the function's own calls, or those for Lambda's."""
-    policies = stack.resources["FunctionRole"]["Properties"]["Policies"]
+    policies = stack.resources[role]["Properties"]["Policies"]
     return [
         statement
         for policy in policies
@@ -87,14 +94,15 @@ def statements(stack, *, own=True):
     ]
 
 
-def actions(stack, **which):
-    return [action for statement in statements(stack, **which) for action in listed(statement["Action"])]
+def actions(stack, role="FunctionRole", **which):
+    allowed = [each for each in statements(stack, role, **which) if each["Effect"] == "Allow"]
+    return [action for statement in allowed for action in listed(statement["Action"])]
 
 
-def allows(stack, action, resource, context):
-    """IAM's decision, as far as these policies use its language."""
-    for statement in statements(stack):
-        assert statement["Effect"] == "Allow"
+def allows(stack, action, resource, context, role="FunctionRole"):
+    """IAM's decision, as far as these policies use its language: a denial outranks what is allowed."""
+    decisions = set()
+    for statement in statements(stack, role):
         condition = statement.get("Condition", {})
         assert condition.keys() <= {"StringEquals"}
         if (
@@ -102,8 +110,8 @@ def allows(stack, action, resource, context):
             and any(fnmatch.fnmatchcase(resource, pattern) for pattern in listed(statement["Resource"]))
             and all(context.get(key) in listed(value) for key, value in condition.get("StringEquals", {}).items())
         ):
-            return True
-    return False
+            decisions.add(statement["Effect"])
+    return decisions == {"Allow"}
 
 
 def test_every_call_is_allowed_and_every_allowed_call_is_made(any_stack, called):
@@ -113,8 +121,30 @@ def test_every_call_is_allowed_and_every_allowed_call_is_made(any_stack, called)
     assert set(allowed) == {call for call in called if call.startswith(services)}
 
 
+def test_the_follower_may_do_what_it_is_seen_to_do_and_no_more(any_stack, called_to_follow):
+    if "FollowerRole" in any_stack.resources:
+        services = (any_stack.parameters["Engine"] + ":", "events:")
+        assert set(actions(any_stack, "FollowerRole")) == {call for call in called_to_follow if call.startswith(services)}
+
+
+def test_the_follower_can_cancel_nothing(any_stack):
+    if "FollowerRole" in any_stack.resources:
+        allowed = actions(any_stack, "FollowerRole")
+        assert allowed and not [action for action in allowed if "Cancel" in action or "List" in action]
+        assert set(allowed) < set(actions(any_stack))
+        for action in allowed:
+            about = ABOUT[any_stack.parameters["Engine"]][action]
+            if action != "events:PutEvents":
+                assert allows(any_stack, action, about, {}, "FollowerRole"), action
+            for resource in OUT_OF_REACH:
+                assert not allows(any_stack, action, resource, OUTCOME, "FollowerRole")
+
+
 def test_what_lambda_may_do_is_what_is_listed_here(any_stack):
     assert sorted(actions(any_stack, own=False)) == sorted(BY_LAMBDA)
+    if "FollowerRole" in any_stack.resources:
+        queue = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+        assert set(actions(any_stack, "FollowerRole", own=False)) == BY_LAMBDA - {"sqs:SendMessage"} | queue
 
 
 def test_nothing_comes_from_managed_policies_or_wildcards(any_stack):
@@ -159,23 +189,23 @@ def test_only_outcomes_may_be_published_and_only_to_the_one_bus(stack):
     assert not may(stack(), BUS, **{"events:detail-type": "CloudWatch Alarm State Change"})
     assert not may(stack(), BUS.replace("default", "ops"))
     assert may(stack(EventBusName="ops"), BUS.replace("default", "ops"))
-    foreign = "arn:aws:events:eu-west-1:210987654321:event-bus/ops"
-    assert may(stack(EventBusName=foreign), foreign)
-    assert not may(stack(EventBusName=foreign), BUS)
+    foreign = "arn:aws:events:us-east-1:210987654321:event-bus/ops"
+    assert may(stack(EventBusName="ops", EventBusAccountId="210987654321"), foreign)
+    assert not may(stack(EventBusName="ops", EventBusAccountId="210987654321"), foreign.replace("210987654321", "123456789012"))
 
 
-def test_the_fence_on_the_template_binds_cancelling(stack):
+def test_the_boundary_of_the_template_binds_cancelling(stack):
     cancel = "proton:CancelEnvironmentDeployment"
     template = "arn:aws:proton:us-east-1:123456789012:environment-template/"
-    fenced = stack(EnvironmentTemplateName="net")
-    assert allows(fenced, cancel, ENVIRONMENT, {"proton:EnvironmentTemplate": template + "net"})
-    assert not allows(fenced, cancel, ENVIRONMENT, {"proton:EnvironmentTemplate": template + "database"})
-    assert not allows(fenced, cancel, ENVIRONMENT, {})
+    bounded = stack(EnvironmentTemplateName="net")
+    assert allows(bounded, cancel, ENVIRONMENT, {"proton:EnvironmentTemplate": template + "net"})
+    assert not allows(bounded, cancel, ENVIRONMENT, {"proton:EnvironmentTemplate": template + "database"})
+    assert not allows(bounded, cancel, ENVIRONMENT, {})
     assert allows(stack(), cancel, ENVIRONMENT, {})
 
 
 @pytest.mark.parametrize("action", [action for action, about in ABOUT["cloudformation"].items() if about == STACK])
-def test_the_fence_on_stack_names_binds_reading_and_cancelling(stack, action):
+def test_the_boundary_of_stack_names_binds_reading_and_cancelling(stack, action):
     def may(pattern, name, id="aaaaaaaa-0000-1111-2222-333333333333"):
         made = stack(Engine="cloudformation", **({"StackNamePattern": pattern} if pattern else {}))
         return allows(made, action, f"arn:aws:cloudformation:us-east-1:123456789012:stack/{name}/{id}", {})
@@ -189,11 +219,26 @@ def test_the_fence_on_stack_names_binds_reading_and_cancelling(stack, action):
     assert may("shop-prod", "shop-prod") and not may("shop-prod", "shop-prod-2")
     assert may("shop-?", "shop-1") and not may("shop-?", "shop-10")
     assert may("*", "anything")
+    several = "a-*,b-*,c-*,d-*,e-*"
+    for count in range(1, 6):
+        some = ",".join(several.split(",")[:count])
+        assert [may(some, name + "-net") for name in "abcdef"] == [index < count for index in range(6)]
 
 
-def test_a_fence_of_the_other_engine_is_refused(stack):
+@pytest.mark.parametrize("parameters", [{"StackNamePattern": "*"}, {"StackNamePattern": "proton-*,AWSProton-*"}])
+def test_the_functions_own_stack_is_never_cancelled(stack, parameters):
+    """Its update would be rolled back by the function that the update replaces."""
+    made = stack(Engine="cloudformation", **parameters)
+    cancel = "cloudformation:CancelUpdateStack"
+    own = STACK.replace("AWSProton-prod-net", "proton-canceller")
+    assert not allows(made, cancel, own, {})
+    assert allows(made, cancel, own.replace("proton-canceller", "proton-canceller-2"), {})
+    assert allows(made, "cloudformation:DescribeStacks", own, {})
+
+
+def test_a_boundary_of_the_other_engine_is_refused(stack):
     """Somebody who sets it counts on it."""
-    with pytest.raises(AssertionError, match="TemplateFence"):
+    with pytest.raises(AssertionError, match="TemplateBoundary"):
         stack(Engine="cloudformation", EnvironmentTemplateName="net")
     # Its pattern has a default, so that it cannot be told whether somebody set it.
     assert actions(stack(StackNamePattern="shop-*")) == actions(stack())
@@ -204,6 +249,7 @@ def test_only_the_named_services_take_the_roles(stack):
     trust = {name: role["AssumeRolePolicyDocument"]["Statement"] for name, role in roles.items()}
     assert {name: [each["Principal"] for each in statements] for name, statements in trust.items()} == {
         "FunctionRole": [{"Service": "lambda.amazonaws.com"}],
+        "FollowerRole": [{"Service": "lambda.amazonaws.com"}],
         "SweepRole": [{"Service": "scheduler.amazonaws.com"}],
     }
     assert trust["SweepRole"][0]["Condition"]["StringEquals"]["aws:SourceAccount"] == "123456789012"

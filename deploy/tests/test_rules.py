@@ -1,11 +1,13 @@
 """The rules take what they should and nothing else, by EventBridge's own matching."""
 
 import copy
+import fnmatch
 import json
 
 import pytest
 from conftest import samples
 from ruler import matches
+from stack import EVERYTHING, Stack, accepts
 
 SAMPLES = samples()
 ALARMS = {name: event for name, event in SAMPLES.items() if name.startswith("alarm")}
@@ -22,6 +24,12 @@ ALARMS = {name: event for name, event in SAMPLES.items() if name.startswith("ala
         ({"a": [{"prefix": "x"}]}, {"a": "yx"}, False),
         ({"a": [{"anything-but": ["x"]}]}, {"a": "y"}, True),
         ({"a": [{"anything-but": ["x"]}]}, {"a": "x"}, False),
+        ({"a": [{"anything-but": {"prefix": "x"}}]}, {"a": ["yx"]}, True),
+        ({"a": [{"anything-but": {"prefix": "x"}}]}, {"a": ["xy"]}, False),
+        ({"a": {"$or": [{"b": ["x"]}, {"c": ["y"]}]}}, {"a": {"b": "z", "c": "y"}}, True),
+        ({"a": {"$or": [{"b": ["x"]}, {"c": ["y"]}]}}, {"a": {"b": "y", "c": "x"}}, False),
+        ({"a": [False]}, {"a": False}, True),
+        ({"a": [False]}, {"a": True}, False),
         ({"a": {"b": [{"exists": False}]}}, {"a": {}}, True),
         ({"a": {"b": [{"exists": False}]}}, {}, True),
         ({"a": {"b": [{"exists": False}]}}, {"a": {"b": None}}, False),
@@ -38,7 +46,7 @@ def alarm_pattern(stack, **parameters):
 
 
 def test_there_are_samples_of_every_kind():
-    kinds = {"alarm", "action", "sns", "schedule", "request", "ignored", "refused"}
+    kinds = {"alarm", "action", "sns", "schedule", "request", "follow", "ignored", "refused"}
     assert {name.replace(".", "_").split("_")[0] for name in SAMPLES} == kinds
 
 
@@ -69,19 +77,43 @@ def test_the_alarm_rule_leaves_what_is_not_burning(stack, name):
 
 
 def test_the_stacks_own_alarms_never_stop_a_deployment(any_stack):
-    """Even where the prefix is the stack's own name."""
-    properties = any_stack.resources["AlarmRule"]["Properties"]
-    pattern = copy.deepcopy(properties["EventPattern"])
+    """Even where the prefix lets them in; by the rule, and in the function, whatever way they come."""
+    pattern = copy.deepcopy(any_stack.resources["AlarmRule"]["Properties"]["EventPattern"])
     pattern["detail"]["alarmName"] = [{"prefix": "proton-"}]
-    own = any_stack.of_type("AWS::CloudWatch::Alarm")
-    assert len(own) >= 6
-    for alarm in own.values():
+    ignored = any_stack.resources["Function"]["Properties"]["Environment"]["Variables"]["IGNORED_ALARMS"]
+    own = [alarm["AlarmName"] for alarm in any_stack.of_type("AWS::CloudWatch::Alarm").values()]
+    assert len(own) >= 7
+
+    def taken(name):
         event = copy.deepcopy(SAMPLES["alarm.json"])
-        event["detail"]["alarmName"] = alarm["AlarmName"]
-        event["resources"] = [f"arn:aws:cloudwatch:us-east-1:123456789012:alarm:{alarm['AlarmName']}"]
-        assert not matches(pattern, event), alarm["AlarmName"]
-        event["resources"] = [event["resources"][0] + "-of-somebody-else"]
-        assert matches(pattern, event)
+        event["detail"]["alarmName"] = name
+        event["resources"] = [f"arn:aws:cloudwatch:us-east-1:123456789012:alarm:{name}"]
+        assert matches(pattern, event) is not fnmatch.fnmatchcase(name, ignored)
+        return matches(pattern, event)
+
+    assert not any(map(taken, own))
+    for name in own:
+        # Another stack's, and everybody's.
+        assert taken(name.replace("proton-canceller/proton-canceller/", "proton-canceller/proton-canceller-2/"))
+        assert taken("proton-canceller-" + name.rsplit("/", 1)[1])
+
+
+def test_the_same_topic_cannot_be_both(stack):
+    """The stack's own alarms would invoke the function."""
+    topic = EVERYTHING["AlarmTopicArn"]
+    with pytest.raises(AssertionError, match="OwnAlarmsAreNoTriggers"):
+        stack(AlarmTopicArn=topic, OperationsTopicArn=topic)
+    stack(AlarmTopicArn=topic)
+    stack(OperationsTopicArn=topic)
+
+
+@pytest.mark.parametrize("name", ["AlarmRule", "FollowRule", "OutcomeRule", "ErrorOutcomeRule"])
+def test_patterns_are_short_enough(transformed, name):
+    """2,048 characters: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html"""
+    pseudo = {"AWS::StackName": "s" * 128, "AWS::Region": "ap-southeast-99", "AWS::Partition": "aws-us-gov"}
+    longest = {**EVERYTHING, "AlarmNamePrefix": "p" * 200, "EventBusName": "b" * 256}
+    made = Stack(transformed, pseudo, **longest)
+    assert len(json.dumps(made.resources[name]["Properties"]["EventPattern"])) <= 2048
 
 
 def test_no_rule_hears_its_own_function_by_way_of_another(any_stack):
@@ -92,8 +124,6 @@ def test_no_rule_hears_its_own_function_by_way_of_another(any_stack):
 
 
 def test_a_prefix_cannot_be_empty_or_a_wildcard(template):
-    from stack import accepts
-
     declaration = template["Parameters"]["AlarmNamePrefix"]
     assert "Default" not in declaration
     for prefix in ["", " ", "*", "prod*", "prod?", "${AWS::StackName}", '"', "\\", "prod-\n"]:
@@ -110,15 +140,15 @@ def test_the_alarms_own_action_is_bound_to_account_and_prefix(stack):
 
 
 def test_the_kill_switch_closes_every_way_in(stack):
-    from stack import EVERYTHING
-
     on, off = stack(**EVERYTHING), stack(**EVERYTHING, Enabled="false")
     assert on.resources["AlarmRule"]["Properties"]["State"] == "ENABLED"
     assert off.resources["AlarmRule"]["Properties"]["State"] == "DISABLED"
     assert on.resources["FunctionSweep"]["Properties"]["State"] == "ENABLED"
     assert off.resources["FunctionSweep"]["Properties"]["State"] == "DISABLED"
     gone = on.resources.keys() - off.resources.keys()
-    assert gone == {"AlarmActionPermission", "AlarmTopicPermission", "AlarmTopicSubscription", "SweepStoppedAlarm"}
+    assert gone == {
+        "AlarmActionPermission", "AlarmTopicPermission", "AlarmTopicSubscription", "SweepStoppedAlarm", "DrySweepMetric", "DrySweepAlarm",
+    }  # fmt: skip
     assert stack(SweepEveryMinutes="0").resources["FunctionSweep"]["Properties"]["State"] == "DISABLED"
 
 
@@ -144,7 +174,7 @@ def test_everyone_who_may_put_into_the_queue_is_named(any_stack):
         for statement in statements
         if statement["Effect"] == "Allow"
     }
-    rules = [f"arn:aws:events:us-east-1:123456789012:rule/{name}-name" for name in any_stack.of_type("AWS::Events::Rule")]
+    rules = [any_stack.attribute(name, "Arn") for name in any_stack.of_type("AWS::Events::Rule")]
     assert sorted(allowed.pop("events.amazonaws.com")) == sorted(rules)
     topics = [each["TopicArn"] for each in any_stack.of_type("AWS::SNS::Subscription").values() if each["Protocol"] == "lambda"]
     assert [arn for arn in [allowed.pop("sns.amazonaws.com", None)] if arn] == topics

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from conftest import runs
-from stack import ROOT
+from stack import ROOT, written
 from jsonschema import Draft4Validator, Draft202012Validator
 
 sys.path.insert(0, str(ROOT / "deploy"))
@@ -20,7 +20,7 @@ def detail(**changed):
     time = "2026-11-23T06:45:12Z"
     example = {
         "version": "1",
-        "id": "0123456789abcdef0123456789abcdef",
+        "id": "0123456789abcdef0123456789abcde1",
         "outcome": "CANCELLED",
         "reason": None,
         "message": "User initiated cancellation.",
@@ -61,7 +61,9 @@ def event(detail):
 
 
 VALID = {
-    **{outcome: detail(outcome=outcome) for outcome in OUTCOMES if outcome not in ("ERROR", "SKIPPED")},
+    **{outcome: detail(outcome=outcome) for outcome in ("CANCELLED", "FAILED", "SUCCEEDED")},
+    "CANCELLING": detail(outcome="CANCELLING", id="0123456789abcdef0123456789abcde0"),
+    "DRY_RUN": detail(outcome="DRY_RUN", dryRun=True),
     "ERROR": detail(outcome="ERROR", error={"code": "AccessDeniedException", "message": "no"}),
     "SKIPPED": detail(outcome="SKIPPED", reason="OVER_LIMIT"),
 }
@@ -81,6 +83,10 @@ def damaged():
             yield f"no {outer}.{name}", without
         yield f"more in {outer}", detail(**{outer: {**detail()[outer], "more": 1}})
     yield "more", detail(more=1)
+    yield "the id of an end that is none", detail(outcome="CANCELLING")
+    yield "the id of no end", detail(id="0123456789abcdef0123456789abcde0")
+    yield "an id of another last digit", detail(id="0123456789abcdef0123456789abcdef")
+    yield "a dry cancel", {**VALID["CANCELLING"], "dryRun": True}
     yield "unknown outcome", detail(outcome="STOPPED")
     yield "error without an error", detail(outcome="ERROR")
     yield "an error that is none", detail(error={"code": "X", "message": ""})
@@ -91,8 +97,8 @@ def damaged():
 
 
 @pytest.fixture(scope="module")
-def registered(stack):
-    properties = stack().resources["OutcomeSchema"]["Properties"]
+def registered():
+    properties = written(derivation.TEMPLATE)["Resources"]["OutcomeSchema"]["Properties"]
     assert properties["Type"] == "JSONSchemaDraft4"
     return json.loads(properties["Content"])
 
@@ -106,7 +112,7 @@ def validators(registered):
     return ours.is_valid, lambda value: theirs.is_valid(event(value))
 
 
-def test_the_template_holds_what_is_derived(registered):
+def test_the_registrys_template_holds_what_is_derived(registered):
     assert registered == derivation.registry_document(), "run deploy/schema.py --write"
 
 
@@ -145,7 +151,7 @@ def test_both_take_everything_that_a_run_published(validators):
 
 
 def test_the_envelope_is_what_the_function_publishes(registered):
-    source = (ROOT / "src" / "detail.rs").read_text()
+    source = (ROOT / "src" / "report" / "detail.rs").read_text()
     assert f'pub const SOURCE: &str = "{derivation.SOURCE}";' in source
     assert f'pub const DETAIL_TYPE: &str = "{derivation.DETAIL_TYPE}";' in source
     assert registered["x-amazon-events-source"] == derivation.SOURCE
