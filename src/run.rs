@@ -345,7 +345,7 @@ impl<'a> Run<'a> {
             };
             match stage {
                 Stage::Cancel(cancel) => self.expire_cancel(name, cancel, attempts, now),
-                Stage::Follow(followed) => self.go_on_following(followed, now),
+                Stage::Follow(followed) => self.expire_one(followed, now),
                 Stage::Named | Stage::Untagged(..) => {
                     self.expire_find(&name, stage, now);
                 }

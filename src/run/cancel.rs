@@ -307,6 +307,11 @@ impl Run<'_> {
         attempts: Attempts,
         now: Timestamp,
     ) {
+        if now >= self.budget.read_until
+            && let Some(reading) = cancel.read.known()
+        {
+            return self.read_cancel(&name, attempts.backoff, cancel, reading, now);
+        }
         match cancel.phase {
             Phase::Conflict(_) | Phase::GivenUp(_) if now < self.budget.read_until => {
                 self.agenda

@@ -188,6 +188,21 @@ impl Run<'_> {
         }
     }
 
+    /// Ends the wait for a deployment. An end that the first calls of a read have shown counts.
+    pub(super) fn expire_one(&mut self, mut followed: Followed, now: Timestamp) {
+        match followed.read.known() {
+            Some(Reading::Of(seen)) if End::of(&seen.status).is_some() => {
+                followed.read = DeploymentRead::default();
+                self.seen(followed, *seen, now);
+            }
+            _ if self.reads_once => {
+                let end = End::Error(CallError::late());
+                self.report(followed.outcome(end, None), Word::Last);
+            }
+            _ => self.still_cancelling(followed),
+        }
+    }
+
     /// Ends the wait for every deployment whose time is over. That costs no calls.
     pub(super) fn expire_followed(&mut self, now: Timestamp) {
         while let Some((until, name)) = self.ends.pop_first() {
@@ -199,12 +214,7 @@ impl Run<'_> {
                 |(stage, _, _)| matches!(stage, Stage::Follow(followed) if followed.until <= now),
             );
             if is_followed && let Some((Stage::Follow(followed), _)) = self.agenda.take(&name) {
-                if self.reads_once {
-                    let end = End::Error(CallError::late());
-                    self.report(followed.outcome(end, None), Word::Last);
-                } else {
-                    self.still_cancelling(followed);
-                }
+                self.expire_one(followed, now);
             }
         }
     }

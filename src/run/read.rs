@@ -26,6 +26,11 @@ pub(super) enum ReadProgress {
 }
 
 impl DeploymentRead {
+    /// What earlier calls have shown, if no more can be made.
+    pub(super) fn known(&self) -> Option<Reading> {
+        self.continuation.as_ref().and_then(Continuation::known)
+    }
+
     /// Applies a response. What earlier calls have shown stands if later ones fail.
     pub(super) fn progress(
         &mut self,
@@ -51,7 +56,7 @@ impl DeploymentRead {
         {
             return ReadProgress::Again(Next::At(at));
         }
-        let known = self.continuation.take().and_then(|read| read.known());
+        let known = self.known();
         *self = Self::default();
         match known {
             Some(reading) => ReadProgress::Done(reading),

@@ -717,7 +717,10 @@ async fn the_update_that_an_accepted_cancel_hit_is_the_one_that_is_told() {
         assert_eq!(run.event("net").text("/deployment/id"), Some("the-next"));
         assert_eq!(run.event("net").text("/message"), Some("User Initiated"));
         let told = run.lines.iter();
-        let mut told = told.filter(|line| line.text.contains("cancelled a newer deployment than intended"));
+        let mut told = told.filter(|line| {
+            line.text
+                .contains("cancelled a newer deployment than intended")
+        });
         assert!(told.any(|line| line.text.contains("the-next")));
         assert_eq!(run.calls_of(Operation::CancelUpdateStack).len(), 1);
     }
