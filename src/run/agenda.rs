@@ -62,6 +62,12 @@ impl Stage {
     fn is_followed(&self) -> bool {
         matches!(self, Self::Follow(_))
     }
+
+    /// True if what is left is to read what became of a cancel: there is time for that after the time
+    /// to act.
+    pub(super) fn reads_outcome(&self) -> bool {
+        self.priority() == Priority::Outcome
+    }
 }
 
 /// The order of cancellation: the oldest deployment first, one whose start is unknown last.
@@ -217,13 +223,22 @@ impl Agenda {
         &mut self,
     ) -> impl Iterator<Item = (&EnvironmentName, &mut Cancel)> {
         let entries = self.entries.iter_mut();
-        entries.filter_map(|(name, scheduled)| Some((name, waiting(scheduled)?)))
+        entries.filter_map(
+            |(name, scheduled)| match (&mut scheduled.stage, scheduled.next) {
+                (Stage::Cancel(cancel), Next::Ready | Next::At(_)) => Some((name, cancel)),
+                (Stage::Named | Stage::Untagged(..) | Stage::Cancel(_) | Stage::Follow(_), _) => {
+                    None
+                }
+            },
+        )
     }
 
-    /// The cancel of an environment, if it waits and is not under way.
-    pub(super) fn waiting_cancel(&mut self, name: &EnvironmentName) -> Option<&mut Cancel> {
-        let scheduled = self.entries.get_mut(name)?;
-        waiting(scheduled)
+    /// The cancel of an environment. A change must not touch what its priority is made of.
+    pub(super) fn cancel(&mut self, name: &EnvironmentName) -> Option<&mut Cancel> {
+        match &mut self.entries.get_mut(name)?.stage {
+            Stage::Cancel(cancel) => Some(cancel),
+            Stage::Named | Stage::Untagged(..) | Stage::Follow(_) => None,
+        }
     }
 
     /// True if all that is left is to be followed.
@@ -234,12 +249,5 @@ impl Agenda {
     /// True if the run is done with every environment.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
-    }
-}
-
-fn waiting(scheduled: &mut Scheduled) -> Option<&mut Cancel> {
-    match (&mut scheduled.stage, scheduled.next) {
-        (Stage::Cancel(cancel), Next::Ready | Next::At(_)) => Some(cancel),
-        (Stage::Named | Stage::Untagged(..) | Stage::Cancel(_) | Stage::Follow(_), _) => None,
     }
 }

@@ -91,9 +91,9 @@ impl Cancel {
         let age = now - self.candidate.read_at;
         match self.phase {
             Phase::Conflict(_) | Phase::GivenUp(_) => Need::Read,
+            Phase::Confirmed | Phase::Due if self.candidate.is_doubtful => Need::Read,
             Phase::Confirmed if age <= FRESH => Need::Cancel,
             Phase::Confirmed => Need::Read,
-            Phase::Due if self.candidate.is_doubtful => Need::Read,
             Phase::Due if age <= AGED => Need::Cancel,
             Phase::Due if age <= FRESH => Need::CancelAged,
             Phase::Due if self.candidate.page.is_some() => Need::Refresh,
@@ -106,6 +106,15 @@ impl Cancel {
         if matches!(self.phase, Phase::Due) {
             self.candidate.page = shown.as_ref().map(|_| request.token.clone());
             self.candidate.refresh(shown, request.asked_at);
+        }
+    }
+
+    /// Applies what a page shows of the environment, whose call was under way when the page was asked
+    /// for. Such a page confirms nothing, but what it contradicts must be read again.
+    pub(super) fn doubt(&mut self, shown: &Deployment, request: &ListRequest) {
+        let candidate = &mut self.candidate;
+        if request.asked_at >= candidate.read_at && !candidate.is_confirmed_by(shown) {
+            candidate.is_doubtful = true;
         }
     }
 
@@ -296,25 +305,15 @@ impl Run<'_> {
     }
 
     /// Ends a cancel whose time is over, unless a last read may tell what became of it.
-    pub(super) fn expire_cancel(
-        &mut self,
-        name: EnvironmentName,
-        cancel: Cancel,
-        attempts: Attempts,
-        now: Timestamp,
-    ) {
+    pub(super) fn expire_cancel(&mut self, name: &EnvironmentName, cancel: Cancel, now: Timestamp) {
         match cancel.phase {
-            Phase::Conflict(_) | Phase::GivenUp(_) if now < self.budget.read_until => {
-                self.agenda
-                    .put(name, Stage::Cancel(cancel), attempts, Next::Ready);
-            }
             Phase::Conflict(ref failure) | Phase::GivenUp(ref failure) => {
                 let end = End::Error(failure.clone());
                 self.report(cancel.outcome(end), Word::Last);
             }
             Phase::Due | Phase::Confirmed => {
                 let failure = cancel.failure.clone().unwrap_or_else(CallError::late);
-                self.give_up_cancel(&name, cancel, failure, now);
+                self.give_up_cancel(name, cancel, failure, now);
             }
         }
     }
@@ -328,6 +327,7 @@ impl Run<'_> {
             Some(current) if current.is_same_as(&meant) => Deployment {
                 status: current.status,
                 message: current.message,
+                ended_at: current.ended_at,
                 ..meant
             },
             Some(newer) => {
@@ -357,7 +357,7 @@ impl Run<'_> {
                 self.agenda.put(name.clone(), stage, attempts, next);
             }
             ReadProgress::Done(reading) => {
-                self.read_cancel(name, attempts.backoff, cancel, reading, now)
+                self.read_cancel(name, attempts.backoff, cancel, reading, now);
             }
             ReadProgress::Failed(error) => match cancel.phase {
                 Phase::Due | Phase::Confirmed if error.is_transient() => {

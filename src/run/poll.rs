@@ -192,12 +192,16 @@ impl Run<'_> {
                         shown_followed.push(name.clone());
                         self.poll_shows(&name, shown, next, now);
                     }
-                    Stage::Cancel(_) if attempts.asked_at <= request.asked_at => {
-                        if let Some(cancel) = self.agenda.waiting_cancel(&name) {
-                            cancel.refresh(Some(shown), request);
+                    Stage::Cancel(_) => {
+                        let is_later =
+                            next != Next::InFlight && attempts.asked_at <= request.asked_at;
+                        match self.agenda.cancel(&name) {
+                            Some(cancel) if is_later => cancel.refresh(Some(shown), request),
+                            Some(cancel) => cancel.doubt(&shown, request),
+                            None => {}
                         }
                     }
-                    Stage::Named | Stage::Untagged(..) | Stage::Cancel(_) | Stage::Follow(_) => {}
+                    Stage::Named | Stage::Untagged(..) | Stage::Follow(_) => {}
                 },
                 None => {}
             }

@@ -21,13 +21,16 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
+    /// True if a reading shows the deployment `IN_PROGRESS`.
+    pub(super) fn is_confirmed_by(&self, shown: &Deployment) -> bool {
+        shown.status == Status::InProgress && shown.is_same_as(&self.deployment)
+    }
+
     /// Applies a later reading of the environment. If it does not show the deployment `IN_PROGRESS`,
     /// the deployment itself must be read.
     pub(super) fn refresh(&mut self, shown: Option<Deployment>, read_at: Timestamp) {
         match shown {
-            Some(shown)
-                if shown.status == Status::InProgress && shown.is_same_as(&self.deployment) =>
-            {
+            Some(shown) if self.is_confirmed_by(&shown) => {
                 self.deployment.message = shown.message;
                 self.read_at = read_at;
                 self.is_doubtful = false;
