@@ -111,7 +111,9 @@ impl Course {
                 stuck: None,
             },
         };
-        going.go()
+        let course = going.go();
+        course.scenario.give_back(policy);
+        course
     }
 }
 

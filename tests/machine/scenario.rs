@@ -1,5 +1,6 @@
 //! Scenarios by seed: what there is, why the function runs, what may go wrong.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -15,6 +16,12 @@ use crate::service::{Paging, Script, Service, Site};
 
 /// On a schedule, a deployment that is as old as this is stuck.
 pub(crate) const STUCK_AFTER: Duration = Duration::from_hours(1);
+
+thread_local! {
+    /// `ENVIRONMENTS` and `PROTECTED_ENVIRONMENTS` of the scenarios that have them: to make them takes
+    /// longer than a run.
+    static FENCES: Cell<Option<(Patterns, Patterns)>> = const { Cell::new(None) };
+}
 
 /// Why the function runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,13 +173,16 @@ impl Scenario {
     pub(crate) fn policy(&self) -> Policy {
         let globs = |text| Patterns::comma_separated(text).unwrap();
         let is_in_request = matches!(self.why, Why::Request(_)) && self.seed.is_multiple_of(2);
+        let (environments, protected) = if self.is_fenced {
+            FENCES
+                .take()
+                .unwrap_or_else(|| (globs("env-??[0-7]"), globs("env-??3")))
+        } else {
+            (globs("*"), Patterns::none())
+        };
         Policy {
-            environments: globs(if self.is_fenced { "env-??[0-7]" } else { "*" }),
-            protected: if self.is_fenced {
-                globs("env-??3")
-            } else {
-                Patterns::none()
-            },
+            environments,
+            protected,
             alarm_scope: if self.is_tagged {
                 AlarmScope::Tagged
             } else {
@@ -185,6 +195,13 @@ impl Scenario {
             } else {
                 Mode::Live
             },
+        }
+    }
+
+    /// Keeps what a policy of this scenario is made of.
+    pub(crate) fn give_back(&self, policy: Policy) {
+        if self.is_fenced {
+            FENCES.set(Some((policy.environments, policy.protected)));
         }
     }
 
