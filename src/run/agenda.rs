@@ -212,6 +212,13 @@ impl Agenda {
         meant.map(|(name, _)| name.clone()).collect()
     }
 
+    /// How many environments meet a condition.
+    pub(super) fn count(&self, is_meant: impl Fn(&Stage, Attempts, Next) -> bool) -> usize {
+        let all = self.entries.values();
+        all.filter(|one| is_meant(&one.stage, one.attempts, one.next))
+            .count()
+    }
+
     /// An environment, with the attempts at its call and when it is up next.
     pub(super) fn get(&self, name: &EnvironmentName) -> Option<(&Stage, Attempts, Next)> {
         let scheduled = self.entries.get(name)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Run;
-use super::agenda::{Next, Priority, Stage};
+use super::agenda::{Attempts, Next, Priority, Stage};
 use super::call::{ListPurpose, ListRequest, PageToken, Request};
 use super::find::{Listing, ListingProgress};
 use super::note::Note;
@@ -99,8 +99,12 @@ impl Run<'_> {
             }
             Stage::Named | Stage::Untagged(..) | Stage::Cancel(_) => false,
         };
-        let due = self.agenda.ready(Priority::Poll);
-        let due = due.filter(|(_, stage)| is_listed(stage)).count();
+        if !self.agenda.ready(Priority::Poll).any(|(_, stage)| is_listed(stage)) {
+            return false;
+        }
+        let due = self
+            .agenda
+            .count(|stage, attempts, next| is_listed(stage) && is_due_soon(attempts, next, now));
         if !self.polls.is_cheaper(due, now) {
             return false;
         }
@@ -265,6 +269,16 @@ impl Run<'_> {
         for name in names {
             self.agenda.reschedule(&name, Next::Ready);
         }
+    }
+}
+
+/// True if a poll is due, or if more than half of the wait for it is over. Deployments whose cancels were
+/// accepted one after the other would else be due one after the other, and be read each by itself.
+fn is_due_soon(attempts: Attempts, next: Next, now: Timestamp) -> bool {
+    match next {
+        Next::Ready => true,
+        Next::At(at) => at - now <= now - attempts.asked_at,
+        Next::InFlight | Next::Listed => false,
     }
 }
 

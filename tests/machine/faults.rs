@@ -34,8 +34,9 @@ pub(crate) struct Faults {
     pub(crate) outage: Option<Range<At>>,
     /// While the listing does not work, and how.
     pub(crate) bad_listing: Option<(Range<At>, BadListing)>,
-    /// Environments whose calls fail all the time.
+    /// Environments whose calls fail all the time, and when that is.
     pub(crate) sick: Vec<(usize, Sickness)>,
+    pub(crate) sick_during: Range<At>,
 }
 
 /// How a listing fails.
@@ -96,6 +97,22 @@ enum Way {
 }
 
 impl Faults {
+    /// No faults: each call takes so many milliseconds.
+    pub(crate) fn none(latency: u64) -> Self {
+        Self {
+            latency: latency..latency + 1,
+            slow: 0,
+            broken: 0,
+            lost: 0,
+            hanging: 0,
+            bucket: None,
+            outage: None,
+            bad_listing: None,
+            sick: Vec::new(),
+            sick_during: At::ZERO..At::MAX,
+        }
+    }
+
     /// Draws what becomes of a call.
     pub(crate) fn fate(&self, asked: Asked, now: At, random: &mut fastrand::Rng) -> Fate {
         let way = self.way(asked, now, random);
@@ -162,7 +179,9 @@ impl Faults {
                 BadListing::Slow => Some(Way::Slow),
             };
         }
-        let sickness = self.sickness(asked.environment()?)?;
+        let environment = asked.environment()?;
+        let mut sick = self.sick.iter().filter(|_| self.sick_during.contains(&now));
+        let (_, sickness) = *sick.find(|(one, _)| *one == environment)?;
         let is_cancel = asked.is_cancel();
         match sickness {
             Sickness::EverythingHangs => Some(Way::HangsBefore),
@@ -179,12 +198,6 @@ impl Faults {
             | Sickness::ReadsBreak
             | Sickness::ReadsAreRefused => None,
         }
-    }
-
-    pub(crate) fn sickness(&self, environment: usize) -> Option<Sickness> {
-        let mut sick = self.sick.iter();
-        sick.find(|(one, _)| *one == environment)
-            .map(|(_, sickness)| *sickness)
     }
 
     /// True if no call ever goes wrong, or is slow.

@@ -396,6 +396,7 @@ fn faults(
         } else {
             Vec::new()
         },
+        ..Faults::none(base)
     }
 }
 
