@@ -99,7 +99,11 @@ impl Run<'_> {
             }
             Stage::Named | Stage::Untagged(..) | Stage::Cancel(_) => false,
         };
-        if !self.agenda.ready(Priority::Poll).any(|(_, stage)| is_listed(stage)) {
+        if !self
+            .agenda
+            .ready(Priority::Poll)
+            .any(|(_, stage)| is_listed(stage))
+        {
             return false;
         }
         let due = self

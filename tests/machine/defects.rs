@@ -233,17 +233,25 @@ fn a_wait_ends_to_the_millisecond_whatever_hangs() {
 
 // Defect 4: calls are wasted.
 
+/// Polls of one deployment that is followed for a minute by itself.
+const POLLS_IN_A_MINUTE: usize = 20;
+
 #[test]
 fn following_many_costs_no_more_calls_a_tick_than_there_are_pages() {
     for engine in ENGINES {
         for (concurrency, latency) in [(1, 50), (3, 50), (10, 50), (100, 200)] {
-            let mut scenario = running(engine, 80, seconds(600));
-            scenario.concurrency = concurrency;
-            scenario.faults.latency = latency..2 * latency;
-            let course = run(scenario);
-            let reads = count(&course, |asked| matches!(asked, Asked::Read { .. }));
-            let polls = count(&course, is_poll);
-            println!("{engine:?} {concurrency} {latency}: {reads} reads, {polls} polls");
+            for page in [100, 30] {
+                let mut scenario = running(engine, 80, seconds(600));
+                scenario.service.paging.size = page;
+                scenario.concurrency = concurrency;
+                scenario.faults.latency = latency..2 * latency;
+                let course = run(scenario);
+                let polls = count(&course, is_poll);
+                assert!(
+                    polls <= POLLS_IN_A_MINUTE * 80_usize.div_ceil(page),
+                    "{polls}"
+                );
+            }
         }
     }
 }
@@ -256,6 +264,95 @@ fn waits_that_end_one_after_the_other_cost_no_calls() {
         scenario.settle_timeout = seconds(2);
         let course = run(scenario);
         let polls = count(&course, is_poll);
-        println!("{engine:?}: {polls} polls");
+        assert!(polls <= 10, "{polls} polls");
+    }
+}
+
+#[test]
+fn a_listing_that_failed_is_used_again_once_it_works() {
+    for engine in ENGINES {
+        for how in [BadListing::Hangs, BadListing::Breaks] {
+            let mut scenario = running(engine, 40, seconds(600));
+            scenario.faults.bad_listing = Some((START + seconds(3)..START + seconds(20), how));
+            let course = run(scenario);
+            let late = asked_at(&course, |asked| matches!(asked, Asked::Read { .. }));
+            let late = late.iter().filter(|(_, at)| *at > seconds(35)).count();
+            assert_eq!(late, 0, "{course}");
+        }
+    }
+}
+
+#[test]
+fn what_has_left_the_listing_is_read_once() {
+    let mut scenario = running(EngineKind::CloudFormation, 40, seconds(10));
+    scenario.service.paging.size = 20;
+    let course = run(scenario);
+    let reads = count(&course, |asked| matches!(asked, Asked::Read { .. }));
+    assert!(reads <= 40, "{reads} reads");
+}
+
+#[test]
+fn one_deployment_is_not_searched_for_on_many_pages() {
+    for engine in ENGINES {
+        let mut scenario = running(engine, 65, seconds(10));
+        scenario.service.paging.size = 1;
+        for site in &mut scenario.service.sites[1..] {
+            site.to_come[0].after = START - seconds(60);
+        }
+        let course = run(scenario);
+        assert_eq!(last_word(&course, 0).1, "CANCELLED");
+        assert_eq!(count(&course, |asked| asked.is_list(ListPurpose::Poll)), 0);
+    }
+}
+
+// Defect 6, and what the simulation has found.
+
+#[test]
+fn what_the_end_of_the_time_to_act_admits_is_not_cancelled() {
+    for engine in ENGINES {
+        let mut scenario = running(engine, 4, seconds(1));
+        scenario.why = Why::Alarm(START);
+        scenario.is_tagged = true;
+        scenario.left = seconds(20);
+        scenario.concurrency = 1;
+        scenario.max_cancellations = 1;
+        scenario.faults.sick = (1..4).map(|one| (one, Sickness::EverythingHangs)).collect();
+        let course = run(scenario);
+        assert_eq!(count(&course, Asked::is_cancel), 0);
+        assert_eq!(last_word(&course, 0).1, "ERROR");
+    }
+}
+
+#[test]
+fn a_listing_whose_tokens_alternate_fails_at_once() {
+    for engine in ENGINES {
+        let mut scenario = running(engine, 10, seconds(1));
+        scenario.service.paging = Paging {
+            size: 2,
+            shifts: false,
+            is_endless: true,
+        };
+        let course = run(scenario);
+        assert_eq!(course.failure.as_deref(), Some("EndlessListing"));
+        assert_eq!(course.calls.len(), 3);
+    }
+}
+
+#[test]
+fn the_end_that_the_response_to_a_cancel_shows_has_the_services_time() {
+    let course = run(running(EngineKind::Proton, 1, Duration::ZERO));
+    assert_eq!(last_word(&course, 0), (milliseconds(100), "CANCELLED"));
+}
+
+#[test]
+fn the_read_of_a_given_up_cancel_backs_off_after_the_time_to_act() {
+    for engine in ENGINES {
+        let mut scenario = running(engine, 1, seconds(1));
+        scenario.left = seconds(10);
+        scenario.faults.latency = 5..6;
+        scenario.faults.sick = vec![(0, Sickness::EverythingBreaks)];
+        let course = run(scenario);
+        let reads = asked_at(&course, |asked| matches!(asked, Asked::Read { .. }));
+        assert!(reads.len() <= 14, "{} reads", reads.len());
     }
 }

@@ -17,6 +17,7 @@ pub(crate) enum Sickness {
     ReadsBreak,
     ReadsAreRefused,
     EverythingHangs,
+    EverythingBreaks,
 }
 
 /// The faults of a scenario.
@@ -185,6 +186,7 @@ impl Faults {
         let is_cancel = asked.is_cancel();
         match sickness {
             Sickness::EverythingHangs => Some(Way::HangsBefore),
+            Sickness::EverythingBreaks => Some(Way::BrokenBefore),
             Sickness::CancelsHang if is_cancel => Some(Way::HangsBefore),
             Sickness::CancelsBreak if is_cancel => Some(Way::BrokenBefore),
             Sickness::CancelsAreRefused if is_cancel => Some(Way::Refused),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proton_canceller::report::outcome::{End, Outcome};
 use proton_canceller::run::{ListPurpose, Report, Word};
 
-use crate::calls::{Answer, Asked, At, Called, State, Trouble, at, number};
+use crate::calls::{Answer, Asked, At, Called, START, State, at, number};
 use crate::course::{Course, What};
 use crate::ledger::{Known, Ledger, MOST_FAILURES, Stage};
 use crate::scenario::Why;
@@ -33,7 +33,7 @@ pub(crate) fn check(course: &Course) -> Violation {
             What::Answered(_) | What::Reported(Report::Note(_)) => None,
         };
         if let Some(violation) = violation {
-            let at = entry.at.saturating_sub(crate::calls::START);
+            let at = entry.at.saturating_sub(START);
             return Some(format!("after {at:?} (log line {index}): {violation}"));
         }
         ledger.apply(course, &entry.what);
@@ -52,7 +52,7 @@ fn check_call(course: &Course, ledger: &Ledger, call: &Called) -> Violation {
         } => common.or_else(|| {
             let site = &ledger.sites[environment];
             a_dry_run_and_a_follow_cancel_nothing(course)
-                .or_else(|| only_what_the_rules_select_is_cancelled(site))
+                .or_else(|| only_what_the_rules_select_is_cancelled(ledger, site))
                 .or_else(|| only_what_was_just_read_is_cancelled(ledger, environment, deployment))
                 .or_else(|| a_lost_cancel_is_repeated_only_after_a_read(site))
                 .or_else(|| no_cancel_comes_too_late(course, ledger, call))
@@ -67,7 +67,7 @@ fn check_outcome(course: &Course, ledger: &Ledger, outcome: &Outcome, word: Word
     let site = &ledger.sites[number(&outcome.environment.name)];
     only_candidates_are_reported(site)
         .or_else(|| the_first_word_comes_once_and_first(site, word))
-        .or_else(|| a_skip_is_what_the_rules_say(course, site, outcome))
+        .or_else(|| a_skip_is_what_the_rules_say(course, ledger, outcome))
         .or_else(|| an_end_is_the_truth(course, ledger, outcome))
         .or_else(|| what_was_hit_is_what_is_reported(course, site, outcome))
         .or_else(|| cancelling_is_true(course, ledger, outcome, word))
@@ -94,7 +94,8 @@ fn check_whole(course: &Course) -> Violation {
         .or_else(|| a_failed_run_cancels_nothing(course))
         .or_else(|| both_words_are_of_one_deployment(course))
         .or_else(|| repeats_are_bounded(course))
-        .or_else(|| calls_are_bounded(course))
+        .or_else(|| each_environment_is_read_and_cancelled_once(course))
+        .or_else(|| polls_are_bounded(course))
 }
 
 // Safety.
@@ -120,8 +121,13 @@ fn a_dry_run_and_a_follow_cancel_nothing(course: &Course) -> Violation {
         .then(|| "a run that cancels nothing cancels".to_owned())
 }
 
-fn only_what_the_rules_select_is_cancelled(site: &Known) -> Violation {
-    (site.stage != Stage::ToCancel).then(|| format!("a cancel while it is due {:?}", site.stage))
+fn only_what_the_rules_select_is_cancelled(ledger: &Ledger, site: &Known) -> Violation {
+    let is_selected = match site.stage {
+        Stage::ToCancel => true,
+        Stage::Selected => ledger.may_admit(),
+        _ => false,
+    };
+    (!is_selected).then(|| format!("a cancel while it is due {:?}", site.stage))
 }
 
 fn only_what_was_just_read_is_cancelled(
@@ -175,10 +181,14 @@ fn a_failed_run_cancels_nothing(course: &Course) -> Violation {
 
 // Truth.
 
-fn a_skip_is_what_the_rules_say(course: &Course, site: &Known, outcome: &Outcome) -> Violation {
+fn a_skip_is_what_the_rules_say(course: &Course, ledger: &Ledger, outcome: &Outcome) -> Violation {
+    let site = &ledger.sites[number(&outcome.environment.name)];
     let is_right = match (&outcome.end, site.stage) {
         (End::Skipped(reason), Stage::ToTell(Some(expected))) => *reason == expected,
-        (End::DryRun, stage) => course.scenario.is_dry && stage == Stage::ToTell(None),
+        (End::DryRun, stage) => {
+            let may_be_told = stage == Stage::Selected && ledger.may_admit();
+            course.scenario.is_dry && (stage == Stage::ToTell(None) || may_be_told)
+        }
         (End::Skipped(_), _) | (_, Stage::ToTell(Some(_))) => false,
         _ => true,
     };
@@ -424,10 +434,10 @@ fn the_run_ends_in_time(course: &Course, ledger: &Ledger) -> Violation {
 // Cost.
 
 /// A call that failed is repeated after a wait. Once only, what became of a cancel that is given up is
-/// read at once.
+/// read at once. What is followed is polled whenever the listing cannot show it.
 fn a_repeat_waits(ledger: &Ledger, call: &Called) -> Violation {
     let site = &ledger.sites[call.asked.environment()?];
-    (site.is_hasty(call, ledger.now) && site.hasty > 0)
+    (site.is_hasty(call, ledger.now) && site.hasty > 0 && site.stage != Stage::Followed)
         .then(|| format!("{:?} is repeated at once", call.asked))
 }
 
@@ -446,8 +456,49 @@ fn repeats_are_bounded(course: &Course) -> Violation {
     None
 }
 
+/// Where nothing goes wrong, following costs no more than to read each deployment by itself at growing
+/// intervals, and once more when it has left the listing.
+fn polls_are_bounded(course: &Course) -> Violation {
+    if !course.scenario.faults.is_none() {
+        return None;
+    }
+    let mut followed = vec![None; course.scenario.service.sites.len()];
+    let mut most = course.scenario.service.clone().pages(START);
+    for entry in &course.log {
+        let What::Reported(Report::Outcome(outcome, word)) = &entry.what else {
+            continue;
+        };
+        let since = &mut followed[number(&outcome.environment.name)];
+        match (word, *since) {
+            (Word::First, _) => *since = Some(entry.at),
+            (_, Some(since)) => most += most_polls(entry.at - since) + 1,
+            (_, None) => {}
+        }
+    }
+    let polls = course.calls.iter().filter(|call| match call.asked {
+        Asked::List { purpose, .. } => purpose == ListPurpose::Poll,
+        Asked::Read { environment, .. } => {
+            followed[environment].is_some_and(|since| since <= call.asked_at)
+        }
+        Asked::ReadEnvironment(_) | Asked::ReadTag(_) | Asked::Cancel { .. } => false,
+    });
+    let polls = polls.count();
+    (polls > most).then(|| format!("{polls} polls where {most} are enough"))
+}
+
+/// How often a deployment is polled that is followed for so long: the waits grow by half.
+fn most_polls(followed_for: Duration) -> usize {
+    let mut after = Duration::from_millis(200);
+    let mut polls = 3;
+    while after < followed_for {
+        after += (after / 2).min(Duration::from_secs(10));
+        polls += 1;
+    }
+    polls
+}
+
 /// What a run costs where nothing goes wrong.
-fn calls_are_bounded(course: &Course) -> Violation {
+fn each_environment_is_read_and_cancelled_once(course: &Course) -> Violation {
     if !course.scenario.faults.is_none() {
         return None;
     }
@@ -456,7 +507,7 @@ fn calls_are_bounded(course: &Course) -> Violation {
         calls.filter(|call| is_meant(call.asked)).count()
     };
     let sites = course.scenario.service.sites.len();
-    let pages = course.scenario.service.clone().pages(crate::calls::START);
+    let pages = course.scenario.service.clone().pages(START);
     let finds = count(&|asked| asked.is_list(ListPurpose::Find));
     if finds > pages + 1 {
         return Some(format!("{finds} calls list {pages} pages"));
@@ -470,8 +521,7 @@ fn calls_are_bounded(course: &Course) -> Violation {
             Asked::List { .. } | Asked::Read { .. } => continue,
         };
         once[index] += 1;
-        let is_throttled = matches!(call.answer, Some(Answer::Failed(Trouble::Throttled)));
-        if once[index] > 1 && !is_throttled {
+        if once[index] > 1 {
             return Some(format!("{:?} is asked for again", call.asked));
         }
     }

@@ -37,7 +37,7 @@ pub(crate) enum Stage {
     Followed,
     /// To report it in this very instant, as skipped for this reason where one is given.
     ToTell(Option<SkipReason>),
-    /// Nothing yet: the service was not reached, and may not be for the others either.
+    /// Nothing, perhaps: the service was not reached, and may not be for the others either.
     Held,
     /// Nothing: the last word is said.
     Done,
@@ -194,8 +194,16 @@ impl Ledger {
                 let site = &mut self.sites[asked.environment().unwrap()];
                 site.in_flight = Some(number);
                 site.hasty += u32::from(site.is_hasty(call, self.now));
-                if asked.is_cancel() {
-                    site.cancelled_at = Some(self.now);
+                match asked {
+                    Asked::Cancel { .. } => {
+                        site.cancelled_at = Some(self.now);
+                        site.stage = Stage::ToCancel;
+                    }
+                    Asked::Read { .. } if site.stage == Stage::Selected => {
+                        site.stage = Stage::ToCancel;
+                    }
+                    Asked::ReadEnvironment(_) => site.stage = Stage::Named,
+                    _ => {}
                 }
             }
         }
@@ -292,7 +300,11 @@ impl Ledger {
 
     /// Rule 7.
     fn admit(&mut self) {
-        let is_open = |site: &&Known| matches!(site.stage, Stage::Named | Stage::Untagged);
+        let is_open = |site: &&Known| match site.stage {
+            Stage::Named | Stage::Untagged => true,
+            Stage::Held => site.failures < MOST_FAILURES,
+            _ => false,
+        };
         let undecided = self.sites.iter().filter(is_open).count();
         let stage = if self.selected > self.limit {
             Stage::ToTell(Some(SkipReason::OverLimit))
@@ -310,6 +322,12 @@ impl Ledger {
                 site.failures = 0;
             }
         }
+    }
+
+    /// True if what is selected may be admitted, if the environments are given up that may have been.
+    pub(crate) fn may_admit(&self) -> bool {
+        let is_open = |site: &&Known| matches!(site.stage, Stage::Named | Stage::Untagged);
+        self.selected + self.sites.iter().filter(is_open).count() <= self.limit
     }
 
     /// An answer to a call for an environment.
@@ -415,10 +433,10 @@ impl Ledger {
         let site = &mut self.sites[shown.environment];
         match site.stage {
             Stage::Followed if shown.deployment == site.followed || is_anonymous => {
-                if shown.state == State::Deleting {
-                } else if shown.state.is_end() {
+                let is_end = shown.state.is_end() && !is_anonymous;
+                if is_end && shown.state != State::Deleting {
                     site.stage = Stage::ToTell(None);
-                } else if site.in_flight.is_none() {
+                } else if !is_end && site.in_flight.is_none() {
                     site.due = now + poll_wait(now - site.first_at.unwrap_or(START));
                 }
             }

@@ -400,7 +400,7 @@ fn faults(
     }
 }
 
-const SICKNESSES: [Sickness; 7] = [
+const SICKNESSES: [Sickness; 8] = [
     Sickness::CancelsHang,
     Sickness::CancelsBreak,
     Sickness::CancelsAreRefused,
@@ -408,6 +408,7 @@ const SICKNESSES: [Sickness; 7] = [
     Sickness::ReadsBreak,
     Sickness::ReadsAreRefused,
     Sickness::EverythingHangs,
+    Sickness::EverythingBreaks,
 ];
 
 fn bucket(random: &mut fastrand::Rng) -> Bucket {
