@@ -342,17 +342,17 @@ impl<'a> Run<'a> {
                 return;
             }
             for name in names {
-                self.expire_one(name, now);
+                self.expire_one(&name, now);
             }
         }
     }
 
-    fn expire_one(&mut self, name: EnvironmentName, now: Timestamp) {
-        match self.agenda.take(&name) {
-            Some((Stage::Cancel(cancel), _)) => self.expire_cancel(&name, cancel, now),
+    fn expire_one(&mut self, name: &EnvironmentName, now: Timestamp) {
+        match self.agenda.take(name) {
+            Some((Stage::Cancel(cancel), _)) => self.expire_cancel(name, cancel, now),
             Some((Stage::Follow(followed), _)) => self.go_on_following(followed, now),
             Some((stage @ (Stage::Named | Stage::Untagged(..)), _)) => {
-                self.expire_find(&name, stage, now);
+                self.expire_find(name, stage, now);
             }
             None => {}
         }

@@ -90,14 +90,12 @@ impl Cancel {
     fn need(&self, now: Timestamp) -> Need {
         let age = now - self.candidate.read_at;
         match self.phase {
-            Phase::Conflict(_) | Phase::GivenUp(_) => Need::Read,
             Phase::Confirmed | Phase::Due if self.candidate.is_doubtful => Need::Read,
             Phase::Confirmed if age <= FRESH => Need::Cancel,
-            Phase::Confirmed => Need::Read,
             Phase::Due if age <= AGED => Need::Cancel,
             Phase::Due if age <= FRESH => Need::CancelAged,
             Phase::Due if self.candidate.page.is_some() => Need::Refresh,
-            Phase::Due => Need::Read,
+            Phase::Due | Phase::Confirmed | Phase::Conflict(_) | Phase::GivenUp(_) => Need::Read,
         }
     }
 
@@ -176,7 +174,9 @@ impl Run<'_> {
             match need {
                 Need::Refresh if is_under_way => {}
                 Need::Refresh => return Some(Choice::Entry(name.clone(), Need::Read)),
-                _ => return Some(Choice::Entry(name.clone(), Need::Cancel)),
+                Need::Cancel | Need::CancelAged | Need::Read => {
+                    return Some(Choice::Entry(name.clone(), Need::Cancel));
+                }
             }
         }
         None

@@ -167,19 +167,16 @@ impl Run<'_> {
     /// read.
     pub(super) fn begin_to_read(&mut self, names: &[EnvironmentName], now: Timestamp) {
         for name in names {
-            match self
-                .selection
-                .as_ref()
-                .and_then(|one| plan::fence(one.policy, name))
-            {
-                Some(reason) => self.skip_unread(name, reason),
-                None => {
-                    self.undecided(1);
-                    let attempts = Attempts::none(now);
-                    self.agenda
-                        .put(name.clone(), Stage::Named, attempts, Next::Ready);
-                }
+            let selection = self.selection.as_ref();
+            let fence = selection.and_then(|one| plan::fence(one.policy, name));
+            if let Some(reason) = fence {
+                self.skip_unread(name, reason);
+                continue;
             }
+            self.undecided(1);
+            let attempts = Attempts::none(now);
+            self.agenda
+                .put(name.clone(), Stage::Named, attempts, Next::Ready);
         }
     }
 

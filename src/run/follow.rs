@@ -106,10 +106,8 @@ impl Run<'_> {
     /// Reports the end of a deployment if it has one, or waits for the next poll.
     pub(super) fn go_on_following(&mut self, followed: Followed, now: Timestamp) {
         if let Some(end) = End::of(&followed.deployment.status) {
-            let settled_at = match end {
-                End::Error(_) => None,
-                _ => Some(followed.deployment.ended_at.unwrap_or(now)),
-            };
+            let ended_at = followed.deployment.ended_at.unwrap_or(now);
+            let settled_at = end.error().is_none().then_some(ended_at);
             self.report(followed.outcome(end, settled_at), Word::Last);
         } else if followed.until <= now || self.reads_once {
             self.still_cancelling(followed);

@@ -138,7 +138,7 @@ impl Run<'_> {
         };
         let page = match result {
             Ok(page) => page,
-            Err(error) => return self.pass_failed(pass, error, now),
+            Err(error) => return self.pass_failed(&pass, error, now),
         };
         let progress = pass.listing.progress(&page, now);
         for name in self.apply_page(request, page, now) {
@@ -159,13 +159,13 @@ impl Run<'_> {
                 self.polls.know_pages(pages);
                 self.read_by_themselves(&pass.expected, true);
             }
-            ListingProgress::Endless(error) => return self.pass_failed(pass, error, now),
+            ListingProgress::Endless(error) => return self.pass_failed(&pass, error, now),
         }
         self.polls.backoff = Backoff::default();
         self.polls.not_before = None;
     }
 
-    fn pass_failed(&mut self, pass: Pass, error: CallError, now: Timestamp) {
+    fn pass_failed(&mut self, pass: &Pass, error: CallError, now: Timestamp) {
         self.note(Note::NotPolled(error));
         self.polls.not_before = Some(self.polls.backoff.persist(now, &mut self.random));
         self.read_by_themselves(&pass.expected, false);
@@ -194,24 +194,23 @@ impl Run<'_> {
         let mut shown_followed = Vec::new();
         for shown in page.deployments {
             let name = shown.environment.name.clone();
-            match self.agenda.get(&name) {
-                Some((stage, attempts, next)) => match stage {
-                    Stage::Follow(followed) if is_followed(&shown, &followed.deployment) => {
-                        shown_followed.push(name.clone());
-                        self.poll_shows(&name, shown, next, now);
+            let Some((stage, attempts, next)) = self.agenda.get(&name) else {
+                continue;
+            };
+            match stage {
+                Stage::Follow(followed) if is_followed(&shown, &followed.deployment) => {
+                    shown_followed.push(name.clone());
+                    self.poll_shows(&name, shown, next, now);
+                }
+                Stage::Cancel(_) => {
+                    let is_later = next != Next::InFlight && attempts.asked_at <= request.asked_at;
+                    match self.agenda.cancel(&name) {
+                        Some(cancel) if is_later => cancel.refresh(Some(shown), request),
+                        Some(cancel) => cancel.doubt(&shown, request),
+                        None => {}
                     }
-                    Stage::Cancel(_) => {
-                        let is_later =
-                            next != Next::InFlight && attempts.asked_at <= request.asked_at;
-                        match self.agenda.cancel(&name) {
-                            Some(cancel) if is_later => cancel.refresh(Some(shown), request),
-                            Some(cancel) => cancel.doubt(&shown, request),
-                            None => {}
-                        }
-                    }
-                    Stage::Named | Stage::Untagged(..) | Stage::Follow(_) => {}
-                },
-                None => {}
+                }
+                Stage::Named | Stage::Untagged(..) | Stage::Follow(_) => {}
             }
         }
         shown_followed

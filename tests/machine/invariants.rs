@@ -512,7 +512,7 @@ fn each_environment_is_read_and_cancelled_once(course: &Course) -> Violation {
     if finds > pages + 1 {
         return Some(format!("{finds} calls list {pages} pages"));
     }
-    let mut once = vec![0_usize; sites * 3];
+    let mut times = vec![0_usize; sites * 3];
     for call in &course.calls {
         let index = match call.asked {
             Asked::ReadEnvironment(one) => one,
@@ -520,8 +520,8 @@ fn each_environment_is_read_and_cancelled_once(course: &Course) -> Violation {
             Asked::Cancel { environment, .. } => 2 * sites + environment,
             Asked::List { .. } | Asked::Read { .. } => continue,
         };
-        once[index] += 1;
-        if once[index] > 1 {
+        times[index] += 1;
+        if times[index] > 1 {
             return Some(format!("{:?} is asked for again", call.asked));
         }
     }

@@ -254,26 +254,23 @@ impl Ledger {
 
     /// A page of the first listing.
     fn found(&mut self, course: &Course, call: &Called, answer: &Answer) {
-        match answer {
-            Answer::Page { shown, next, .. } => {
-                for one in shown {
-                    self.found.insert(one.environment, (*one, call.asked_at));
-                }
-                self.find_failures = 0;
-                self.find_due = Some(self.now);
-                if next.is_none() {
-                    self.find_due = None;
-                    for (one, read_at) in std::mem::take(&mut self.found).into_values() {
-                        if one.state == State::InProgress {
-                            self.decide(course, one, read_at);
-                        }
+        if let Answer::Page { shown, next, .. } = answer {
+            for one in shown {
+                self.found.insert(one.environment, (*one, call.asked_at));
+            }
+            self.find_failures = 0;
+            self.find_due = Some(self.now);
+            if next.is_none() {
+                self.find_due = None;
+                for (one, read_at) in std::mem::take(&mut self.found).into_values() {
+                    if one.state == State::InProgress {
+                        self.decide(course, one, read_at);
                     }
                 }
             }
-            _ => {
-                self.find_failures += 1;
-                self.find_due = Some(self.now + longest_wait(self.find_failures));
-            }
+        } else {
+            self.find_failures += 1;
+            self.find_due = Some(self.now + longest_wait(self.find_failures));
         }
     }
 
@@ -287,14 +284,11 @@ impl Ledger {
         site.due = now;
         site.stage = if scenario.asks_tag(shown.environment, start) {
             Stage::Untagged
+        } else if let Some(reason) = scenario.rules(shown.environment, start, shown.state, now) {
+            Stage::ToTell(Some(reason))
         } else {
-            match scenario.rules(shown.environment, start, shown.state, now) {
-                Some(reason) => Stage::ToTell(Some(reason)),
-                None => {
-                    self.selected += 1;
-                    Stage::Selected
-                }
-            }
+            self.selected += 1;
+            Stage::Selected
         };
     }
 
@@ -383,10 +377,11 @@ impl Ledger {
                 site.stage = Stage::ToRead;
                 site.due = now;
             }
-            Trouble::Unreachable if site.stage == Stage::Named => {
-                if site.failures >= MOST_FAILURES || site.due >= act_until {
-                    site.stage = Stage::Held;
-                }
+            Trouble::Unreachable
+                if site.stage == Stage::Named
+                    && (site.failures >= MOST_FAILURES || site.due >= act_until) =>
+            {
+                site.stage = Stage::Held;
             }
             _ if !trouble.is_transient() => site.stage = Stage::ToTell(None),
             _ => {}

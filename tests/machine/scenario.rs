@@ -255,7 +255,7 @@ impl Scenario {
     pub(crate) fn has_time(&self) -> bool {
         let faults = &self.faults;
         let is_short = |range: &Range<At>| range.end - range.start <= Duration::from_secs(4);
-        self.left >= Duration::from_secs(300)
+        self.left >= Duration::from_mins(5)
             && self.service.sites.len() <= 40
             && faults.sick.is_empty()
             && faults.bad_listing.is_none()
