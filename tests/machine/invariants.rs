@@ -18,6 +18,16 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 type Violation = Option<String>;
 
+/// The first of some invariants that is broken, by name.
+macro_rules! first_of {
+    ($($invariant:ident($($argument:expr),*)),+ $(,)?) => {
+        None$(.or_else(|| {
+            let broken = $invariant($($argument),*);
+            broken.map(|how| format!("{}: {how}", stringify!($invariant)))
+        }))+
+    };
+}
+
 /// Returns how a run breaks an invariant: the first break, since others would follow from it.
 pub(crate) fn check(course: &Course) -> Violation {
     let mut ledger = Ledger::new(&course.scenario);
@@ -29,7 +39,10 @@ pub(crate) fn check(course: &Course) -> Violation {
                 check_outcome(course, &ledger, outcome, *word)
             }
             What::Waits(until) => check_wait(course, &ledger, *until),
-            What::Done => check_done(course, &ledger),
+            What::Done => first_of!(
+                the_run_ends_in_time(course, &ledger),
+                everything_has_a_last_word(course, &ledger),
+            ),
             What::Answered(_) | What::Reported(Report::Note(_)) => None,
         };
         if let Some(violation) = violation {
@@ -38,64 +51,68 @@ pub(crate) fn check(course: &Course) -> Violation {
         }
         ledger.apply(course, &entry.what);
     }
-    check_whole(course)
+    first_of!(
+        the_run_ends(course),
+        no_more_are_cancelled_than_the_limit(course),
+        a_failed_run_cancels_nothing(course),
+        both_words_are_of_one_deployment(course),
+        repeats_are_bounded(course),
+        each_environment_is_read_and_cancelled_once(course),
+        polls_are_bounded(course),
+    )
 }
 
 fn check_call(course: &Course, ledger: &Ledger, call: &Called) -> Violation {
-    let common = no_more_calls_are_in_flight_than_allowed(course, ledger)
-        .or_else(|| one_call_at_a_time_for_an_environment(ledger, call))
-        .or_else(|| a_repeat_waits(ledger, call));
-    match call.asked {
-        Asked::Cancel {
-            environment,
-            deployment,
-        } => common.or_else(|| {
-            let site = &ledger.sites[environment];
-            a_dry_run_and_a_follow_cancel_nothing(course)
-                .or_else(|| only_what_the_rules_select_is_cancelled(ledger, site))
-                .or_else(|| only_what_was_just_read_is_cancelled(ledger, environment, deployment))
-                .or_else(|| a_lost_cancel_is_repeated_only_after_a_read(site))
-                .or_else(|| no_cancel_comes_too_late(course, ledger, call))
-        }),
-        Asked::List { .. } | Asked::ReadEnvironment(_) | Asked::ReadTag(_) | Asked::Read { .. } => {
-            common
-        }
-    }
+    let common = first_of!(
+        no_more_calls_are_in_flight_than_allowed(course, ledger),
+        one_call_at_a_time_for_an_environment(ledger, call),
+        a_repeat_waits(ledger, call),
+    );
+    let Asked::Cancel {
+        environment,
+        deployment,
+    } = call.asked
+    else {
+        return common;
+    };
+    let site = &ledger.sites[environment];
+    let of_cancel = || {
+        first_of!(
+            a_dry_run_and_a_follow_cancel_nothing(course),
+            only_what_the_rules_select_is_cancelled(ledger, site),
+            only_what_was_just_read_is_cancelled(ledger, environment, deployment),
+            a_lost_cancel_is_repeated_only_after_a_read(site),
+            no_cancel_comes_too_late(course, ledger, call),
+            the_oldest_is_cancelled_first(course, ledger, environment),
+        )
+    };
+    common.or_else(of_cancel)
 }
 
 fn check_outcome(course: &Course, ledger: &Ledger, outcome: &Outcome, word: Word) -> Violation {
     let site = &ledger.sites[number(&outcome.environment.name)];
-    only_candidates_are_reported(site)
-        .or_else(|| the_first_word_comes_once_and_first(site, word))
-        .or_else(|| a_skip_is_what_the_rules_say(course, ledger, outcome))
-        .or_else(|| an_end_is_the_truth(course, ledger, outcome))
-        .or_else(|| what_was_hit_is_what_is_reported(course, site, outcome))
-        .or_else(|| cancelling_is_true(course, ledger, outcome, word))
-        .or_else(|| an_error_has_a_cause(course, outcome))
-        .or_else(|| nothing_is_late_while_there_is_time(course, outcome))
-        .or_else(|| a_wait_ends_on_time(ledger, site, word))
-        .or_else(|| the_times_are_right(course, ledger, outcome, word))
+    first_of!(
+        only_candidates_are_reported(site),
+        the_first_word_comes_once_and_first(site, word),
+        a_skip_is_what_the_rules_say(course, ledger, outcome),
+        an_end_is_the_truth(course, ledger, outcome),
+        what_was_hit_is_what_is_reported(course, site, outcome),
+        cancelling_is_true(course, ledger, outcome, word),
+        an_error_has_a_cause(course, outcome),
+        a_lost_cancel_is_read_before_it_is_given_up(course, ledger, outcome),
+        nothing_is_late_while_there_is_time(course, outcome),
+        a_wait_ends_on_time(ledger, site, word),
+        the_times_are_right(course, ledger, outcome, word),
+    )
 }
 
 fn check_wait(course: &Course, ledger: &Ledger, until: At) -> Violation {
-    what_is_shown_is_reported_at_once(ledger)
-        .or_else(|| a_run_waits_for_something(ledger))
-        .or_else(|| no_permit_is_idle_while_a_call_is_due(course, ledger, until))
-        .or_else(|| no_wait_outlasts_its_deployment(ledger))
-}
-
-fn check_done(course: &Course, ledger: &Ledger) -> Violation {
-    the_run_ends_in_time(course, ledger).or_else(|| everything_has_a_last_word(course, ledger))
-}
-
-fn check_whole(course: &Course) -> Violation {
-    the_run_ends(course)
-        .or_else(|| no_more_are_cancelled_than_the_limit(course))
-        .or_else(|| a_failed_run_cancels_nothing(course))
-        .or_else(|| both_words_are_of_one_deployment(course))
-        .or_else(|| repeats_are_bounded(course))
-        .or_else(|| each_environment_is_read_and_cancelled_once(course))
-        .or_else(|| polls_are_bounded(course))
+    first_of!(
+        what_is_shown_is_reported_at_once(ledger),
+        a_run_waits_for_something(ledger),
+        no_permit_is_idle_while_a_call_is_due(course, ledger, until),
+        no_wait_outlasts_its_deployment(ledger),
+    )
 }
 
 // Safety.
@@ -158,6 +175,34 @@ fn no_cancel_comes_too_late(course: &Course, ledger: &Ledger, call: &Called) -> 
     let is_short =
         call.give_up_at < ledger.now + least || call.give_up_at > at(budget.cancel_until);
     is_short.then(|| format!("a cancel is given up at {:?}", call.give_up_at))
+}
+
+/// What was read just now goes first, and then the oldest deployment of those that need not be read.
+fn the_oldest_is_cancelled_first(
+    course: &Course,
+    ledger: &Ledger,
+    environment: usize,
+) -> Violation {
+    let start = |(one, site): (usize, &Known)| {
+        let (shown, _) = site.reading?;
+        let started = &course.service.sites[one].started[shown.deployment];
+        let is_first = site.stage == Stage::ToCancel
+            && site.in_flight.is_none()
+            && site.cancelled_at.is_none()
+            && site.failures == 0;
+        (is_first && started.script.start_is_known).then_some(started.at)
+    };
+    let site = &ledger.sites[environment];
+    let own = start((environment, site)).filter(|_| !site.is_confirmed)?;
+    let is_ready = |site: &Known| {
+        site.reading.is_some_and(|(shown, read_at)| {
+            shown.state == State::InProgress && ledger.now - read_at <= FRESH / 2
+        })
+    };
+    let sites = ledger.sites.iter().enumerate();
+    let mut others = sites.filter(|(one, site)| is_ready(site) && !ledger.is_anonymous(*one));
+    let older = others.find(|other| start(*other).is_some_and(|start| start < own))?;
+    Some(format!("{older:?} is older"))
 }
 
 fn no_more_are_cancelled_than_the_limit(course: &Course) -> Violation {
@@ -299,6 +344,25 @@ fn the_times_are_right(
     };
     let settled_at = outcome.settled_at.map(at);
     (settled_at != Some(expected)).then(|| format!("settled at {settled_at:?}, not {expected:?}"))
+}
+
+/// What became of a cancel whose response was lost is read before the cancel is reported as an error, if
+/// there is time.
+fn a_lost_cancel_is_read_before_it_is_given_up(
+    course: &Course,
+    ledger: &Ledger,
+    outcome: &Outcome,
+) -> Violation {
+    outcome.end.error()?;
+    let environment = number(&outcome.environment.name);
+    let lost_at = ledger.sites[environment].lost_at?;
+    let is_over = ledger.now >= at(course.scenario.limits().budget.read_until);
+    let mut calls = course.calls.iter();
+    let is_read = calls.any(|call| {
+        matches!(call.asked, Asked::Read { environment: one, .. } if one == environment)
+            && (lost_at..=ledger.now).contains(&call.asked_at)
+    });
+    (!is_read && !is_over).then(|| format!("nothing was read since {lost_at:?}"))
 }
 
 // Completeness.

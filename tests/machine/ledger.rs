@@ -61,6 +61,8 @@ pub(crate) struct Known {
     /// When its deployment was first reported as `CANCELLING`, and which one is followed.
     pub(crate) first_at: Option<At>,
     pub(crate) followed: usize,
+    /// True if the reading is of this deployment alone, for its cancel.
+    pub(crate) is_confirmed: bool,
     /// When the last call failed, if it did, and whether it was a cancel.
     failed_at: Option<(At, bool)>,
     /// How many calls were repeated at once.
@@ -120,6 +122,7 @@ impl Ledger {
             cancelled_at: None,
             first_at: None,
             followed: 0,
+            is_confirmed: false,
             failed_at: None,
             hasty: 0,
         };
@@ -417,7 +420,7 @@ impl Ledger {
                     site.stage = Stage::ToTell(None);
                 }
             }
-            Stage::ToCancel if shown.state == State::InProgress => {}
+            Stage::ToCancel if shown.state == State::InProgress => site.is_confirmed = true,
             _ => site.stage = Stage::ToTell(None),
         }
     }
