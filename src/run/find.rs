@@ -495,3 +495,94 @@ impl Run<'_> {
         self.admit(now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::NameRule;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn deployment(id: &str, status: Status) -> Deployment {
+        let name = EnvironmentName::parse("net", NameRule::Proton).unwrap();
+        Deployment {
+            environment: Environment::named(name),
+            id: Some(id.to_owned()),
+            started_at: None,
+            status,
+            message: None,
+            ended_at: None,
+            moved_start: None,
+        }
+    }
+
+    fn page(next: Option<&str>, deployments: Vec<Deployment>) -> Page {
+        Page {
+            count: deployments.len() as u64,
+            deployments,
+            next: next.map(str::to_owned),
+        }
+    }
+
+    fn request() -> ListRequest {
+        ListRequest {
+            token: PageToken::FIRST,
+            purpose: ListPurpose::Find,
+            asked_at: NOW,
+        }
+    }
+
+    #[test]
+    fn the_later_of_two_pages_counts() {
+        let mut finding = Finding::new(NOW);
+        finding.add(
+            page(None, vec![deployment("d-1", Status::InProgress)]),
+            &request(),
+        );
+        finding.add(
+            page(None, vec![deployment("d-2", Status::InProgress)]),
+            &request(),
+        );
+        let mut ids = finding.running.values().map(|one| &one.deployment.id);
+        assert_eq!(ids.next(), Some(&Some("d-2".to_owned())));
+        drop(ids);
+        finding.add(
+            page(None, vec![deployment("d-2", Status::Succeeded)]),
+            &request(),
+        );
+        assert!(finding.running.is_empty());
+        assert_eq!(finding.listed, 3);
+    }
+
+    #[test]
+    fn a_page_is_asked_for_once_and_none_is_read_twice() {
+        let mut listing = Listing::new(NOW);
+        assert_eq!(listing.ask(NOW), Some(PageToken::FIRST));
+        assert_eq!(listing.at(), None);
+        assert_eq!(listing.ask(NOW), None);
+        let second = page(Some("b"), Vec::new());
+        assert!(matches!(
+            listing.progress(&second, NOW),
+            ListingProgress::More
+        ));
+        assert_eq!(listing.pages(), 1);
+        assert_eq!(listing.ask(NOW), PageToken::after(&second));
+        // The second page names itself as the next.
+        assert!(matches!(
+            listing.progress(&second, NOW),
+            ListingProgress::Endless(error) if error.code == "EndlessListing"
+        ));
+        let last = page(None, Vec::new());
+        assert!(matches!(
+            listing.progress(&last, NOW),
+            ListingProgress::Complete(2)
+        ));
+    }
+
+    #[test]
+    fn a_page_is_not_asked_for_before_its_time() {
+        let mut listing = Listing::new(NOW + std::time::Duration::from_secs(1));
+        assert_eq!(listing.ask(NOW), None);
+        assert_eq!(listing.at(), Some(NOW + std::time::Duration::from_secs(1)));
+    }
+}

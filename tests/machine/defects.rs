@@ -257,6 +257,24 @@ fn following_many_costs_no_more_calls_a_tick_than_there_are_pages() {
 }
 
 #[test]
+fn many_that_wait_are_refreshed_by_their_page() {
+    for engine in ENGINES {
+        let mut scenario = running(engine, 60, seconds(600));
+        scenario.concurrency = 1;
+        scenario.settle_timeout = Duration::ZERO;
+        scenario.faults = Faults::none(100);
+        let course = run(scenario);
+        // The cancels take 6 seconds, and a reading is good for 2.
+        let refreshes = count(&course, |asked| asked.is_list(ListPurpose::Refresh));
+        let reads = count(&course, |asked| matches!(asked, Asked::Read { .. }));
+        assert!(
+            refreshes <= 4 && reads <= 2,
+            "{refreshes} pages, {reads} reads"
+        );
+    }
+}
+
+#[test]
 fn waits_that_end_one_after_the_other_cost_no_calls() {
     for engine in ENGINES {
         let mut scenario = running(engine, 60, seconds(600));
