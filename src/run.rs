@@ -28,6 +28,8 @@ mod call;
 mod cancel;
 mod driver;
 mod find;
+#[cfg(test)]
+mod fixture;
 mod follow;
 mod note;
 mod permits;

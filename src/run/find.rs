@@ -498,21 +498,14 @@ impl Run<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::{NOW, after, deployment};
     use super::*;
-    use crate::deployment::NameRule;
 
-    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-
-    fn deployment(id: &str, status: Status) -> Deployment {
-        let name = EnvironmentName::parse("net", NameRule::Proton).unwrap();
+    fn shown(id: &str, status: Status) -> Deployment {
         Deployment {
-            environment: Environment::named(name),
             id: Some(id.to_owned()),
-            started_at: None,
             status,
-            message: None,
-            ended_at: None,
-            moved_start: None,
+            ..deployment("net")
         }
     }
 
@@ -536,18 +529,18 @@ mod tests {
     fn the_later_of_two_pages_counts() {
         let mut finding = Finding::new(NOW);
         finding.add(
-            page(None, vec![deployment("d-1", Status::InProgress)]),
+            page(None, vec![shown("d-1", Status::InProgress)]),
             &request(),
         );
         finding.add(
-            page(None, vec![deployment("d-2", Status::InProgress)]),
+            page(None, vec![shown("d-2", Status::InProgress)]),
             &request(),
         );
         let mut ids = finding.running.values().map(|one| &one.deployment.id);
         assert_eq!(ids.next(), Some(&Some("d-2".to_owned())));
         drop(ids);
         finding.add(
-            page(None, vec![deployment("d-2", Status::Succeeded)]),
+            page(None, vec![shown("d-2", Status::Succeeded)]),
             &request(),
         );
         assert!(finding.running.is_empty());
@@ -581,8 +574,8 @@ mod tests {
 
     #[test]
     fn a_page_is_not_asked_for_before_its_time() {
-        let mut listing = Listing::new(NOW + std::time::Duration::from_secs(1));
+        let mut listing = Listing::new(after(1000));
         assert_eq!(listing.ask(NOW), None);
-        assert_eq!(listing.at(), Some(NOW + std::time::Duration::from_secs(1)));
+        assert_eq!(listing.at(), Some(after(1000)));
     }
 }

@@ -207,3 +207,65 @@ impl Run<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{NOW, after, deployment, limits};
+    use super::*;
+    use crate::run::Report;
+
+    fn followed() -> Followed {
+        Followed {
+            subject: Subject::default(),
+            deployment: deployment("net"),
+            requested_at: None,
+            since: NOW,
+            until: after(60_000),
+            read: DeploymentRead::default(),
+            is_unlisted: false,
+        }
+    }
+
+    #[test]
+    fn the_waits_between_polls_grow_by_half_up_to_ten_seconds() {
+        let mut run = Run::empty(limits());
+        for (since, wait, throttled) in [
+            (0, 100, 250),
+            (200, 100, 250),
+            (202, 101, 250),
+            (600, 300, 300),
+            (20_000, 10_000, 10_000),
+            (90_000, 10_000, 10_000),
+        ] {
+            let next = run.next_poll(&followed(), after(since));
+            assert_eq!(next, after(since + wait));
+            let mut slow = Run::empty(limits());
+            slow.rate.call_throttled(NOW);
+            let next = slow.next_poll(&followed(), after(since));
+            assert_eq!(next, after(since + throttled));
+        }
+        assert_eq!(run.take_reports(), []);
+    }
+
+    #[test]
+    fn a_wait_is_over_at_its_time_or_with_the_time_to_act() {
+        for (settle_timeout, until) in [
+            (Duration::from_secs(3), after(3000)),
+            (Duration::from_mins(60), limits().budget.act_until),
+        ] {
+            let mut run = Run::empty(limits());
+            run.settle_timeout = settle_timeout;
+            run.begin_to_follow(deployment("net"), Some(NOW), NOW);
+            assert_eq!(run.ends.first().map(|(at, _)| *at), Some(until));
+            run.take_reports();
+            run.expire_followed(until - Duration::from_nanos(1));
+            assert_eq!(run.take_reports(), []);
+            run.expire_followed(until);
+            assert!(matches!(
+                run.take_reports().as_slice(),
+                [Report::Outcome(outcome, Word::Unchanged)] if outcome.end == End::Cancelling
+            ));
+            assert!(run.agenda.is_empty());
+        }
+    }
+}

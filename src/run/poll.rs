@@ -290,3 +290,62 @@ fn is_due_soon(attempts: Attempts, next: Next, now: Timestamp) -> bool {
 fn is_followed(shown: &Deployment, followed: &Deployment) -> bool {
     shown.is_same_as(followed) && !matches!(shown.status, Status::Other(_))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{NOW, after, deployment};
+    use super::*;
+
+    #[test]
+    fn the_listing_is_read_where_it_takes_fewer_calls() {
+        for (pages, reads, is_cheaper) in [
+            (0, 1, false),
+            (0, 2, true),
+            (1, 1, false),
+            (3, 3, false),
+            (3, 4, true),
+        ] {
+            let mut polls = Polls::default();
+            polls.know_pages(pages);
+            assert_eq!(polls.is_cheaper(reads, NOW), is_cheaper, "{pages} {reads}");
+        }
+    }
+
+    #[test]
+    fn a_listing_that_failed_is_read_again_after_its_wait() {
+        let polls = Polls {
+            not_before: Some(after(10)),
+            ..Polls::default()
+        };
+        assert!(!polls.is_cheaper(9, after(9)));
+        assert!(polls.is_cheaper(9, after(10)));
+    }
+
+    #[test]
+    fn what_has_waited_for_more_than_half_its_time_is_due_soon() {
+        for (next, is_due) in [
+            (Next::Ready, true),
+            (Next::At(after(20)), true),
+            (Next::At(after(21)), false),
+            (Next::InFlight, false),
+            (Next::Listed, false),
+        ] {
+            let attempts = Attempts::none(NOW);
+            assert_eq!(is_due_soon(attempts, next, after(10)), is_due, "{next:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_tells_of_the_deployment_that_is_followed_and_of_no_other() {
+        let followed = deployment("net");
+        let shown = |id: &str, status| Deployment {
+            id: Some(id.to_owned()),
+            status,
+            ..deployment("net")
+        };
+        assert!(is_followed(&shown("d-net", Status::Failed), &followed));
+        assert!(!is_followed(&shown("d-2", Status::Failed), &followed));
+        let other = Status::Other("DELETE_IN_PROGRESS".to_owned());
+        assert!(!is_followed(&shown("d-net", other), &followed));
+    }
+}
