@@ -28,6 +28,8 @@ mod call;
 mod cancel;
 mod driver;
 mod find;
+#[cfg(test)]
+mod fixture;
 mod follow;
 mod note;
 mod permits;
@@ -326,7 +328,7 @@ impl<'a> Run<'a> {
 
     /// Ends what has no time left.
     fn expire(&mut self, now: Timestamp) {
-        self.expire_followed(now);
+        self.end_waits(now);
         if now < self.budget.act_until || self.reads_once {
             return;
         }
@@ -336,20 +338,28 @@ impl<'a> Run<'a> {
             self.failure.get_or_insert_with(CallError::late);
         }
         let is_last = now >= self.budget.read_until;
-        let names = self
-            .agenda
-            .names(|_, next| is_last || next != agenda::Next::InFlight);
-        for name in names {
-            let Some((stage, attempts)) = self.agenda.take(&name) else {
-                continue;
-            };
-            match stage {
-                Stage::Cancel(cancel) => self.expire_cancel(name, cancel, attempts, now),
-                Stage::Follow(followed) => self.expire_one(followed, now),
-                Stage::Named | Stage::Untagged(..) => {
-                    self.expire_find(&name, stage, now);
-                }
+        // What ends the search for one environment may admit others, whose time is over, too.
+        loop {
+            let names = self.agenda.names(|stage, next| {
+                is_last || (next != agenda::Next::InFlight && !stage.reads_outcome())
+            });
+            if names.is_empty() {
+                return;
             }
+            for name in names {
+                self.expire_one(&name, now);
+            }
+        }
+    }
+
+    fn expire_one(&mut self, name: &EnvironmentName, now: Timestamp) {
+        match self.agenda.take(name) {
+            Some((Stage::Cancel(cancel), _)) => self.expire_cancel(name, cancel, now),
+            Some((Stage::Follow(followed), _)) => self.expire_followed(followed, now),
+            Some((stage @ (Stage::Named | Stage::Untagged(..)), _)) => {
+                self.expire_find(name, stage, now);
+            }
+            None => {}
         }
     }
 

@@ -63,6 +63,12 @@ impl Stage {
     fn is_followed(&self) -> bool {
         matches!(self, Self::Follow(_))
     }
+
+    /// True if what is left is to read what became of a cancel: there is time for that after the time
+    /// to act.
+    pub(super) fn reads_outcome(&self) -> bool {
+        self.priority() == Priority::Outcome
+    }
 }
 
 /// The order of cancellation: the oldest deployment first, one whose start is unknown last.
@@ -207,6 +213,13 @@ impl Agenda {
         meant.map(|(name, _)| name.clone()).collect()
     }
 
+    /// How many environments meet a condition.
+    pub(super) fn count(&self, is_meant: impl Fn(&Stage, Attempts, Next) -> bool) -> usize {
+        let all = self.entries.values();
+        all.filter(|one| is_meant(&one.stage, one.attempts, one.next))
+            .count()
+    }
+
     /// An environment, with the attempts at its call and when it is up next.
     pub(super) fn get(&self, name: &EnvironmentName) -> Option<(&Stage, Attempts, Next)> {
         let scheduled = self.entries.get(name)?;
@@ -218,13 +231,22 @@ impl Agenda {
         &mut self,
     ) -> impl Iterator<Item = (&EnvironmentName, &mut Cancel)> {
         let entries = self.entries.iter_mut();
-        entries.filter_map(|(name, scheduled)| Some((name, waiting(scheduled)?)))
+        entries.filter_map(
+            |(name, scheduled)| match (&mut scheduled.stage, scheduled.next) {
+                (Stage::Cancel(cancel), Next::Ready | Next::At(_)) => Some((name, cancel)),
+                (Stage::Named | Stage::Untagged(..) | Stage::Cancel(_) | Stage::Follow(_), _) => {
+                    None
+                }
+            },
+        )
     }
 
-    /// The cancel of an environment, if it waits and is not under way.
-    pub(super) fn waiting_cancel(&mut self, name: &EnvironmentName) -> Option<&mut Cancel> {
-        let scheduled = self.entries.get_mut(name)?;
-        waiting(scheduled)
+    /// The cancel of an environment. A change must not touch what its priority is made of.
+    pub(super) fn cancel(&mut self, name: &EnvironmentName) -> Option<&mut Cancel> {
+        match &mut self.entries.get_mut(name)?.stage {
+            Stage::Cancel(cancel) => Some(cancel),
+            Stage::Named | Stage::Untagged(..) | Stage::Follow(_) => None,
+        }
     }
 
     /// True if all that is left is to be followed.
@@ -238,9 +260,92 @@ impl Agenda {
     }
 }
 
-fn waiting(scheduled: &mut Scheduled) -> Option<&mut Cancel> {
-    match (&mut scheduled.stage, scheduled.next) {
-        (Stage::Cancel(cancel), Next::Ready | Next::At(_)) => Some(cancel),
-        (Stage::Named | Stage::Untagged(..) | Stage::Cancel(_) | Stage::Follow(_), _) => None,
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{NOW, after, candidate, deployment, name};
+    use super::*;
+    use crate::deployment::Deployment;
+
+    fn cancel(environment: &str, started_at: Option<Timestamp>) -> Stage {
+        Stage::Cancel(Cancel::new(candidate(Deployment {
+            started_at,
+            ..deployment(environment)
+        })))
+    }
+
+    fn put(agenda: &mut Agenda, environment: &str, stage: Stage, next: Next) {
+        agenda.put(name(environment), stage, Attempts::none(NOW), next);
+    }
+
+    fn ready(agenda: &Agenda, priority: Priority) -> Vec<&str> {
+        let ready = agenda.ready(priority);
+        ready.map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_oldest_deployment_comes_first_and_an_unknown_start_last() {
+        let mut agenda = Agenda::default();
+        put(&mut agenda, "a", cancel("a", None), Next::Ready);
+        put(&mut agenda, "b", cancel("b", Some(after(2))), Next::Ready);
+        put(&mut agenda, "c", cancel("c", Some(after(1))), Next::Ready);
+        assert_eq!(ready(&agenda, Priority::Cancel), ["c", "b", "a"]);
+        assert_eq!(agenda.first_ready(Priority::Cancel), Some(name("c")));
+        assert_eq!(agenda.first_ready(Priority::Outcome), None);
+    }
+
+    #[test]
+    fn what_is_to_be_found_comes_before_cancels_and_polls_come_last() {
+        use Priority::{Cancel, Confirmed, Find, Outcome, Poll};
+        assert!([Confirmed, Find, Cancel, Outcome, Poll].is_sorted());
+        assert_eq!(Stage::Named.priority(), Find);
+        let untagged = Stage::Untagged(candidate(deployment("a")), None);
+        assert_eq!(untagged.priority(), Find);
+        assert_eq!(cancel("a", None).priority(), Cancel);
+        assert!(!cancel("a", None).reads_outcome());
+    }
+
+    #[test]
+    fn a_timer_wakes_an_environment_at_its_time_and_not_before() {
+        let mut agenda = Agenda::default();
+        put(&mut agenda, "a", Stage::Named, Next::At(after(10)));
+        put(&mut agenda, "b", Stage::Named, Next::At(after(20)));
+        assert_eq!(agenda.next_timer(), Some(after(10)));
+        agenda.wake(after(9));
+        assert_eq!(ready(&agenda, Priority::Find), Vec::<&str>::new());
+        agenda.wake(after(10));
+        assert_eq!(ready(&agenda, Priority::Find), ["a"]);
+        assert_eq!(agenda.next_timer(), Some(after(20)));
+    }
+
+    #[test]
+    fn what_is_taken_is_neither_ready_nor_woken() {
+        let mut agenda = Agenda::default();
+        put(&mut agenda, "a", Stage::Named, Next::Ready);
+        put(&mut agenda, "b", Stage::Named, Next::At(after(10)));
+        for one in ["a", "b"] {
+            assert!(agenda.take(&name(one)).is_some());
+            assert!(agenda.take(&name(one)).is_none());
+        }
+        agenda.wake(after(10));
+        assert_eq!(ready(&agenda, Priority::Find), Vec::<&str>::new());
+        assert_eq!(agenda.next_timer(), None);
+        assert!(agenda.is_empty() && agenda.is_only_followed());
+    }
+
+    #[test]
+    fn a_call_under_way_is_not_ready_until_it_is_rescheduled() {
+        let mut agenda = Agenda::default();
+        put(&mut agenda, "a", cancel("a", None), Next::InFlight);
+        assert_eq!(agenda.first_ready(Priority::Cancel), None);
+        assert_eq!(agenda.waiting_cancels().count(), 0);
+        assert!(agenda.cancel(&name("a")).is_some());
+        agenda.reschedule(&name("a"), Next::Ready);
+        assert_eq!(agenda.first_ready(Priority::Cancel), Some(name("a")));
+        assert_eq!(agenda.waiting_cancels().count(), 1);
+        assert!(!agenda.is_only_followed() && !agenda.is_empty());
+        let is_ready = |_: &Stage, next: Next| next == Next::Ready;
+        assert_eq!(agenda.names(is_ready), [name("a")]);
+        assert_eq!(agenda.count(|_, _, next| next == Next::InFlight), 0);
+        assert_eq!(agenda.count(|_, _, next| next == Next::Ready), 1);
     }
 }

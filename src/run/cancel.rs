@@ -90,14 +90,12 @@ impl Cancel {
     fn need(&self, now: Timestamp) -> Need {
         let age = now - self.candidate.read_at;
         match self.phase {
-            Phase::Conflict(_) | Phase::GivenUp(_) => Need::Read,
+            Phase::Confirmed | Phase::Due if self.candidate.is_doubtful => Need::Read,
             Phase::Confirmed if age <= FRESH => Need::Cancel,
-            Phase::Confirmed => Need::Read,
-            Phase::Due if self.candidate.is_doubtful => Need::Read,
             Phase::Due if age <= AGED => Need::Cancel,
             Phase::Due if age <= FRESH => Need::CancelAged,
             Phase::Due if self.candidate.page.is_some() => Need::Refresh,
-            Phase::Due => Need::Read,
+            Phase::Due | Phase::Confirmed | Phase::Conflict(_) | Phase::GivenUp(_) => Need::Read,
         }
     }
 
@@ -106,6 +104,15 @@ impl Cancel {
         if matches!(self.phase, Phase::Due) {
             self.candidate.page = shown.as_ref().map(|_| request.token.clone());
             self.candidate.refresh(shown, request.asked_at);
+        }
+    }
+
+    /// Applies what a page shows of the environment, whose call was under way when the page was asked
+    /// for. Such a page confirms nothing, but what it contradicts must be read again.
+    pub(super) fn doubt(&mut self, shown: &Deployment, request: &ListRequest) {
+        let candidate = &mut self.candidate;
+        if request.asked_at >= candidate.read_at && !candidate.is_confirmed_by(shown) {
+            candidate.is_doubtful = true;
         }
     }
 
@@ -300,30 +307,20 @@ impl Run<'_> {
     }
 
     /// Ends a cancel whose time is over, unless a last read may tell what became of it.
-    pub(super) fn expire_cancel(
-        &mut self,
-        name: EnvironmentName,
-        cancel: Cancel,
-        attempts: Attempts,
-        now: Timestamp,
-    ) {
+    pub(super) fn expire_cancel(&mut self, name: &EnvironmentName, cancel: Cancel, now: Timestamp) {
         if now >= self.budget.read_until
             && let Some(reading) = cancel.read.known()
         {
-            return self.read_cancel(&name, attempts.backoff, cancel, reading, now);
+            return self.read_cancel(name, Backoff::default(), cancel, reading, now);
         }
         match cancel.phase {
-            Phase::Conflict(_) | Phase::GivenUp(_) if now < self.budget.read_until => {
-                self.agenda
-                    .put(name, Stage::Cancel(cancel), attempts, Next::Ready);
-            }
             Phase::Conflict(ref failure) | Phase::GivenUp(ref failure) => {
                 let end = End::Error(failure.clone());
                 self.report(cancel.outcome(end), Word::Last);
             }
             Phase::Due | Phase::Confirmed => {
                 let failure = cancel.failure.clone().unwrap_or_else(CallError::late);
-                self.give_up_cancel(&name, cancel, failure, now);
+                self.give_up_cancel(name, cancel, failure, now);
             }
         }
     }
@@ -337,6 +334,7 @@ impl Run<'_> {
             Some(current) if current.is_same_as(&meant) => Deployment {
                 status: current.status,
                 message: current.message,
+                ended_at: current.ended_at,
                 ..meant
             },
             Some(newer) => {
@@ -437,5 +435,106 @@ impl Run<'_> {
             Phase::Due | Phase::Confirmed | Phase::Conflict(_) => CallError::superseded(),
         };
         self.report(cancel.outcome(End::Error(error)), Word::Last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{NOW, after, candidate, deployment};
+    use super::*;
+
+    fn conflict() -> CallError {
+        CallError::superseded()
+    }
+
+    fn cancel(phase: Phase) -> Cancel {
+        Cancel {
+            phase,
+            ..Cancel::new(candidate(deployment("net")))
+        }
+    }
+
+    #[test]
+    fn a_cancel_relies_on_a_reading_of_two_seconds_at_the_most() {
+        for (milliseconds, alone, on_a_page) in [
+            (0, Need::Cancel, Need::Cancel),
+            (1700, Need::Cancel, Need::Cancel),
+            (1701, Need::CancelAged, Need::CancelAged),
+            (2000, Need::CancelAged, Need::CancelAged),
+            (2001, Need::Read, Need::Refresh),
+        ] {
+            let mut one = cancel(Phase::Due);
+            assert_eq!(one.need(after(milliseconds)), alone, "{milliseconds}");
+            one.candidate.page = Some(PageToken::FIRST);
+            assert_eq!(one.need(after(milliseconds)), on_a_page, "{milliseconds}");
+            one.candidate.is_doubtful = true;
+            assert_eq!(one.need(after(milliseconds)), Need::Read, "{milliseconds}");
+        }
+    }
+
+    #[test]
+    fn what_was_just_read_is_cancelled_unless_something_contradicts_it() {
+        let mut one = cancel(Phase::Confirmed);
+        one.candidate.page = Some(PageToken::FIRST);
+        assert_eq!(one.need(after(2000)), Need::Cancel);
+        assert_eq!(one.need(after(2001)), Need::Read);
+        one.candidate.is_doubtful = true;
+        assert_eq!(one.need(NOW), Need::Read);
+        for phase in [Phase::Conflict(conflict()), Phase::GivenUp(conflict())] {
+            assert_eq!(cancel(phase).need(NOW), Need::Read);
+        }
+    }
+
+    #[test]
+    fn what_was_just_read_goes_before_cancels_and_outcomes_after_them() {
+        for (phase, priority) in [
+            (Phase::Confirmed, Priority::Confirmed),
+            (Phase::Due, Priority::Cancel),
+            (Phase::Conflict(conflict()), Priority::Outcome),
+            (Phase::GivenUp(conflict()), Priority::Outcome),
+        ] {
+            assert_eq!(cancel(phase).priority(), priority);
+        }
+    }
+
+    fn page(milliseconds: u64) -> ListRequest {
+        ListRequest {
+            token: PageToken::FIRST,
+            purpose: ListPurpose::Refresh,
+            asked_at: after(milliseconds),
+        }
+    }
+
+    fn newer() -> Deployment {
+        Deployment {
+            id: Some("d-2".to_owned()),
+            ..deployment("net")
+        }
+    }
+
+    #[test]
+    fn a_page_that_overtakes_a_call_can_only_contradict() {
+        let mut one = cancel(Phase::Due);
+        one.candidate.read_at = after(10);
+        one.doubt(&newer(), &page(9));
+        assert!(!one.candidate.is_doubtful, "the page is older");
+        one.doubt(&newer(), &page(10));
+        assert!(one.candidate.is_doubtful);
+        one.doubt(&deployment("net"), &page(20));
+        assert!(one.candidate.is_doubtful, "nothing is confirmed");
+        assert_eq!(one.candidate.read_at, after(10));
+    }
+
+    #[test]
+    fn a_page_refreshes_what_waits_and_forgets_where_it_is_no_more() {
+        let mut one = cancel(Phase::Due);
+        one.refresh(Some(deployment("net")), &page(30));
+        assert_eq!(one.candidate.read_at, after(30));
+        assert_eq!(one.candidate.page, Some(PageToken::FIRST));
+        one.refresh(None, &page(40));
+        assert!(one.candidate.is_doubtful && one.candidate.page.is_none());
+        let mut confirmed = cancel(Phase::Confirmed);
+        confirmed.refresh(None, &page(40));
+        assert!(!confirmed.candidate.is_doubtful);
     }
 }

@@ -167,19 +167,16 @@ impl Run<'_> {
     /// read.
     pub(super) fn begin_to_read(&mut self, names: &[EnvironmentName], now: Timestamp) {
         for name in names {
-            match self
-                .selection
-                .as_ref()
-                .and_then(|one| plan::fence(one.policy, name))
-            {
-                Some(reason) => self.skip_unread(name, reason),
-                None => {
-                    self.undecided(1);
-                    let attempts = Attempts::none(now);
-                    self.agenda
-                        .put(name.clone(), Stage::Named, attempts, Next::Ready);
-                }
+            let selection = self.selection.as_ref();
+            let fence = selection.and_then(|one| plan::fence(one.policy, name));
+            if let Some(reason) = fence {
+                self.skip_unread(name, reason);
+                continue;
             }
+            self.undecided(1);
+            let attempts = Attempts::none(now);
+            self.agenda
+                .put(name.clone(), Stage::Named, attempts, Next::Ready);
         }
     }
 
@@ -496,5 +493,89 @@ impl Run<'_> {
             Stage::Cancel(_) | Stage::Follow(_) => {}
         }
         self.admit(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{NOW, after, deployment};
+    use super::*;
+
+    fn shown(id: &str, status: Status) -> Deployment {
+        Deployment {
+            id: Some(id.to_owned()),
+            status,
+            ..deployment("net")
+        }
+    }
+
+    fn page(next: Option<&str>, deployments: Vec<Deployment>) -> Page {
+        Page {
+            count: deployments.len() as u64,
+            deployments,
+            next: next.map(str::to_owned),
+        }
+    }
+
+    fn request() -> ListRequest {
+        ListRequest {
+            token: PageToken::FIRST,
+            purpose: ListPurpose::Find,
+            asked_at: NOW,
+        }
+    }
+
+    #[test]
+    fn the_later_of_two_pages_counts() {
+        let mut finding = Finding::new(NOW);
+        finding.add(
+            page(None, vec![shown("d-1", Status::InProgress)]),
+            &request(),
+        );
+        finding.add(
+            page(None, vec![shown("d-2", Status::InProgress)]),
+            &request(),
+        );
+        let mut ids = finding.running.values().map(|one| &one.deployment.id);
+        assert_eq!(ids.next(), Some(&Some("d-2".to_owned())));
+        drop(ids);
+        finding.add(
+            page(None, vec![shown("d-2", Status::Succeeded)]),
+            &request(),
+        );
+        assert!(finding.running.is_empty());
+        assert_eq!(finding.listed, 3);
+    }
+
+    #[test]
+    fn a_page_is_asked_for_once_and_none_is_read_twice() {
+        let mut listing = Listing::new(NOW);
+        assert_eq!(listing.ask(NOW), Some(PageToken::FIRST));
+        assert_eq!(listing.at(), None);
+        assert_eq!(listing.ask(NOW), None);
+        let second = page(Some("b"), Vec::new());
+        assert!(matches!(
+            listing.progress(&second, NOW),
+            ListingProgress::More
+        ));
+        assert_eq!(listing.pages(), 1);
+        assert_eq!(listing.ask(NOW), PageToken::after(&second));
+        // The second page names itself as the next.
+        assert!(matches!(
+            listing.progress(&second, NOW),
+            ListingProgress::Endless(error) if error.code == "EndlessListing"
+        ));
+        let last = page(None, Vec::new());
+        assert!(matches!(
+            listing.progress(&last, NOW),
+            ListingProgress::Complete(2)
+        ));
+    }
+
+    #[test]
+    fn a_page_is_not_asked_for_before_its_time() {
+        let mut listing = Listing::new(after(1000));
+        assert_eq!(listing.ask(NOW), None);
+        assert_eq!(listing.at(), Some(after(1000)));
     }
 }

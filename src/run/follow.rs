@@ -106,10 +106,8 @@ impl Run<'_> {
     /// Reports the end of a deployment if it has one, or waits for the next poll.
     pub(super) fn go_on_following(&mut self, followed: Followed, now: Timestamp) {
         if let Some(end) = End::of(&followed.deployment.status) {
-            let settled_at = match end {
-                End::Error(_) => None,
-                _ => Some(followed.deployment.ended_at.unwrap_or(now)),
-            };
+            let ended_at = followed.deployment.ended_at.unwrap_or(now);
+            let settled_at = end.error().is_none().then_some(ended_at);
             self.report(followed.outcome(end, settled_at), Word::Last);
         } else if followed.until <= now || self.reads_once {
             self.still_cancelling(followed);
@@ -189,7 +187,7 @@ impl Run<'_> {
     }
 
     /// Ends the wait for a deployment. An end that the first calls of a read have shown counts.
-    pub(super) fn expire_one(&mut self, mut followed: Followed, now: Timestamp) {
+    pub(super) fn expire_followed(&mut self, mut followed: Followed, now: Timestamp) {
         match followed.read.known() {
             Some(Reading::Of(seen)) if End::of(&seen.status).is_some() => {
                 followed.read = DeploymentRead::default();
@@ -204,7 +202,7 @@ impl Run<'_> {
     }
 
     /// Ends the wait for every deployment whose time is over. That costs no calls.
-    pub(super) fn expire_followed(&mut self, now: Timestamp) {
+    pub(super) fn end_waits(&mut self, now: Timestamp) {
         while let Some((until, name)) = self.ends.pop_first() {
             if until > now {
                 self.ends.insert((until, name));
@@ -214,8 +212,70 @@ impl Run<'_> {
                 |(stage, _, _)| matches!(stage, Stage::Follow(followed) if followed.until <= now),
             );
             if is_followed && let Some((Stage::Follow(followed), _)) = self.agenda.take(&name) {
-                self.expire_one(followed, now);
+                self.expire_followed(followed, now);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{NOW, after, deployment, limits};
+    use super::*;
+    use crate::run::Report;
+
+    fn followed() -> Followed {
+        Followed {
+            subject: Subject::default(),
+            deployment: deployment("net"),
+            requested_at: None,
+            since: NOW,
+            until: after(60_000),
+            read: DeploymentRead::default(),
+            is_unlisted: false,
+        }
+    }
+
+    #[test]
+    fn the_waits_between_polls_grow_by_half_up_to_ten_seconds() {
+        let mut run = Run::empty(limits());
+        for (since, wait, throttled) in [
+            (0, 100, 250),
+            (200, 100, 250),
+            (202, 101, 250),
+            (600, 300, 300),
+            (20_000, 10_000, 10_000),
+            (90_000, 10_000, 10_000),
+        ] {
+            let next = run.next_poll(&followed(), after(since));
+            assert_eq!(next, after(since + wait));
+            let mut slow = Run::empty(limits());
+            slow.rate.call_throttled(NOW);
+            let next = slow.next_poll(&followed(), after(since));
+            assert_eq!(next, after(since + throttled));
+        }
+        assert_eq!(run.take_reports(), []);
+    }
+
+    #[test]
+    fn a_wait_is_over_at_its_time_or_with_the_time_to_act() {
+        for (settle_timeout, until) in [
+            (Duration::from_secs(3), after(3000)),
+            (Duration::from_mins(60), limits().budget.act_until),
+        ] {
+            let mut run = Run::empty(limits());
+            run.settle_timeout = settle_timeout;
+            run.begin_to_follow(deployment("net"), Some(NOW), NOW);
+            assert_eq!(run.ends.first().map(|(at, _)| *at), Some(until));
+            run.take_reports();
+            run.end_waits(until - Duration::from_nanos(1));
+            assert_eq!(run.take_reports(), []);
+            run.end_waits(until);
+            assert!(matches!(
+                run.take_reports().as_slice(),
+                [Report::Outcome(outcome, Word::Unchanged)] if outcome.end == End::Cancelling
+            ));
+            assert!(run.agenda.is_empty());
         }
     }
 }

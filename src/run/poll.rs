@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Run;
-use super::agenda::{Next, Priority, Stage};
+use super::agenda::{Attempts, Next, Priority, Stage};
 use super::call::{ListPurpose, ListRequest, PageToken, Request};
 use super::find::{Listing, ListingProgress};
 use super::note::Note;
@@ -102,8 +102,16 @@ impl Run<'_> {
             }
             Stage::Named | Stage::Untagged(..) | Stage::Cancel(_) => false,
         };
-        let due = self.agenda.ready(Priority::Poll);
-        let due = due.filter(|(_, stage)| is_listed(stage)).count();
+        if !self
+            .agenda
+            .ready(Priority::Poll)
+            .any(|(_, stage)| is_listed(stage))
+        {
+            return false;
+        }
+        let due = self
+            .agenda
+            .count(|stage, attempts, next| is_listed(stage) && is_due_soon(attempts, next, now));
         if !self.polls.is_cheaper(due, now) {
             return false;
         }
@@ -133,7 +141,7 @@ impl Run<'_> {
         };
         let page = match result {
             Ok(page) => page,
-            Err(error) => return self.pass_failed(pass, error, now),
+            Err(error) => return self.pass_failed(&pass, error, now),
         };
         let progress = pass.listing.progress(&page, now);
         for name in self.apply_page(request, page, now) {
@@ -154,13 +162,13 @@ impl Run<'_> {
                 self.polls.know_pages(pages);
                 self.read_by_themselves(&pass.expected, true);
             }
-            ListingProgress::Endless(error) => return self.pass_failed(pass, error, now),
+            ListingProgress::Endless(error) => return self.pass_failed(&pass, error, now),
         }
         self.polls.backoff = Backoff::default();
         self.polls.not_before = None;
     }
 
-    fn pass_failed(&mut self, pass: Pass, error: CallError, now: Timestamp) {
+    fn pass_failed(&mut self, pass: &Pass, error: CallError, now: Timestamp) {
         self.note(Note::NotPolled(error));
         self.polls.not_before = Some(self.polls.backoff.persist(now, &mut self.random));
         self.read_by_themselves(&pass.expected, false);
@@ -189,20 +197,23 @@ impl Run<'_> {
         let mut shown_followed = Vec::new();
         for shown in page.deployments {
             let name = shown.environment.name.clone();
-            match self.agenda.get(&name) {
-                Some((stage, attempts, next)) => match stage {
-                    Stage::Follow(followed) if is_followed(&shown, &followed.deployment) => {
-                        shown_followed.push(name.clone());
-                        self.poll_shows(&name, shown, next, now);
+            let Some((stage, attempts, next)) = self.agenda.get(&name) else {
+                continue;
+            };
+            match stage {
+                Stage::Follow(followed) if is_followed(&shown, &followed.deployment) => {
+                    shown_followed.push(name.clone());
+                    self.poll_shows(&name, shown, next, now);
+                }
+                Stage::Cancel(_) => {
+                    let is_later = next != Next::InFlight && attempts.asked_at <= request.asked_at;
+                    match self.agenda.cancel(&name) {
+                        Some(cancel) if is_later => cancel.refresh(Some(shown), request),
+                        Some(cancel) => cancel.doubt(&shown, request),
+                        None => {}
                     }
-                    Stage::Cancel(_) if attempts.asked_at <= request.asked_at => {
-                        if let Some(cancel) = self.agenda.waiting_cancel(&name) {
-                            cancel.refresh(Some(shown), request);
-                        }
-                    }
-                    Stage::Named | Stage::Untagged(..) | Stage::Cancel(_) | Stage::Follow(_) => {}
-                },
-                None => {}
+                }
+                Stage::Named | Stage::Untagged(..) | Stage::Follow(_) => {}
             }
         }
         shown_followed
@@ -275,8 +286,77 @@ impl Run<'_> {
     }
 }
 
+/// True if a poll is due, or if more than half of the wait for it is over. Deployments whose cancels were
+/// accepted one after the other would else be due one after the other, and be read each by itself.
+fn is_due_soon(attempts: Attempts, next: Next, now: Timestamp) -> bool {
+    match next {
+        Next::Ready => true,
+        Next::At(at) => at - now <= now - attempts.asked_at,
+        Next::InFlight | Next::Listed => false,
+    }
+}
+
 /// True if a page shows where a deployment that is followed stands. A status that means nothing for a
 /// deployment may be its environment's.
 fn is_followed(shown: &Deployment, followed: &Deployment) -> bool {
     shown.is_same_as(followed) && !matches!(shown.status, Status::Other(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{NOW, after, deployment};
+    use super::*;
+
+    #[test]
+    fn the_listing_is_read_where_it_takes_fewer_calls() {
+        for (pages, reads, is_cheaper) in [
+            (0, 1, false),
+            (0, 2, true),
+            (1, 1, false),
+            (3, 3, false),
+            (3, 4, true),
+        ] {
+            let mut polls = Polls::default();
+            polls.know_pages(pages);
+            assert_eq!(polls.is_cheaper(reads, NOW), is_cheaper, "{pages} {reads}");
+        }
+    }
+
+    #[test]
+    fn a_listing_that_failed_is_read_again_after_its_wait() {
+        let polls = Polls {
+            not_before: Some(after(10)),
+            ..Polls::default()
+        };
+        assert!(!polls.is_cheaper(9, after(9)));
+        assert!(polls.is_cheaper(9, after(10)));
+    }
+
+    #[test]
+    fn what_has_waited_for_more_than_half_its_time_is_due_soon() {
+        for (next, is_due) in [
+            (Next::Ready, true),
+            (Next::At(after(20)), true),
+            (Next::At(after(21)), false),
+            (Next::InFlight, false),
+            (Next::Listed, false),
+        ] {
+            let attempts = Attempts::none(NOW);
+            assert_eq!(is_due_soon(attempts, next, after(10)), is_due, "{next:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_tells_of_the_deployment_that_is_followed_and_of_no_other() {
+        let followed = deployment("net");
+        let shown = |id: &str, status| Deployment {
+            id: Some(id.to_owned()),
+            status,
+            ..deployment("net")
+        };
+        assert!(is_followed(&shown("d-net", Status::Failed), &followed));
+        assert!(!is_followed(&shown("d-2", Status::Failed), &followed));
+        let other = Status::Other("DELETE_IN_PROGRESS".to_owned());
+        assert!(!is_followed(&shown("d-net", other), &followed));
+    }
 }

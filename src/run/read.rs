@@ -64,3 +64,52 @@ impl DeploymentRead {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::fixture::{NOW, after, deployment};
+    use super::*;
+    use crate::aws::call_error::Fault;
+
+    fn error(fault: Fault) -> CallError {
+        CallError {
+            fault,
+            code: "Code".to_owned(),
+            message: String::new(),
+        }
+    }
+
+    fn done() -> ReadStep {
+        ReadStep::Done(Reading::Of(Box::new(deployment("net"))))
+    }
+
+    #[test]
+    fn a_transient_error_is_repeated_until_the_repeats_are_used_up() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut read = DeploymentRead::default();
+        let until = NOW + Duration::from_mins(10);
+        let mut fail = |read: &mut DeploymentRead| {
+            read.progress(Err(error(Fault::Lost)), NOW, until, &mut random)
+        };
+        for _ in 0..8 {
+            assert!(matches!(fail(&mut read), ReadProgress::Again(Next::At(at)) if at > NOW));
+        }
+        assert!(matches!(fail(&mut read), ReadProgress::Failed(_)));
+        // The next read has repeats of its own.
+        assert!(matches!(fail(&mut read), ReadProgress::Again(Next::At(_))));
+    }
+
+    #[test]
+    fn a_permanent_error_and_the_end_of_the_time_are_final() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut read = DeploymentRead::default();
+        for (fault, until) in [(Fault::Refused, after(60_000)), (Fault::Lost, after(1))] {
+            let progress = read.progress(Err(error(fault)), NOW, until, &mut random);
+            assert!(matches!(progress, ReadProgress::Failed(_)), "{fault:?}");
+        }
+        let progress = read.progress(Ok(done()), NOW, NOW, &mut random);
+        assert!(matches!(progress, ReadProgress::Done(Reading::Of(_))));
+    }
+}

@@ -1,0 +1,53 @@
+//! What the tests of the run's parts are made of.
+
+use std::time::Duration;
+
+use super::selection::Candidate;
+use super::{Budget, Limits};
+use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
+use crate::timestamp::Timestamp;
+
+/// When tests begin.
+pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+/// So many milliseconds after tests begin.
+pub(super) fn after(milliseconds: u64) -> Timestamp {
+    NOW + Duration::from_millis(milliseconds)
+}
+
+pub(super) fn name(name: &str) -> EnvironmentName {
+    EnvironmentName::parse(name, NameRule::Proton).unwrap()
+}
+
+/// A deployment that is in progress.
+pub(super) fn deployment(environment: &str) -> Deployment {
+    Deployment {
+        environment: Environment::named(name(environment)),
+        id: Some(format!("d-{environment}")),
+        started_at: Some(NOW - Duration::from_hours(1)),
+        status: Status::InProgress,
+        message: None,
+        ended_at: None,
+        moved_start: None,
+    }
+}
+
+/// A deployment that was read just now, by itself.
+pub(super) fn candidate(deployment: Deployment) -> Candidate {
+    Candidate {
+        deployment,
+        read_at: NOW,
+        page: None,
+        is_doubtful: false,
+    }
+}
+
+/// What a run of a quarter of an hour may use.
+pub(super) fn limits() -> Limits {
+    Limits {
+        budget: Budget::new(NOW, Duration::from_mins(15)),
+        concurrency: 10,
+        settle_timeout: Duration::from_mins(10),
+        seed: 7,
+    }
+}

@@ -1,0 +1,213 @@
+//! The faults that are injected, by seed: what becomes of each call on its way.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use proton_canceller::run::ListPurpose;
+
+use crate::calls::{Asked, At, Trouble};
+
+/// What goes wrong all the time for the calls of one environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sickness {
+    CancelsHang,
+    CancelsBreak,
+    CancelsAreRefused,
+    ReadsHang,
+    ReadsBreak,
+    ReadsAreRefused,
+    EverythingHangs,
+    EverythingBreaks,
+}
+
+/// The faults of a scenario.
+#[derive(Clone, Debug)]
+pub(crate) struct Faults {
+    pub(crate) latency: Range<u64>,
+    /// How many of a thousand calls are slow, by up to 8 seconds.
+    pub(crate) slow: u64,
+    /// How many of a thousand calls break, are lost or hang, before or after they take effect.
+    pub(crate) broken: u64,
+    pub(crate) lost: u64,
+    pub(crate) hanging: u64,
+    pub(crate) bucket: Option<Bucket>,
+    /// While nothing can be reached.
+    pub(crate) outage: Option<Range<At>>,
+    /// While the listing does not work, and how.
+    pub(crate) bad_listing: Option<(Range<At>, BadListing)>,
+    /// Environments whose calls fail all the time, and when that is.
+    pub(crate) sick: Vec<(usize, Sickness)>,
+    pub(crate) sick_during: Range<At>,
+}
+
+/// How a listing fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadListing {
+    Hangs,
+    Breaks,
+    Slow,
+}
+
+/// How often the service may be called.
+#[derive(Clone, Debug)]
+pub(crate) struct Bucket {
+    pub(crate) rate: f64,
+    pub(crate) burst: f64,
+    pub(crate) tokens: f64,
+    pub(crate) filled_at: At,
+}
+
+impl Bucket {
+    /// Returns true if a call is accepted.
+    pub(crate) fn take(&mut self, now: At) -> bool {
+        let passed = now.saturating_sub(self.filled_at).as_secs_f64();
+        self.tokens = (self.tokens + passed * self.rate).min(self.burst);
+        self.filled_at = now;
+        let is_accepted = self.tokens >= 1.0;
+        if is_accepted {
+            self.tokens -= 1.0;
+        }
+        is_accepted
+    }
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fate {
+    /// When the service handles the call, if the call arrives.
+    pub(crate) handled_at: Option<At>,
+    /// When the response arrives, if it does.
+    pub(crate) answered_at: Option<At>,
+    /// What the response says in place of the service's answer.
+    pub(crate) trouble: Option<Trouble>,
+}
+
+/// How a call goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Well,
+    Slow,
+    BrokenBefore,
+    BrokenAfter,
+    LostBefore,
+    LostAfter,
+    HangsBefore,
+    HangsAfter,
+    Refused,
+    Unreachable,
+}
+
+impl Faults {
+    /// No faults: each call takes so many milliseconds.
+    pub(crate) fn none(latency: u64) -> Self {
+        Self {
+            latency: latency..latency + 1,
+            slow: 0,
+            broken: 0,
+            lost: 0,
+            hanging: 0,
+            bucket: None,
+            outage: None,
+            bad_listing: None,
+            sick: Vec::new(),
+            sick_during: At::ZERO..At::MAX,
+        }
+    }
+
+    /// Draws what becomes of a call.
+    pub(crate) fn fate(&self, asked: Asked, now: At, random: &mut fastrand::Rng) -> Fate {
+        let way = self.way(asked, now, random);
+        let milliseconds = |range: Range<u64>, random: &mut fastrand::Rng| {
+            Duration::from_millis(random.u64(range))
+        };
+        let mut latency = milliseconds(self.latency.clone(), random);
+        if way == Way::Slow {
+            latency += milliseconds(200..8000, random);
+        }
+        let handled_at = now + latency.mul_f64(random.f64());
+        let answered_at = now + latency;
+        let (handled_at, answered_at, trouble) = match way {
+            Way::Well | Way::Slow => (Some(handled_at), Some(answered_at), None),
+            Way::BrokenBefore => (None, Some(answered_at), Some(Trouble::Broken)),
+            Way::BrokenAfter => (Some(handled_at), Some(answered_at), Some(Trouble::Broken)),
+            Way::LostBefore => (None, Some(answered_at), Some(Trouble::Lost)),
+            Way::LostAfter => (Some(handled_at), Some(answered_at), Some(Trouble::Lost)),
+            Way::HangsBefore => (None, None, None),
+            Way::HangsAfter => (Some(handled_at), None, None),
+            Way::Refused => (None, Some(answered_at), Some(Trouble::Refused)),
+            Way::Unreachable => (None, Some(answered_at), Some(Trouble::Unreachable)),
+        };
+        Fate {
+            handled_at,
+            answered_at,
+            trouble,
+        }
+    }
+
+    fn way(&self, asked: Asked, now: At, random: &mut fastrand::Rng) -> Way {
+        if self.outage.as_ref().is_some_and(|one| one.contains(&now)) {
+            return Way::Unreachable;
+        }
+        if let Some(way) = self.lasting(asked, now) {
+            return way;
+        }
+        let (before, after, drawn) = (random.bool(), random.u64(0..1000), self.slow);
+        let mut below = drawn;
+        if after < below {
+            return Way::Slow;
+        }
+        for (share, ways) in [
+            (self.broken, [Way::BrokenBefore, Way::BrokenAfter]),
+            (self.lost, [Way::LostBefore, Way::LostAfter]),
+            (self.hanging, [Way::HangsBefore, Way::HangsAfter]),
+        ] {
+            below += share;
+            if after < below {
+                return ways[usize::from(before)];
+            }
+        }
+        Way::Well
+    }
+
+    /// What goes wrong with such a call all the time.
+    fn lasting(&self, asked: Asked, now: At) -> Option<Way> {
+        if let Asked::List { purpose, .. } = asked {
+            let (when, how) = self.bad_listing.as_ref()?;
+            return match how {
+                _ if !when.contains(&now) || purpose == ListPurpose::Find => None,
+                BadListing::Hangs => Some(Way::HangsBefore),
+                BadListing::Breaks => Some(Way::BrokenBefore),
+                BadListing::Slow => Some(Way::Slow),
+            };
+        }
+        let environment = asked.environment()?;
+        let mut sick = self.sick.iter().filter(|_| self.sick_during.contains(&now));
+        let (_, sickness) = *sick.find(|(one, _)| *one == environment)?;
+        let is_cancel = asked.is_cancel();
+        match sickness {
+            Sickness::EverythingHangs => Some(Way::HangsBefore),
+            Sickness::EverythingBreaks => Some(Way::BrokenBefore),
+            Sickness::CancelsHang if is_cancel => Some(Way::HangsBefore),
+            Sickness::CancelsBreak if is_cancel => Some(Way::BrokenBefore),
+            Sickness::CancelsAreRefused if is_cancel => Some(Way::Refused),
+            Sickness::ReadsHang if !is_cancel => Some(Way::HangsBefore),
+            Sickness::ReadsBreak if !is_cancel => Some(Way::BrokenBefore),
+            Sickness::ReadsAreRefused if !is_cancel => Some(Way::Refused),
+            Sickness::CancelsHang
+            | Sickness::CancelsBreak
+            | Sickness::CancelsAreRefused
+            | Sickness::ReadsHang
+            | Sickness::ReadsBreak
+            | Sickness::ReadsAreRefused => None,
+        }
+    }
+
+    /// True if no call ever goes wrong, or is slow.
+    pub(crate) fn is_none(&self) -> bool {
+        self.slow + self.broken + self.lost + self.hanging == 0
+            && self.bucket.is_none()
+            && self.outage.is_none()
+            && self.bad_listing.is_none()
+            && self.sick.is_empty()
+    }
+}

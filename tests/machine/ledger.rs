@@ -1,0 +1,492 @@
+//! The ledger: what is known from outside at each moment of a run, and what the machine owes to each
+//! environment, and by when.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proton_canceller::plan::SkipReason;
+use proton_canceller::report::outcome::Outcome;
+use proton_canceller::run::{ListPurpose, Note, Report, Word};
+
+use crate::calls::{Answer, Asked, At, Called, Read, START, Shown, State, Trouble, at, number};
+use crate::course::{Course, What};
+use crate::scenario::{Scenario, Why};
+
+/// Calls in flight before the service has accepted one.
+const FIRST_PERMITS: usize = 20;
+
+/// Failures in a row after which a call is not repeated.
+pub(crate) const MOST_FAILURES: u32 = 9;
+
+/// What the machine owes to an environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Nothing: it is no candidate.
+    Unknown,
+    /// To read it: a request names it.
+    Named,
+    /// To read its tag.
+    Untagged,
+    /// Nothing yet: rule 7 is open.
+    Selected,
+    /// To cancel its deployment, or to read it before.
+    ToCancel,
+    /// To read what became of the cancel.
+    ToRead,
+    /// To poll it.
+    Followed,
+    /// To report it in this very instant, as skipped for this reason where one is given.
+    ToTell(Option<SkipReason>),
+    /// Nothing, perhaps: the service was not reached, and may not be for the others either.
+    Held,
+    /// Nothing: the last word is said.
+    Done,
+}
+
+/// What is known of an environment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) stage: Stage,
+    pub(crate) in_flight: Option<usize>,
+    /// When the next call is owed, at the latest.
+    pub(crate) due: At,
+    /// Failed calls: in a row while it is followed, all of them before.
+    pub(crate) failures: u32,
+    /// The newest reading, and the time that it speaks of.
+    pub(crate) reading: Option<(Shown, At)>,
+    /// When the response to a cancel was lost. `None` once the deployment was read.
+    pub(crate) lost_at: Option<At>,
+    /// When the last cancel was asked for.
+    pub(crate) cancelled_at: Option<At>,
+    /// When its deployment was first reported as `CANCELLING`, and which one is followed.
+    pub(crate) first_at: Option<At>,
+    pub(crate) followed: usize,
+    /// True if the reading is of this deployment alone, for its cancel.
+    pub(crate) is_confirmed: bool,
+    /// When the last call failed, if it did, and whether it was a cancel.
+    failed_at: Option<(At, bool)>,
+    /// How many calls were repeated at once.
+    pub(crate) hasty: u32,
+}
+
+/// The shortest wait before a call is repeated.
+const SHORTEST_WAIT: Duration = Duration::from_millis(50);
+
+impl Known {
+    /// True if a call repeats one that has failed just now.
+    pub(crate) fn is_hasty(&self, call: &Called, now: At) -> bool {
+        self.failed_at.is_some_and(|(at, is_cancel)| {
+            is_cancel == call.asked.is_cancel() && now < at + SHORTEST_WAIT
+        })
+    }
+}
+
+/// What is known at a moment of a run.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) now: At,
+    pub(crate) sites: Vec<Known>,
+    /// When the next page of the first listing is owed, until it is complete.
+    pub(crate) find_due: Option<At>,
+    find_failures: u32,
+    found: BTreeMap<usize, (Shown, At)>,
+    pub(crate) in_flight: usize,
+    pub(crate) refreshing: usize,
+    pub(crate) polling: usize,
+    accepted: usize,
+    pub(crate) is_throttled: bool,
+    selected: usize,
+    pub(crate) act_until: At,
+    settle_timeout: Duration,
+    limit: usize,
+    is_dry: bool,
+    is_anonymous: Vec<bool>,
+}
+
+impl Ledger {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        let site = |one: usize| Known {
+            stage: match &scenario.why {
+                Why::Follow(followed) if *followed == one => Stage::Followed,
+                Why::Request(names) if names.contains(&one) => match scenario.fence(one) {
+                    Some(reason) => Stage::ToTell(Some(reason)),
+                    None => Stage::Named,
+                },
+                _ => Stage::Unknown,
+            },
+            in_flight: None,
+            due: START,
+            failures: 0,
+            reading: None,
+            lost_at: None,
+            cancelled_at: None,
+            first_at: None,
+            followed: 0,
+            is_confirmed: false,
+            failed_at: None,
+            hasty: 0,
+        };
+        let sites = &scenario.service.sites;
+        Self {
+            now: START,
+            sites: (0..sites.len()).map(site).collect(),
+            find_due: matches!(scenario.why, Why::Alarm(_) | Why::Schedule).then_some(START),
+            find_failures: 0,
+            found: BTreeMap::new(),
+            in_flight: 0,
+            refreshing: 0,
+            polling: 0,
+            accepted: 0,
+            is_throttled: false,
+            selected: 0,
+            act_until: at(scenario.limits().budget.act_until),
+            settle_timeout: scenario.settle_timeout,
+            limit: usize::try_from(scenario.max_cancellations).unwrap(),
+            is_dry: scenario.is_dry,
+            is_anonymous: sites
+                .iter()
+                .map(|site| {
+                    let mut scripts = site
+                        .to_come
+                        .iter()
+                        .chain(site.started.iter().map(|one| &one.script));
+                    scripts.any(|script| !script.has_id && !script.start_is_known)
+                })
+                .collect(),
+        }
+    }
+
+    /// True if the machine may have another call in flight.
+    pub(crate) fn has_permit(&self, concurrency: usize) -> bool {
+        self.in_flight < concurrency.min(FIRST_PERMITS + self.accepted)
+    }
+
+    /// When the wait for a deployment that was first reported then ends.
+    pub(crate) fn wait_ends(&self, first_at: At) -> At {
+        first_at.max((first_at + self.settle_timeout).min(self.act_until))
+    }
+
+    /// Whether deployments of an environment cannot be told from each other.
+    pub(crate) fn is_anonymous(&self, environment: usize) -> bool {
+        self.is_anonymous[environment]
+    }
+
+    /// Takes notice of what happened.
+    pub(crate) fn apply(&mut self, course: &Course, what: &What) {
+        match what {
+            What::Asked(number) => self.asked(*number, &course.calls[*number]),
+            What::Answered(number) => self.answered(course, &course.calls[*number]),
+            What::Reported(Report::Outcome(outcome, word)) => {
+                self.reported(course, outcome, *word);
+            }
+            What::Reported(Report::Note(Note::NotRead(name, _))) => {
+                // The repeats are used up: the next poll is due as if the deployment had been read.
+                let site = &mut self.sites[number(name)];
+                site.failures = 0;
+                site.due = self.now + poll_wait(self.now - site.first_at.unwrap_or(START));
+            }
+            What::Reported(Report::Note(_)) | What::Waits(_) | What::Done => {}
+        }
+    }
+
+    fn asked(&mut self, number: usize, call: &Called) {
+        self.in_flight += 1;
+        match call.asked {
+            Asked::List { purpose, .. } => *self.lists(purpose) += 1,
+            asked => {
+                let site = &mut self.sites[asked.environment().unwrap()];
+                site.in_flight = Some(number);
+                site.hasty += u32::from(site.is_hasty(call, self.now));
+                match asked {
+                    Asked::Cancel { .. } => {
+                        site.cancelled_at = Some(self.now);
+                        site.stage = Stage::ToCancel;
+                    }
+                    Asked::Read { .. } if site.stage == Stage::Selected => {
+                        site.stage = Stage::ToCancel;
+                    }
+                    Asked::ReadEnvironment(_) => site.stage = Stage::Named,
+                    _ => {}
+                }
+            }
+        }
+        if call.asked.is_list(ListPurpose::Find) {
+            self.find_due = Some(At::MAX);
+        }
+    }
+
+    fn lists(&mut self, purpose: ListPurpose) -> &mut usize {
+        match purpose {
+            ListPurpose::Find | ListPurpose::Refresh => &mut self.refreshing,
+            ListPurpose::Poll => &mut self.polling,
+        }
+    }
+
+    fn answered(&mut self, course: &Course, call: &Called) {
+        self.in_flight -= 1;
+        let answer = call.answer.as_ref().unwrap();
+        match answer.trouble() {
+            None => self.accepted += 1,
+            Some(Trouble::Throttled) => self.is_throttled = true,
+            Some(_) => {}
+        }
+        match (call.asked, answer) {
+            (Asked::List { purpose, .. }, answer) => {
+                *self.lists(purpose) -= 1;
+                match (purpose, answer) {
+                    (ListPurpose::Find, answer) => self.found(course, call, answer),
+                    (_, Answer::Page { shown, .. }) => {
+                        for one in shown {
+                            self.page_shows(*one, call.asked_at);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            (asked, answer) => {
+                let environment = asked.environment().unwrap();
+                let site = &mut self.sites[environment];
+                site.in_flight = None;
+                let has_failed = answer.trouble().is_some_and(Trouble::is_transient);
+                site.failed_at = has_failed.then_some((self.now, asked.is_cancel()));
+                self.site_answered(course, environment, call, answer);
+            }
+        }
+        self.admit();
+    }
+
+    /// A page of the first listing.
+    fn found(&mut self, course: &Course, call: &Called, answer: &Answer) {
+        if let Answer::Page { shown, next, .. } = answer {
+            for one in shown {
+                self.found.insert(one.environment, (*one, call.asked_at));
+            }
+            self.find_failures = 0;
+            self.find_due = Some(self.now);
+            if next.is_none() {
+                self.find_due = None;
+                for (one, read_at) in std::mem::take(&mut self.found).into_values() {
+                    if one.state == State::InProgress {
+                        self.decide(course, one, read_at);
+                    }
+                }
+            }
+        } else {
+            self.find_failures += 1;
+            self.find_due = Some(self.now + longest_wait(self.find_failures));
+        }
+    }
+
+    /// Rules 1 to 6 are applied to what an answer shows.
+    fn decide(&mut self, course: &Course, shown: Shown, read_at: At) {
+        let (scenario, now) = (&course.scenario, self.now);
+        let started = &course.service.sites[shown.environment].started[shown.deployment];
+        let start = started.script.start_is_known.then_some(started.at);
+        let site = &mut self.sites[shown.environment];
+        site.reading = Some((shown, read_at));
+        site.due = now;
+        site.stage = if scenario.asks_tag(shown.environment, start) {
+            Stage::Untagged
+        } else if let Some(reason) = scenario.rules(shown.environment, start, shown.state, now) {
+            Stage::ToTell(Some(reason))
+        } else {
+            self.selected += 1;
+            Stage::Selected
+        };
+    }
+
+    /// Rule 7.
+    fn admit(&mut self) {
+        let is_open = |site: &&Known| match site.stage {
+            Stage::Named | Stage::Untagged => true,
+            Stage::Held => site.failures < MOST_FAILURES,
+            _ => false,
+        };
+        let undecided = self.sites.iter().filter(is_open).count();
+        let stage = if self.selected > self.limit {
+            Stage::ToTell(Some(SkipReason::OverLimit))
+        } else if self.selected + undecided > self.limit {
+            return;
+        } else if self.is_dry {
+            Stage::ToTell(None)
+        } else {
+            Stage::ToCancel
+        };
+        for site in &mut self.sites {
+            if site.stage == Stage::Selected {
+                site.stage = stage;
+                site.due = self.now;
+                site.failures = 0;
+            }
+        }
+    }
+
+    /// True if what is selected may be admitted, if the environments are given up that may have been.
+    pub(crate) fn may_admit(&self) -> bool {
+        let is_open = |site: &&Known| matches!(site.stage, Stage::Named | Stage::Untagged);
+        self.selected + self.sites.iter().filter(is_open).count() <= self.limit
+    }
+
+    /// An answer to a call for an environment.
+    fn site_answered(
+        &mut self,
+        course: &Course,
+        environment: usize,
+        call: &Called,
+        answer: &Answer,
+    ) {
+        if self.sites[environment].stage == Stage::Done {
+            return;
+        }
+        match answer {
+            Answer::Failed(trouble) => self.failed(environment, call, *trouble),
+            Answer::Environment(Some(shown)) => self.decide(course, *shown, call.asked_at),
+            Answer::Environment(None) => {
+                self.sites[environment].stage = Stage::ToTell(Some(SkipReason::NotIncluded));
+            }
+            Answer::Tag(is_tagged, shown) => self.tagged(environment, *is_tagged, *shown, call),
+            Answer::Reading(read) => self.read(environment, *read, call),
+            Answer::Accepted(_) => self.sites[environment].stage = Stage::ToTell(None),
+            Answer::Page { .. } => {}
+        }
+    }
+
+    fn tagged(&mut self, environment: usize, is_tagged: bool, shown: Option<Shown>, call: &Called) {
+        let site = &mut self.sites[environment];
+        site.due = self.now;
+        if is_tagged {
+            self.selected += 1;
+            site.stage = Stage::Selected;
+        } else {
+            site.stage = Stage::ToTell(Some(SkipReason::NotTagged));
+        }
+        if let Some(shown) = shown {
+            site.reading = Some((shown, call.asked_at));
+        }
+    }
+
+    fn failed(&mut self, environment: usize, call: &Called, trouble: Trouble) {
+        let now = self.now;
+        let act_until = self.act_until;
+        let site = &mut self.sites[environment];
+        site.failures += 1;
+        let wait = longest_wait(site.failures);
+        if call.asked.is_cancel() && trouble.is_doubtful() {
+            site.lost_at = Some(now);
+        }
+        site.due = now + wait;
+        match trouble {
+            Trouble::Conflict | Trouble::Repeat => {
+                site.stage = Stage::ToRead;
+                site.due = now;
+            }
+            Trouble::Unreachable
+                if site.stage == Stage::Named
+                    && (site.failures >= MOST_FAILURES || site.due >= act_until) =>
+            {
+                site.stage = Stage::Held;
+            }
+            _ if !trouble.is_transient() => site.stage = Stage::ToTell(None),
+            _ => {}
+        }
+    }
+
+    /// A deployment was read.
+    fn read(&mut self, environment: usize, read: Read, call: &Called) {
+        let now = self.now;
+        let site = &mut self.sites[environment];
+        let shown = match read {
+            Read::Of(shown) => shown,
+            Read::HitNewer { newer, .. } => {
+                site.followed = newer.deployment;
+                newer
+            }
+            Read::Superseded => {
+                site.stage = Stage::ToTell(None);
+                return;
+            }
+        };
+        site.reading = Some((shown, now));
+        site.due = now;
+        if shown.state == State::InProgress && site.lost_at.is_some_and(|at| at <= call.asked_at) {
+            site.lost_at = None;
+        }
+        match site.stage {
+            _ if shown.state.is_end() => site.stage = Stage::ToTell(None),
+            Stage::Followed => {
+                site.failures = 0;
+                site.due = now + poll_wait(now - site.first_at.unwrap_or(START));
+                if site.first_at.is_none() {
+                    site.stage = Stage::ToTell(None);
+                }
+            }
+            Stage::ToCancel if shown.state == State::InProgress => site.is_confirmed = true,
+            _ => site.stage = Stage::ToTell(None),
+        }
+    }
+
+    /// A page that was read for a poll or to refresh shows an environment.
+    fn page_shows(&mut self, shown: Shown, asked_at: At) {
+        let (now, is_anonymous) = (self.now, self.is_anonymous(shown.environment));
+        let site = &mut self.sites[shown.environment];
+        match site.stage {
+            Stage::Followed if shown.deployment == site.followed || is_anonymous => {
+                let is_end = shown.state.is_end() && !is_anonymous;
+                if is_end && shown.state != State::Deleting {
+                    site.stage = Stage::ToTell(None);
+                } else if !is_end && site.in_flight.is_none() {
+                    site.due = now + poll_wait(now - site.first_at.unwrap_or(START));
+                }
+            }
+            Stage::ToCancel => {
+                if site.reading.is_none_or(|(_, at)| at <= asked_at) {
+                    site.reading = Some((shown, asked_at));
+                }
+                if shown.state == State::InProgress && site.lost_at.is_some_and(|at| at <= asked_at)
+                {
+                    site.lost_at = None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn reported(&mut self, course: &Course, outcome: &Outcome, word: Word) {
+        let environment = number(&outcome.environment.name);
+        let now = self.now;
+        let site = &mut self.sites[environment];
+        match word {
+            Word::First => {
+                site.stage = Stage::Followed;
+                site.first_at = Some(now);
+                site.failures = 0;
+                site.due = now + poll_wait(Duration::ZERO);
+                if let Some(deployment) = &outcome.deployment {
+                    site.followed = course.service.meant(environment, deployment);
+                }
+            }
+            Word::Last | Word::Unchanged => site.stage = Stage::Done,
+        }
+        self.admit();
+    }
+
+    /// What is owed to an environment though it may wait for a page that is under way.
+    pub(crate) fn may_wait_for_page(&self, site: &Known) -> bool {
+        match site.stage {
+            Stage::ToCancel => self.refreshing > 0,
+            Stage::Followed => self.polling > 0,
+            _ => false,
+        }
+    }
+}
+
+/// The longest wait after so many failures.
+pub(crate) fn longest_wait(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(5);
+    Duration::from_millis((100 << doublings).min(3000))
+}
+
+/// The wait between two polls of a deployment that has been followed for so long.
+fn poll_wait(followed_for: Duration) -> Duration {
+    (followed_for / 2).clamp(Duration::from_millis(100), Duration::from_secs(10))
+}

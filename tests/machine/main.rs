@@ -1,0 +1,138 @@
+//! The run's state machine alone, against a model of the service: no SDK, no bytes, no runtime. Time is
+//! a number, so a run costs microseconds and a million runs take minutes.
+//!
+//! A run is a seed. A failure names its seed and replays exactly:
+//!
+//! ```console
+//! $ SIMULATION_SEEDS=4711 cargo test --test machine whatever_happens
+//! $ SIMULATION_SEEDS=0..1000000 cargo test --test machine whatever_happens -- --nocapture
+//! ```
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unchecked_time_subtraction,
+    reason = "a test fails by panicking"
+)]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an invariant is about a few variants, whatever others there are"
+)]
+
+mod calls;
+mod course;
+mod defects;
+mod faults;
+mod invariants;
+mod ledger;
+mod scenario;
+mod service;
+mod tally;
+
+use std::ops::Range;
+
+use proton_canceller::engine::EngineKind;
+
+use crate::course::Course;
+use crate::scenario::Scenario;
+use crate::tally::Tally;
+
+/// The seeds that are run for each engine unless `SIMULATION_SEEDS` names others.
+const SEEDS: Range<u64> = 0..100_000;
+
+/// So many seeds meet every situation.
+const SEEDS_THAT_MEET_ALL: u64 = 50_000;
+
+/// Violations that one thread reports at the most.
+const MOST_VIOLATIONS: usize = 10;
+
+fn seeds() -> Range<u64> {
+    let Ok(text) = std::env::var("SIMULATION_SEEDS") else {
+        return SEEDS;
+    };
+    if let Some((from, to)) = text.split_once("..") {
+        return from.parse().unwrap()..to.parse().unwrap();
+    }
+    let seed = text.parse().unwrap();
+    seed..seed + 1
+}
+
+#[test]
+fn the_machine_keeps_every_promise_whatever_happens_with_proton() {
+    simulate_all(EngineKind::Proton);
+}
+
+#[test]
+fn the_machine_keeps_every_promise_whatever_happens_with_cloudformation() {
+    simulate_all(EngineKind::CloudFormation);
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    for engine in [EngineKind::Proton, EngineKind::CloudFormation] {
+        for seed in 0..200 {
+            let course = || format!("{:?}", Course::of(Scenario::of(engine, seed)).log);
+            assert_eq!(course(), course(), "seed {seed}");
+        }
+    }
+}
+
+fn simulate_all(engine: EngineKind) {
+    let seeds = seeds();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let workers: Vec<_> = (0..threads)
+        .map(|worker| {
+            let seeds = seeds.clone();
+            std::thread::spawn(move || simulate_some(engine, seeds, worker, threads))
+        })
+        .collect();
+    let mut violations = Vec::new();
+    let mut tally = Tally::default();
+    for worker in workers {
+        let (some_violations, some_tally) = worker.join().unwrap();
+        violations.extend(some_violations);
+        tally.add(&some_tally);
+    }
+    println!("{engine:?}, seeds {seeds:?} met\n{tally}");
+    assert!(violations.is_empty(), "\n{}", violations.join("\n"));
+    if seeds.end - seeds.start >= SEEDS_THAT_MEET_ALL {
+        tally.assert_varied(engine);
+    }
+}
+
+/// Runs every seed that falls to this worker.
+fn simulate_some(
+    engine: EngineKind,
+    seeds: Range<u64>,
+    worker: u64,
+    workers: u64,
+) -> (Vec<String>, Tally) {
+    let mut violations = Vec::new();
+    let mut tally = Tally::default();
+    for seed in seeds.filter(|seed| seed % workers == worker) {
+        let course = Course::of(Scenario::of(engine, seed));
+        tally.note(&course);
+        let found = invariants::check(&course);
+        violations.extend(
+            found
+                .into_iter()
+                .map(|what| format!("{engine:?}, seed {seed}: {what}")),
+        );
+        if violations.len() >= MOST_VIOLATIONS {
+            break;
+        }
+    }
+    (violations, tally)
+}
+
+/// Prints the course of one seed.
+#[test]
+#[ignore = "prints a course: ENGINE_OF_SEED=cloudformation SIMULATION_SEEDS=4711 cargo test --test machine course_of_a_seed -- --ignored --nocapture"]
+fn course_of_a_seed() {
+    let engine = match std::env::var("ENGINE_OF_SEED").as_deref() {
+        Ok("cloudformation") => EngineKind::CloudFormation,
+        _ => EngineKind::Proton,
+    };
+    let course = Course::of(Scenario::of(engine, seeds().start));
+    println!("{course}");
+}
