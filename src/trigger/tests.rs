@@ -64,15 +64,20 @@ fn every_sample_is_of_the_kind_that_its_name_tells() {
     let mut samples = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        let kind = parse(&sample(&name)).map(|trigger| match trigger.cause {
-            Cause::Alarm(alarm) if alarm.ignored().is_some() => "ignored",
-            cause @ (Cause::Alarm(_) | Cause::Schedule | Cause::Request(_)) => cause.kind(),
+        let payload = Payload::parse(&sample(&name), EngineKind::Proton, REQUEST_ID);
+        let kind = payload.map(|payload| match payload {
+            Payload::Follow(_) => "follow",
+            Payload::Run(trigger) => match trigger.cause {
+                Cause::Alarm(alarm) if alarm.ignored().is_some() => "ignored",
+                cause @ (Cause::Alarm(_) | Cause::Schedule | Cause::Request(_)) => cause.kind(),
+            },
         });
         let expected: &[_] = match name.split(['_', '.']).next().unwrap() {
             "alarm" | "action" | "sns" => &["alarm"],
             "ignored" => &["ignored"],
             "schedule" => &["schedule"],
             "request" => &["request"],
+            "follow" => &["follow"],
             "refused" => &[],
             other => panic!("{other}: no kind of payload"),
         };

@@ -68,6 +68,7 @@ async fn every_sample_is_of_the_kind_that_its_name_tells() {
             "schedule" => acts(run, "schedule"),
             "request" => acts(run, "request"),
             "ignored" => is_ignored(run, "the alarm"),
+            "follow" => assert!(run.summary()["batchItemFailures"].is_array(), "{run:?}"),
             "refused" => is_refused(run),
             kind => panic!("{name}: `{kind}` is no kind of payload"),
         }

@@ -323,10 +323,10 @@ impl Going<'_> {
             Request::ReadTag(environment, _) => Response::ReadTag(
                 environment.name,
                 match answer {
-                    Answer::Tag(is_tagged, shown) => Ok(TagStep::Done(AlarmsTag {
+                    Answer::Tag(is_tagged, shown) => Ok(TagStep::Done(Box::new(AlarmsTag {
                         value: is_tagged.then(|| "*".to_owned()),
                         deployment: shown.map(describe),
-                    })),
+                    }))),
                     other => Err(other.trouble().unwrap().error()),
                 },
             ),

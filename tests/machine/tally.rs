@@ -145,6 +145,7 @@ impl Tally {
             Note::NotPolled(_) => "note NotPolled",
             Note::NotRead(..) => "note NotRead",
             Note::Superseded(_) => "note Superseded",
+            Note::MayHaveHitNewer(_) => "note MayHaveHitNewer",
         });
     }
 

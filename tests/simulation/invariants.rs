@@ -11,7 +11,7 @@ use proton_canceller::invocation_error::InvocationError;
 use crate::bound::{self, ATTEMPTS};
 use crate::course::Ended;
 use crate::function::start;
-use crate::record::{Record, Told, Truth, is_answered, is_cancel, is_list};
+use crate::record::{Record, Told, Truth, is_answered, is_cancel, is_list, is_of_engine};
 use crate::scenario::{Cause, Delivery, Deployer, Scenario};
 
 /// How old the answer may be that a cancel relies on.
@@ -56,6 +56,7 @@ pub(crate) fn check(scenario: &Scenario, ended: &[Ended], record: &Record) -> Ve
         checks.each_candidate_once(end);
         checks.nothing_is_overlooked(end);
         checks.every_cancel_is_told(end);
+        checks.cancelling_is_published_at_once(end);
         checks.what_is_told_is_published(end);
         checks.what_may_pass_is_tried_again(end);
         checks.the_deadline_is_kept(end);
@@ -330,6 +331,33 @@ impl Checks<'_> {
                 self.broken(
                     "every_cancel_is_told",
                     format_args!("{name}: {hit:?} hit at {:?} by {call:?}", call.time),
+                );
+            }
+        }
+    }
+
+    /// As soon as the service accepts a cancel, `CANCELLING` is published, unless its end is known by
+    /// then: within a second of the response, where EventBridge takes what it is given.
+    fn cancelling_is_published_at_once(&mut self, end: &Ended) {
+        let puts = self.record.calls_of(&end.request_id);
+        let mut puts = puts.filter(|call| !is_of_engine(call));
+        if puts.any(|put| !is_answered(put)) || self.scenario.refuses_entries {
+            return;
+        }
+        for call in self.record.cancels_of(&end.request_id) {
+            if !is_answered(call) {
+                continue;
+            }
+            let by = call.time + self.scenario.slowest * 2 + Duration::from_secs(1);
+            let all = self.record.begun.iter().chain(&self.record.published);
+            let mut first = all.filter(|told| {
+                told.request_id == end.request_id
+                    && Some(&told.environment) == call.environment.as_ref()
+            });
+            if !first.any(|told| told.taken_at.is_some_and(|at| at <= by)) {
+                self.broken(
+                    "cancelling_is_published_at_once",
+                    format_args!("nothing was published by {by:?} of {call:?}"),
                 );
             }
         }

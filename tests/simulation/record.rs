@@ -55,6 +55,8 @@ pub(crate) struct Told {
     pub(crate) started_at: Option<SystemTime>,
     /// When the deployment's cancellation was asked for, if it was.
     pub(crate) requested_at: Option<SystemTime>,
+    /// When EventBridge took the event.
+    pub(crate) taken_at: Option<SystemTime>,
 }
 
 impl Told {
@@ -78,6 +80,7 @@ impl Told {
             deployment: text(&deployment["id"]),
             started_at: time(&deployment["startedAt"]),
             requested_at: time(&deployment["cancelRequestedAt"]),
+            taken_at: None,
         }
     }
 
@@ -190,7 +193,13 @@ impl Record {
             }
         };
         let events = local.events();
-        let published: Vec<_> = events.iter().map(|event| Told::of(&event.detail)).collect();
+        let published: Vec<_> = events
+            .iter()
+            .map(|event| Told {
+                taken_at: Some(event.time),
+                ..Told::of(&event.detail)
+            })
+            .collect();
         let unpublished: Vec<_> = log
             .unpublished()
             .iter()

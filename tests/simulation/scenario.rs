@@ -105,6 +105,8 @@ pub(crate) struct Scenario {
     pub(crate) page: usize,
     /// The longest that an answer is on its way.
     pub(crate) slowest: Duration,
+    /// True if EventBridge refuses some entries.
+    pub(crate) refuses_entries: bool,
 }
 
 impl Scenario {
@@ -163,7 +165,7 @@ impl Scenario {
                 _ => facts[random.usize(0..facts.len())].name.clone(),
             })
             .collect();
-        let (faults, slowest) = faults(random, deployer, &facts);
+        let (faults, slowest, refuses_entries) = faults(random, deployer, &facts);
         let is_calm = weather == Weather::Still || random.u8(0..4) == 0;
         let page = [1, 3, 7, 100][random.usize(0..4)];
         let mut world = environments
@@ -235,6 +237,7 @@ impl Scenario {
             time,
             page,
             slowest: if is_calm { Duration::ZERO } else { slowest },
+            refuses_entries: refuses_entries && !is_calm,
         }
     }
 }
@@ -429,19 +432,25 @@ fn ending(random: &mut Rng) -> Ending {
     }
 }
 
-/// What goes wrong, and the longest that an answer is on its way.
-fn faults(random: &mut Rng, deployer: Deployer, environments: &[Facts]) -> (Faults, Duration) {
+/// What goes wrong, the longest that an answer is on its way, and whether EventBridge refuses entries.
+fn faults(
+    random: &mut Rng,
+    deployer: Deployer,
+    environments: &[Facts],
+) -> (Faults, Duration, bool) {
     let rate = |random: &mut Rng, most: f64| match random.u8(0..3) {
         0 => random.f64() * most,
         _ => 0.0,
     };
-    let mut faults = Faults::none().chances(Chances {
+    let chances = Chances {
         error: rate(random, 0.3),
         drop_before: rate(random, 0.2),
         drop_after: rate(random, 0.2),
         never: rate(random, 0.05),
         refused_entry: rate(random, 0.4),
-    });
+    };
+    let refuses_entries = chances.refused_entry > 0.0;
+    let mut faults = Faults::none().chances(chances);
     let slowest = Duration::from_millis([1, 50, 400, 3_000][random.usize(0..4)]);
     faults = faults.latency(Duration::from_millis(1)..=slowest);
     if random.u8(0..3) == 0 {
@@ -481,7 +490,7 @@ fn faults(random: &mut Rng, deployer: Deployer, environments: &[Facts]) -> (Faul
         }
         faults = faults.rule(rule);
     }
-    (faults, slowest)
+    (faults, slowest, refuses_entries)
 }
 
 fn some(random: &mut Rng) -> RangeInclusive<u64> {
