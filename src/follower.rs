@@ -134,10 +134,8 @@ impl<'a> LastReading<'a> {
 
     /// The outcome with what the message says of the environment and of the deployment's identity.
     fn as_reported(&self, outcome: Outcome) -> Outcome {
-        let is_read = match &outcome.end {
-            End::Error(error) => error.is_unexpected_status(),
-            _ => true,
-        };
+        let error = outcome.end.error();
+        let is_read = error.is_none_or(CallError::is_unexpected_status);
         let reported = &self.follow.deployment;
         let deployment = outcome.deployment.map(|mut deployment| {
             if !self.has_hit_newer {

@@ -85,9 +85,10 @@ impl InvocationError {
     #[must_use]
     pub fn follow_failed(error: &CallError, engine: &Engine) -> Self {
         let service = engine.service();
-        let remedy = match error.fault {
-            Fault::Untrusted => "trust its certificate with `AWS_CA_BUNDLE`",
-            _ => "check the follower's role, credentials and region",
+        let remedy = if error.fault == Fault::Untrusted {
+            "trust its certificate with `AWS_CA_BUNDLE`"
+        } else {
+            "check the follower's role, credentials and region"
         };
         let error = error.to_string();
         let error = text::cut(&error, 1000);
