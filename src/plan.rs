@@ -2,7 +2,7 @@
 //!
 //! The rules stand in the order in which they apply; the first that does wins. [`fence`] holds
 //! those that need a name only, [`Verdict::of`] those that need the deployment, [`tag_allows`] the
-//! one that needs the environment's tag, and [`within_limit`] the one that looks at them all.
+//! one that needs the environment's tag, and [`admission`] the one that looks at them all.
 
 pub mod patterns;
 

@@ -96,7 +96,7 @@ pub fn log(error: &StartError) {
 
 /// The configuration that the SDK's own variables and shared files ask for.
 ///
-/// The SDK's retries and timeouts are off: there is one layer of both, [`crate::run::calls`], that
+/// The SDK's retries and timeouts are off: there is one layer of both, [`crate::run`], that
 /// knows when a cancel may be repeated.
 async fn sdk_config(transport: &Transport) -> SdkConfig {
     let config = aws_config::defaults(BehaviorVersion::v2026_01_12())

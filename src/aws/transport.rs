@@ -50,7 +50,7 @@ pub struct Transport {
 impl Transport {
     /// Connections that trust these authorities, or else the usual ones.
     ///
-    /// Timeouts and retries are the caller's: see [`crate::run::calls`].
+    /// Timeouts and retries are the caller's: see [`crate::run`].
     pub fn new(authorities: Option<RootCertStore>) -> Result<Self, rustls::Error> {
         let mut provider = rustls::crypto::ring::default_provider();
         // First the suite for which processors have instructions, its hash included.

@@ -314,7 +314,11 @@ impl Run<'_> {
             return self.read_cancel(name, Backoff::default(), cancel, reading, now);
         }
         match cancel.phase {
-            Phase::Conflict(ref failure) | Phase::GivenUp(ref failure) => {
+            // What the conflict hides was not read: the retry of the event will.
+            Phase::Conflict(_) => {
+                self.report(cancel.outcome(End::Error(CallError::late())), Word::Last);
+            }
+            Phase::GivenUp(ref failure) => {
                 let end = End::Error(failure.clone());
                 self.report(cancel.outcome(end), Word::Last);
             }

@@ -162,7 +162,7 @@ impl Checks<'_> {
     }
 
     /// Each cancel relies on an answer that is not older than the window; one that follows a cancel
-    /// which may have gone through unheard, on a look at that very environment. None follows a cancel
+    /// which may have gone through unheard, on a reading that was asked for since. None follows a cancel
     /// that was accepted, and none is tried more often than any call.
     fn every_cancel_is_aimed(&mut self, end: &Ended) {
         let calls: Vec<_> = self.record.calls_of(&end.request_id).collect();
@@ -183,7 +183,14 @@ impl Checks<'_> {
             }
             let mut earlier = before().filter(|call| is_its_own(call));
             let last = earlier.next();
-            let was_lost = last.is_some_and(|last| is_cancel(last) && may_have_gone_through(last));
+            // A page of the listing, asked for since, shows the deployment as well.
+            let is_listed = |last: &Call| {
+                let mut since = before().take_while(|call| call.time > last.time);
+                since.any(|call| is_list(call) && is_answered(call))
+            };
+            let was_lost = last.is_some_and(|last| {
+                is_cancel(last) && may_have_gone_through(last) && !is_listed(last)
+            });
             let was_accepted =
                 before().any(|call| is_its_own(call) && is_cancel(call) && is_answered(call));
             let attempts = 1 + before()
