@@ -130,7 +130,7 @@ impl Checks<'_> {
                     hit.started_at + self.scenario.stuck_after <= call.time + ROUNDING
                 }
             };
-            let is_excused = self.is_race(call, hit) && !self.is_made_anew(hit);
+            let is_excused = self.is_race(call, hit) && names_its_stack(call, hit);
             if !is_right && !is_excused {
                 self.broken(
                     "the_cure_goes_through",
@@ -144,15 +144,6 @@ impl Checks<'_> {
     fn is_race(&self, call: &Call, hit: &Truth) -> bool {
         let since = call.time.duration_since(hit.started_at).unwrap_or_default();
         since <= self.window()
-    }
-
-    /// Whether it updates a stack that stands in the place of a deleted one.
-    fn is_made_anew(&self, hit: &Truth) -> bool {
-        self.record.deployments.iter().any(|one| {
-            one.environment == hit.environment
-                && one.stack_id != hit.stack_id
-                && one.started_at < hit.started_at
-        })
     }
 
     /// How long before a cancel's arrival the service made the answer that the cancel relies on: the
@@ -324,7 +315,9 @@ impl Checks<'_> {
                 self.broken("every_cancel_is_told", another);
             }
             let name = call.environment.as_deref().unwrap_or_default();
-            let names_what_it_hit = is_answered(call) && self.scenario.deployer == Deployer::Proton;
+            // A response that was on its way when the run's time was over told nobody anything.
+            let is_heard = is_answered(call) && call.time + self.scenario.slowest * 2 < end.at;
+            let names_what_it_hit = is_heard && self.scenario.deployer == Deployer::Proton;
             let hit = self
                 .record
                 .hit(call)
@@ -605,6 +598,13 @@ impl Checks<'_> {
             }
         }
     }
+}
+
+/// True if a cancel names the very stack that was hit, by its ID, or if the engine knows no stacks.
+fn names_its_stack(call: &Call, hit: &Truth) -> bool {
+    let body = String::from_utf8_lossy(&call.body);
+    let unique = hit.stack_id.as_ref().and_then(|id| id.rsplit('/').next());
+    unique.is_none_or(|unique| body.contains(unique))
 }
 
 /// Whether an environment's tag names an alarm: globs of which the last character alone may be `*`.
