@@ -346,3 +346,22 @@ fn stacks_whose_rollback_moved_their_time_are_followed_by_the_list() {
     let looks = swept.count(Operation::DescribeStacks);
     assert!(looks <= 3 * 5, "{looks} looks at single stacks");
 }
+
+#[test]
+fn an_outage_of_event_bridge_of_twenty_seconds_costs_a_run_of_two_minutes_no_outcome() {
+    // With waits of up to three seconds, so many attempts take more than twenty seconds.
+    let outage =
+        Rule::new(Fault::error("InternalFailure", "broken")).operation(Operation::PutEvents);
+    let world = World::new()
+        .with(running("net", Duration::from_secs(1)))
+        .faults(Faults::none().rule(outage.calls(1..=28)));
+    let swept = sweep(world, &[], Duration::from_mins(2));
+    assert_eq!(swept.summary["counts"]["CANCELLED"], 1, "{}", swept.summary);
+    let puts = swept
+        .calls
+        .iter()
+        .filter(|call| call.operation == "PutEvents");
+    let (first, last) = (puts.clone().next().unwrap(), puts.last().unwrap());
+    let outage = last.time.duration_since(first.time).unwrap();
+    assert!(outage > Duration::from_secs(20), "{outage:?}");
+}

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use local_aws::{Answer, Cancellation, Deployment, Ending, Environment, Faults, Throttle, World};
+use local_aws::{
+    Answer, Cancellation, Deployment, Ending, Environment, Faults, Operation, Stack, Throttle,
+    Update, UpdateEnding, World,
+};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::course::Log;
+use crate::course::{Log, in_new_world};
 use crate::function::Simulated;
 
 struct Case {
@@ -138,4 +141,48 @@ fn a_hundred_of_a_thousand() {
         };
         check(&case, 1.3, most_time);
     }
+}
+
+#[test]
+fn three_hundred_stacks_are_followed_at_five_reads_a_second() {
+    // `DescribeStacks` is said to take some five calls a second; the listing shows who has not ended.
+    let update = Update::in_progress()
+        .started_ago(Duration::from_hours(2))
+        .when_cancelled(UpdateEnding::rolled_back().rollback(Duration::from_secs(30)));
+    let names = (0..300).map(|number| format!("AWSProton-{number:03}"));
+    let world = names
+        .map(|name| Stack::new(name).update(update.clone()))
+        .fold(World::new(), World::with_stack)
+        .faults(Faults::none().throttle(Throttle {
+            operation: Some(Operation::DescribeStacks),
+            per_second: 5.0,
+            burst: 5,
+        }));
+    let settings = [("ENGINE", "cloudformation"), ("MAX_CANCELLATIONS", "1000")];
+    let settings = settings.map(|(name, value)| (name, value.to_owned()));
+    let (took, calls) = Log::default().of(|| {
+        in_new_world(7, world, &settings, async |simulated: &Simulated| {
+            let payload = json!({"detail-type": "Scheduled Event", "source": "aws.events"});
+            let start = Instant::now();
+            let summary = simulated
+                .invoke("r-1", &payload, Duration::from_mins(15))
+                .await
+                .unwrap();
+            assert_eq!(summary["counts"]["CANCELLED"], 300, "{summary}");
+            (start.elapsed(), simulated.local.calls())
+        })
+    });
+    let count = |operation: Operation| {
+        let of_it = |call: &&local_aws::Call| call.operation == operation.to_string();
+        calls.iter().filter(of_it).count()
+    };
+    let reads = count(Operation::DescribeStacks);
+    println!(
+        "{took:?}, {reads} reads, {} pages, {} pages of events",
+        count(Operation::ListStacks),
+        count(Operation::DescribeStackEvents)
+    );
+    // Each end takes one read, at five a second, after a rollback of 30 seconds.
+    assert!(reads < 400, "{reads} reads");
+    assert!(took < Duration::from_secs(30 + 60 + 30), "{took:?}");
 }
