@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use local_aws::{
-    Cancellation, Deployment, Ending, Environment, Event, Fault, Faults, Operation, Rule, What,
-    When,
+    Cancellation, Deployment, Ending, Environment, Event, Fault, Faults, Invocation, Operation,
+    Rule, What, When,
 };
 use serde_json::{Value, json};
 
-use crate::harness::{Engine, Function, Published, Run, Stage, is_cancel, millis, quick, running};
+use crate::harness::{
+    Aws, Engine, Function, Published, Run, Stage, is_cancel, millis, quick, running,
+};
 use crate::payloads::alarm;
 
 const NOT_ENDED: &str = r#"{"batchItemFailures":[{"itemIdentifier":"m-1"}]}"#;
@@ -307,5 +310,45 @@ async fn a_run_that_does_not_wait_reports_cancelling_and_the_follower_the_end() 
         }
         // A follow publishes one event at most, and never `CANCELLING`.
         assert!(follows.iter().all(|run| run.events.len() <= 1));
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_run_that_was_killed_is_published_all_the_same() {
+    for engine in Engine::ALL {
+        let stage = stage(ending(millis(800), Ending::cancelled()), engine)
+            .set("SETTLE_TIMEOUT_SECONDS", 60);
+        let aws = stage.open().await;
+        let mut process = stage.process(&aws);
+        let begun = {
+            let payload = Bytes::from(alarm().to_string());
+            let run = aws.local.invoke(payload, Invocation::default());
+            tokio::select! {
+                result = run => panic!("the run ended: {result:?}"),
+                event = first_event(&aws) => event,
+            }
+        };
+        let accepted = aws.local.calls().into_iter().find(is_cancel).unwrap().time;
+        let moment = begun.time.duration_since(accepted).unwrap();
+        println!("{engine:?}: {moment:?} from the cancel's arrival to the event's");
+        process.kill().await;
+        let mut function = stage.start_in(aws);
+        for _ in 0..15 {
+            function.invoke(delivered(&begun).to_string()).await;
+            tokio::time::sleep(millis(100)).await;
+        }
+        let follows = function.finish_all().await;
+        let end = follows.last().unwrap().event("net");
+        assert_eq!(end.outcome(), "CANCELLED", "{engine:?}");
+    }
+}
+
+/// The first event that EventBridge takes.
+async fn first_event(aws: &Aws) -> Event {
+    loop {
+        if let Some(event) = aws.local.events().into_iter().next() {
+            return event;
+        }
+        tokio::time::sleep(millis(1)).await;
     }
 }
