@@ -88,6 +88,7 @@ def handle(event, request_id):
         return {"listed": len(environments), "skipped": len(selected)}
     with ThreadPoolExecutor(THREADS) as pool:
         accepted = list(pool.map(cancel, selected))
+    publish(accepted, event, request_id)
     following = {environment["lastAttemptedDeploymentId"]: environment for environment in accepted}
     outcomes = []
     wait, until = 0.25, time.monotonic() + SETTLE_TIMEOUT
@@ -102,7 +103,6 @@ def handle(event, request_id):
                 done.append(environment)
         publish(done, event, request_id)
         outcomes += done
-    publish(following.values(), event, request_id)
     outcomes += following.values()
     print(json.dumps({"Cancelled": len(outcomes), "requestId": request_id, "_aws": {}}), flush=True)
     return {

@@ -95,6 +95,9 @@ async fn main() -> Result<()> {
     if options.wants("following") {
         rows.extend(bench.following().await?);
     }
+    if options.wants("follower") {
+        rows.extend(bench.follower().await?);
+    }
     if options.wants("memory") {
         rows.extend(bench.memory().await?);
     }

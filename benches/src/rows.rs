@@ -13,7 +13,7 @@ use local_aws::{
 use crate::process::Program;
 use crate::programs;
 use crate::report::Row;
-use crate::stage::{Job, Stage};
+use crate::stage::{Job, Stage, delivery};
 use crate::statistics::{Samples, short};
 
 /// What is measured, and how often.
@@ -241,7 +241,7 @@ impl Bench {
             rows.push(Row {
                 name: format!("calls to follow {in_progress}"),
                 what: format!(
-                    "calls a look at {in_progress} deployments that settle after 3 s, of 1,000 environments; {} looks",
+                    "API calls per poll, following {in_progress} of 1,000 environments ({} polls)",
                     looks.len()
                 ),
                 yardstick: "the smaller of deployments and pages".to_owned(),
@@ -252,6 +252,60 @@ impl Bench {
             });
         }
         Ok(rows)
+    }
+
+    /// What it costs to hear the end of long rollbacks: a run that waits against the follower.
+    pub(crate) async fn follower(&self) -> Result<Vec<Row>> {
+        /// A run waits ten minutes at the most.
+        const WAIT: f64 = 600.0;
+        /// The first read of a rollback comes after 30 seconds, the next every 90.
+        const READS: f64 = 14.0;
+        let job = Job {
+            stacks: true,
+            settling: Duration::from_hours(1),
+            latency: Duration::from_millis(25),
+            ..Job::of(10, 100)
+        };
+        let [mut run, mut read] = [const { Samples::new() }; 2];
+        for _ in 0..self.runs {
+            let stage = job.open(&self.folder).await?;
+            let process = stage.start(&self.function)?;
+            stage.wait_for(&process).await;
+            run.push(ms(stage.invoke().await?.time));
+            let delivery = delivery(&stage)?;
+            for _ in 0..10 {
+                read.push(ms(stage.invoke_with(delivery.clone()).await?.time));
+            }
+            process.end()?;
+        }
+        // Lambda bills whole milliseconds of each invocation.
+        let billed = (run.median() + 10.0 * READS * read.median().ceil()) / 1e3;
+        // Forty reads an hour, 128 MB on arm64, `us-east-1`: requests of Lambda and SQS, and the time.
+        let reads = 100.0 * 40.0;
+        let seconds = reads * read.median().ceil() / 1e3;
+        let dollars = reads * (0.2 + 0.4 * 2.0) / 1e6 + seconds * 0.125 * 0.000_013_333_4;
+        Ok(vec![
+            Row {
+                name: "billed for 10 rollbacks".to_owned(),
+                what: format!(
+                    "seconds billed for an alarm with 10 rollbacks of 20 minutes: a run of {run} ms, 14 reads of {read} ms for each"
+                ),
+                yardstick: "a run that waits 10 minutes, and hears no end".to_owned(),
+                ours: format!("{} s", short(billed)),
+                theirs: format!("{WAIT} s"),
+                ratio: [billed / WAIT].into_iter().collect(),
+                target: None,
+            },
+            Row {
+                name: "following 100 for an hour".to_owned(),
+                what: "following 100 deployments for an hour: reads, of one call each".to_owned(),
+                yardstick: "its cost in US dollars (Lambda, SQS)".to_owned(),
+                ours: format!("{reads} calls"),
+                theirs: format!("{dollars:.4} $"),
+                ratio: [1.0].into_iter().collect(),
+                target: None,
+            },
+        ])
     }
 
     /// The most memory that is resident.

@@ -129,9 +129,11 @@ impl Job {
         if cancelled != self.in_progress {
             bail!("{cancelled} of {} were cancelled", self.in_progress);
         }
+        // `CANCELLING`, and the end where it is waited for.
+        let events = if self.follow.is_zero() { 1 } else { 2 } * self.in_progress;
         let published = stage.local.events().len();
-        if published != self.in_progress {
-            bail!("{published} of {} events came out", self.in_progress);
+        if published != events {
+            bail!("{published} of {events} events came out");
         }
         Ok(Run {
             cost: Some(process.end()?),
@@ -226,8 +228,12 @@ impl Stage {
 
     /// Hands over an event to the function, and waits for the answer.
     pub(crate) async fn invoke(&self) -> Result<Run> {
+        self.invoke_with(alarm(SystemTime::now())).await
+    }
+
+    /// Hands over a payload to the function, and waits for the answer.
+    pub(crate) async fn invoke_with(&self, payload: Bytes) -> Result<Run> {
         let before = self.local.calls().len();
-        let payload = alarm(SystemTime::now());
         let begun = Instant::now();
         let result = self.local.invoke(payload, Invocation::default()).await;
         let time = begun.elapsed();
@@ -245,6 +251,34 @@ impl Stage {
             cost: None,
         })
     }
+}
+
+/// The first event of a stage, as its queue delivers it to the follower.
+pub(crate) fn delivery(stage: &Stage) -> Result<Bytes> {
+    let events = stage.local.events();
+    let event = events.first().context("nothing was published")?;
+    let body = json!({
+        "version": "0",
+        "id": event.id,
+        "detail-type": event.detail_type,
+        "source": event.source,
+        "account": "123456789012",
+        "time": "2026-11-23T06:45:13Z",
+        "region": "us-east-1",
+        "resources": event.resources,
+        "detail": serde_json::from_str::<Value>(&event.detail)?,
+    });
+    let record = json!({
+        "messageId": "059f36b4-87a3-44ab-83d2-661975830a7d",
+        "receiptHandle": "AQEB",
+        "body": body.to_string(),
+        "attributes": { "ApproximateReceiveCount": "1" },
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:follow",
+        "awsRegion": "us-east-1",
+    });
+    Ok(Bytes::from(json!({ "Records": [record] }).to_string()))
 }
 
 /// An alarm that speaks now.
