@@ -70,6 +70,17 @@ pub(crate) fn check(scenario: &Scenario, ended: &[Ended], record: &Record) -> Ve
     checks.violations
 }
 
+/// Checks that every end that was published is true.
+pub(crate) fn truths(scenario: &Scenario, record: &Record) -> Vec<String> {
+    let mut checks = Checks {
+        scenario,
+        record,
+        violations: Vec::new(),
+    };
+    checks.a_final_outcome_is_the_truth();
+    checks.violations
+}
+
 struct Checks<'a> {
     scenario: &'a Scenario,
     record: &'a Record,

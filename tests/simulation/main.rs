@@ -17,6 +17,7 @@
 
 mod bound;
 mod course;
+mod follower;
 mod function;
 mod invariants;
 mod narrow;

@@ -228,6 +228,15 @@ impl Record {
         truth.completed_at.is_none() && stack_id.is_some_and(|id| !self.stack_ids.contains(id))
     }
 
+    /// True if another deployment has started in the environment since the one that is told of.
+    pub(crate) fn is_followed_by_another(&self, told: &Told) -> bool {
+        let of_it = self.deployments.iter().filter(|one| told.is_of(one));
+        let newest = of_it.map(|one| one.started_at).max();
+        self.deployments
+            .iter()
+            .any(|one| one.environment == told.environment && Some(one.started_at) > newest)
+    }
+
     /// The calls of one request.
     pub(crate) fn calls_of(&self, request_id: &str) -> impl Iterator<Item = &Call> {
         self.calls
