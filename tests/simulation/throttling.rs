@@ -184,5 +184,5 @@ fn three_hundred_stacks_are_followed_at_five_reads_a_second() {
     );
     // Each end takes one read, at five a second, after a rollback of 30 seconds.
     assert!(reads < 400, "{reads} reads");
-    assert!(took < Duration::from_secs(30 + 60 + 30), "{took:?}");
+    assert!(took < Duration::from_mins(2), "{took:?}");
 }
