@@ -26,7 +26,8 @@ fn settings(more: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
         ("MAX_CANCELLATIONS", "1000"),
         ("SETTLE_TIMEOUT_SECONDS", "60"),
     ];
-    let all = usual.iter().chain(more);
+    // The first of a name counts.
+    let all = more.iter().chain(&usual);
     all.map(|(name, value)| (*name, (*value).to_owned()))
         .collect()
 }
@@ -37,6 +38,8 @@ struct Swept {
     calls: Vec<Call>,
     deployments: Vec<local_aws::DeploymentSnapshot>,
     log: String,
+    /// How long the invocation took.
+    took: Duration,
 }
 
 fn sweep(world: World, more: &[(&'static str, &str)], time: Duration) -> Swept {
@@ -48,8 +51,10 @@ fn invoked(world: World, more: &[(&'static str, &str)], payload: &Value, time: D
     let log = Log::default();
     log.of(|| {
         in_new_world(7, world, &settings(more), async |simulated: &Simulated| {
+            let start = tokio::time::Instant::now();
             let answer = simulated.invoke("r-1", payload, time).await;
             Swept {
+                took: start.elapsed(),
                 summary: answer.unwrap_or_else(|error| json!(error.to_string())),
                 calls: simulated.local.calls(),
                 deployments: simulated.local.deployments(),
@@ -364,4 +369,60 @@ fn an_outage_of_event_bridge_of_twenty_seconds_costs_a_run_of_two_minutes_no_out
     let (first, last) = (puts.clone().next().unwrap(), puts.last().unwrap());
     let outage = last.time.duration_since(first.time).unwrap();
     assert!(outage > Duration::from_secs(20), "{outage:?}");
+}
+
+#[test]
+fn a_lost_cancel_whose_update_ends_by_itself_does_not_hold_the_only_permit() {
+    let ended = What::End(Ending::succeeded());
+    let world = World::new()
+        .with(running("a", Duration::ZERO).then(When::At(Duration::from_millis(30)), ended))
+        .with(running("b", Duration::ZERO))
+        .faults(
+            Faults::none().rule(
+                Rule::new(Fault::error("InternalServerException", "broken"))
+                    .operation(CANCEL)
+                    .environment("a")
+                    .times(1),
+            ),
+        );
+    let swept = sweep(world, &[("CONCURRENCY", "1")], Duration::from_mins(1));
+    assert_eq!(swept.summary["counts"]["SUCCEEDED"], 1, "{}", swept.summary);
+    assert_eq!(swept.summary["counts"]["CANCELLED"], 1, "{}", swept.summary);
+    let last = swept.last_cancel();
+    assert!(last < Duration::from_secs(2), "{last:?}");
+}
+
+#[test]
+fn a_read_that_hangs_keeps_no_other_environment_from_being_cancelled() {
+    let world = ["net", "slow"]
+        .into_iter()
+        .map(|name| running(name, Duration::ZERO))
+        .fold(World::new(), World::with)
+        .faults(
+            Faults::none().rule(
+                Rule::new(Fault::Never)
+                    .operation(Operation::GetEnvironment)
+                    .environment("slow"),
+            ),
+        );
+    let request = json!({"environments": ["net", "slow"]});
+    let swept = invoked(world, &[], &request, Duration::from_mins(2));
+    assert!(swept.first(CANCEL) < Duration::from_secs(1));
+}
+
+#[test]
+fn a_wait_ends_when_its_time_is_over_whatever_hangs() {
+    let hangs = Rule::new(Fault::Never).operation(Operation::GetDeployment);
+    let world = World::new()
+        .with(running("net", Duration::from_hours(1)))
+        .faults(Faults::none().rule(hangs));
+    let settle = [("SETTLE_TIMEOUT_SECONDS", "3")];
+    let swept = sweep(world, &settle, Duration::from_mins(2));
+    assert_eq!(
+        swept.summary["counts"]["CANCELLING"], 1,
+        "{}",
+        swept.summary
+    );
+    let took = swept.took;
+    assert!(took < Duration::from_millis(3500), "{took:?}");
 }
