@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
 use local_aws::World;
@@ -10,10 +11,11 @@ pub(crate) const HELP: &str = "\
 The local AWS: Proton, CloudFormation, EventBridge and the Lambda Runtime API.
 
 Usage:
-  cargo local EVENT [--engine ENGINE] [--world FILE] [--as-is] [--json]
+  cargo local EVENT [--engine ENGINE] [--world FILE] [--as-is] [--json] [--follow-every SECONDS]
       Builds the function, hands it the event in the file EVENT under the Runtime API, and shows
       what it did to the world.
   cargo local serve [--engine ENGINE] [--port PORT] [--host ADDRESS] [--world FILE]
+                    [--follow-every SECONDS]
       Stays up for the AWS CLI, boto3, `sam local invoke` or a function of your own.
 
 Options:
@@ -23,12 +25,15 @@ Options:
   --as-is         hand the event over byte for byte; else its times are moved, all by the same, so
                   that it happened a minute ago
   --json          print one JSON document
+  --follow-every SECONDS
+                  the time between two reads of the follower, a second process that publishes
+                  the end of what is still being cancelled [default: 2]; 90 when deployed
   --port PORT     the port to listen on [default: 4599]; 0 takes a free one
   --host ADDRESS  the address to listen on [default: 127.0.0.1]; 0.0.0.0 for containers
   -h, --help      show this
 
 The function sees the settings that are set here: ENGINE, DRY_RUN, ENVIRONMENTS, PROTECTED_ENVIRONMENTS,
-ALARM_SCOPE, STUCK_AFTER_MINUTES, MAX_CANCELLATIONS, SETTLE_TIMEOUT_SECONDS, EVENT_BUS_NAME,
+ALARM_SCOPE, IGNORED_ALARMS, STUCK_AFTER_MINUTES, MAX_CANCELLATIONS, SETTLE_TIMEOUT_SECONDS, EVENT_BUS_NAME,
 CONCURRENCY, AWS_LAMBDA_LOG_FORMAT and AWS_LAMBDA_LOG_LEVEL.
 
 Exit status: 0, 1 when the invocation failed, 2 when it could not be tried.
@@ -86,6 +91,7 @@ pub(crate) struct RunOptions {
     pub(crate) world: Option<PathBuf>,
     pub(crate) times: Times,
     pub(crate) output: Output,
+    pub(crate) follow_every: Duration,
 }
 
 /// What becomes of the event's times.
@@ -109,12 +115,16 @@ pub(crate) struct ServeOptions {
     pub(crate) port: u16,
     pub(crate) engine: Option<Engine>,
     pub(crate) world: Option<PathBuf>,
+    pub(crate) follow_every: Duration,
 }
+
+/// The usual time between two reads of the follower.
+const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 
 pub(crate) fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
     let mut positional: Option<PathBuf> = None;
     let (mut engine, mut world, mut host, mut port) = (None, None, None, None);
-    let (mut times, mut output) = (Times::Moved, Output::Text);
+    let (mut times, mut output, mut follow_every) = (Times::Moved, Output::Text, FOLLOW_EVERY);
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
@@ -122,6 +132,9 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
             Arg::Long("world") => world = Some(PathBuf::from(parser.value()?)),
             Arg::Long("host") => host = Some(parser.value()?.string()?),
             Arg::Long("port") => port = Some(parser.value()?.parse::<u16>()?),
+            Arg::Long("follow-every") => {
+                follow_every = Duration::from_secs(parser.value()?.parse::<u64>()?.max(1));
+            }
             Arg::Long("as-is") => times = Times::AsIs,
             Arg::Long("json") => output = Output::Json,
             Arg::Value(value) if positional.is_none() => positional = Some(value.into()),
@@ -140,6 +153,7 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
             port: port.unwrap_or(4599),
             engine,
             world,
+            follow_every,
         }));
     }
     if host.is_some() || port.is_some() {
@@ -151,6 +165,7 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
         world,
         times,
         output,
+        follow_every,
     }))
 }
 
@@ -180,6 +195,7 @@ mod tests {
                 world: Some("w.toml".into()),
                 times: Times::AsIs,
                 output: Output::Json,
+                follow_every: FOLLOW_EVERY,
             }))
         );
     }
@@ -192,6 +208,7 @@ mod tests {
                 port,
                 engine: None,
                 world: None,
+                follow_every: FOLLOW_EVERY,
             }))
         };
         assert_eq!(parsed(&["serve"]), options("127.0.0.1", 4599));

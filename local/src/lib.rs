@@ -35,6 +35,7 @@ mod model;
 mod operation;
 mod proton;
 mod query_protocol;
+mod queue;
 mod runtime_api;
 mod socket;
 mod stack;
@@ -53,6 +54,7 @@ pub use crate::function_process::{FunctionProcess, FunctionProcessError, Line, S
 pub use crate::local_aws::LocalAws;
 pub use crate::operation::{Operation, Service};
 pub use crate::proton::{DeploymentSnapshot, EnvironmentSnapshot};
+pub use crate::queue::{Delivery, Queue, QueueSettings};
 pub use crate::runtime_api::{Invocation, InvocationResult};
 pub use crate::socket::Server;
 pub use crate::stack::{

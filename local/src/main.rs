@@ -2,6 +2,7 @@
 
 mod arguments;
 mod event_times;
+mod follow;
 mod report;
 mod run;
 mod serve;

@@ -260,6 +260,14 @@ fn write_events(out: &mut String, trial: &Trial) -> std::fmt::Result {
             shortened(message)
         )?;
     }
+    if let Some(followed) = &trial.followed {
+        writeln!(
+            out,
+            "  {DIM}the follower published the ends, after {} reads, one every {} s; when deployed, every 90 s{DIM:#}",
+            followed.deliveries,
+            followed.every.as_secs()
+        )?;
+    }
     Ok(())
 }
 
@@ -356,6 +364,7 @@ pub(crate) fn json(trial: &Trial) -> Value {
         "before": trial.before.iter().map(json_of).collect::<Vec<_>>(),
         "after": trial.after.iter().map(json_of).collect::<Vec<_>>(),
         "answer": answer,
+        "followerReads": trial.followed.map(|followed| followed.deliveries),
         "error": error,
         "events": trial.events.iter().map(event).collect::<Vec<_>>(),
         "calls": trial.calls.iter().map(Call::to_json).collect::<Vec<_>>(),

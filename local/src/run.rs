@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anstream::{print, println};
 use bytes::Bytes;
@@ -18,18 +18,20 @@ use tokio::process::Command;
 use crate::Failure;
 use crate::arguments::{Engine, Output, RunOptions, Times};
 use crate::event_times::{Moved, move_times};
+use crate::follow::Follower;
 use crate::report;
 use crate::serve::{engine, world};
 
 const PACKAGE: &str = "proton-canceller";
 
 /// The settings that the function takes from this process's environment.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 13] = [
     "ENGINE",
     "DRY_RUN",
     "ENVIRONMENTS",
     "PROTECTED_ENVIRONMENTS",
     "ALARM_SCOPE",
+    "IGNORED_ALARMS",
     "STUCK_AFTER_MINUTES",
     "MAX_CANCELLATIONS",
     "SETTLE_TIMEOUT_SECONDS",
@@ -52,6 +54,17 @@ pub(crate) struct Trial {
     pub(crate) events: Vec<Event>,
     pub(crate) calls: Vec<Call>,
     pub(crate) lines: Vec<Line>,
+    /// What the follower did, if anything was still being cancelled.
+    pub(crate) followed: Option<Followed>,
+}
+
+/// What the follower did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Followed {
+    /// How often it was handed a message.
+    pub(crate) deliveries: usize,
+    /// The time between two of them.
+    pub(crate) every: Duration,
 }
 
 /// An environment or a stack, as it stood.
@@ -157,6 +170,16 @@ async fn attempt(
     process.kill().await;
     // What it wrote before it was killed is there once its streams end.
     let _ = process.ended().await;
+    let followed = match is_waited_for(&result) {
+        true => {
+            let every = options.follow_every;
+            let mut follower = Follower::start(local, &server, engine, binary, every).await?;
+            let deliveries = follower.follow_to_the_end().await;
+            follower.end().await;
+            Some(Followed { deliveries, every })
+        }
+        false => None,
+    };
     let trial = Trial {
         engine,
         event: options.event,
@@ -168,9 +191,20 @@ async fn attempt(
         events: local.events(),
         calls: local.calls(),
         lines: process.lines(),
+        followed,
     };
     server.shut_down().await;
     Ok(trial)
+}
+
+/// True if the last word on some environment is `CANCELLING`.
+fn is_waited_for(result: &InvocationResult) -> bool {
+    let InvocationResult::Response(body) = result else {
+        return false;
+    };
+    let summary: Value = serde_json::from_slice(body).unwrap_or_default();
+    let cancelling = summary.pointer("/counts/CANCELLING");
+    cancelling.and_then(Value::as_u64).unwrap_or_default() > 0
 }
 
 /// One of the messages that cargo writes about what it built.
@@ -181,7 +215,7 @@ struct Artifact {
 }
 
 /// Builds the function and gives its path.
-async fn build() -> Result<PathBuf, Failure> {
+pub(crate) async fn build() -> Result<PathBuf, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut command = Command::new(cargo);

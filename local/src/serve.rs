@@ -10,6 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Failure;
 use crate::arguments::{Engine, ServeOptions};
+use crate::follow::Follower;
+use crate::run;
 
 pub(crate) async fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
     let engine = engine(options.engine);
@@ -33,9 +35,16 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
         "{}",
         greeting(engine, &server.endpoint_url(), &server.address(), count)
     );
+    let follow = async {
+        let binary = run::build().await?;
+        let every = options.follow_every;
+        let mut follower = Follower::start(&local, &server, engine, &binary, every).await?;
+        match follower.go_on().await {}
+    };
     tokio::select! {
         _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
+        failed = follow => { let Ok::<(), Failure>(()) = failed else { return failed.map(|()| ExitCode::FAILURE); }; }
     }
     server.shut_down().await;
     println!("ended");
