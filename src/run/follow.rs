@@ -251,7 +251,7 @@ mod tests {
     fn a_wait_is_over_at_its_time_or_with_the_time_to_act() {
         for (settle_timeout, until) in [
             (Duration::from_secs(3), after(3000)),
-            (Duration::from_mins(60), limits().budget.act_until),
+            (Duration::from_hours(1), limits().budget.act_until),
         ] {
             let mut run = Run::empty(limits());
             run.settle_timeout = settle_timeout;
