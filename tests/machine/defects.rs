@@ -231,6 +231,14 @@ fn a_wait_ends_to_the_millisecond_whatever_hangs() {
     }
 }
 
+#[test]
+fn a_quick_end_is_seen_at_once_when_nothing_else_is_left() {
+    for engine in ENGINES {
+        let course = run(running(engine, 1, milliseconds(30)));
+        assert_eq!(last_word(&course, 0), (milliseconds(150), "CANCELLED"));
+    }
+}
+
 // Defect 4: calls are wasted.
 
 /// Polls of one deployment that is followed for a minute by itself.
