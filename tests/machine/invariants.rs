@@ -83,10 +83,10 @@ fn check_call(course: &Course, ledger: &Ledger, call: &Called) -> Violation {
     let of_cancel = || {
         first_of!(
             a_dry_run_and_a_follow_cancel_nothing(course),
+            no_cancel_comes_too_late(course, ledger, call),
             only_what_the_rules_select_is_cancelled(ledger, site),
             only_what_was_just_read_is_cancelled(ledger, environment, deployment),
             a_lost_cancel_is_repeated_only_after_a_read(site),
-            no_cancel_comes_too_late(course, ledger, call),
             the_oldest_is_cancelled_first(course, ledger, environment),
         )
     };
