@@ -337,29 +337,26 @@ impl<'a> Run<'a> {
         {
             self.failure.get_or_insert_with(CallError::late);
         }
-        let is_last = now >= self.budget.read_until;
         // What ends the search for one environment may admit others, whose time is over, too.
-        loop {
-            let names = self.agenda.names(|stage, next| {
-                is_last || (next != agenda::Next::InFlight && !stage.reads_outcome())
-            });
-            if names.is_empty() {
-                return;
-            }
-            for name in names {
-                self.expire_one(&name, now);
-            }
-        }
+        self.expire_stages(Stage::is_searched, now);
+        self.expire_stages(|stage| !stage.is_searched(), now);
     }
 
-    fn expire_one(&mut self, name: &EnvironmentName, now: Timestamp) {
-        match self.agenda.take(name) {
-            Some((Stage::Cancel(cancel), _)) => self.expire_cancel(name, cancel, now),
-            Some((Stage::Follow(followed), _)) => self.expire_followed(followed, now),
-            Some((stage @ (Stage::Named | Stage::Untagged(..)), _)) => {
-                self.expire_find(name, stage, now);
+    fn expire_stages(&mut self, is_meant: impl Fn(&Stage) -> bool, now: Timestamp) {
+        let is_last = now >= self.budget.read_until;
+        let names = self.agenda.names(|stage, next| {
+            let is_over = next != agenda::Next::InFlight && !stage.reads_outcome();
+            is_meant(stage) && (is_last || is_over)
+        });
+        for name in names {
+            match self.agenda.take(&name) {
+                Some((Stage::Cancel(cancel), _)) => self.expire_cancel(&name, cancel, now),
+                Some((Stage::Follow(followed), _)) => self.expire_followed(followed, now),
+                Some((stage @ (Stage::Named | Stage::Untagged(..)), _)) => {
+                    self.expire_find(&name, stage, now);
+                }
+                None => {}
             }
-            None => {}
         }
     }
 

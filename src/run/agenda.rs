@@ -64,6 +64,11 @@ impl Stage {
         matches!(self, Self::Follow(_))
     }
 
+    /// True if the rules have not decided of it yet.
+    pub(super) fn is_searched(&self) -> bool {
+        matches!(self, Self::Named | Self::Untagged(..))
+    }
+
     /// True if what is left is to read what became of a cancel: there is time for that after the time
     /// to act.
     pub(super) fn reads_outcome(&self) -> bool {

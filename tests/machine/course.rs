@@ -48,6 +48,8 @@ pub(crate) struct Course {
     pub(crate) calls: Vec<Called>,
     pub(crate) log: Vec<Entry>,
     pub(crate) tally: Tally,
+    /// When the machine says that the first cancel was accepted.
+    pub(crate) first_accepted: Option<At>,
     /// The code of the error that the run failed with as a whole.
     pub(crate) failure: Option<String>,
     /// Why the run was stopped, if it did not end.
@@ -107,6 +109,7 @@ impl Course {
                 calls: Vec::new(),
                 log: Vec::new(),
                 tally: Tally::default(),
+                first_accepted: None,
                 failure: None,
                 stuck: None,
             },
@@ -133,6 +136,7 @@ impl Going<'_> {
             self.happen();
         }
         self.course.tally = self.run.tally();
+        self.course.first_accepted = self.run.first_accepted().map(at);
         self.course.failure = self.run.failure().map(|error| error.code.clone());
         self.course
     }

@@ -231,6 +231,14 @@ fn a_wait_ends_to_the_millisecond_whatever_hangs() {
     }
 }
 
+#[test]
+fn a_quick_end_is_seen_at_once_when_nothing_else_is_left() {
+    for engine in ENGINES {
+        let course = run(running(engine, 1, milliseconds(30)));
+        assert_eq!(last_word(&course, 0), (milliseconds(150), "CANCELLED"));
+    }
+}
+
 // Defect 4: calls are wasted.
 
 /// Polls of one deployment that is followed for a minute by itself.
@@ -259,18 +267,20 @@ fn following_many_costs_no_more_calls_a_tick_than_there_are_pages() {
 #[test]
 fn many_that_wait_are_refreshed_by_their_page() {
     for engine in ENGINES {
-        let mut scenario = running(engine, 60, seconds(600));
-        scenario.concurrency = 1;
-        scenario.settle_timeout = Duration::ZERO;
-        scenario.faults = Faults::none(100);
-        let course = run(scenario);
-        // The cancels take 6 seconds, and a reading is good for 2.
-        let refreshes = count(&course, |asked| asked.is_list(ListPurpose::Refresh));
-        let reads = count(&course, |asked| matches!(asked, Asked::Read { .. }));
-        assert!(
-            refreshes <= 4 && reads <= 2,
-            "{refreshes} pages, {reads} reads"
-        );
+        // A reading is good for 2 seconds: for 17 cancels, or for 3.
+        for (latency, most) in [(100, 4), (550, 25)] {
+            let mut scenario = running(engine, 60, seconds(600));
+            scenario.concurrency = 1;
+            scenario.settle_timeout = Duration::ZERO;
+            scenario.faults = Faults::none(latency);
+            let course = run(scenario);
+            let refreshes = count(&course, |asked| asked.is_list(ListPurpose::Refresh));
+            let reads = count(&course, |asked| matches!(asked, Asked::Read { .. }));
+            assert!(
+                refreshes <= most && reads <= 2,
+                "{refreshes} pages, {reads} reads"
+            );
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! What holds whatever happens. Each invariant is a function that says how a run breaks it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proton_canceller::report::outcome::{End, Outcome};
+use proton_canceller::report::summary::Tally;
 use proton_canceller::run::{ListPurpose, Report, Word};
 
 use crate::calls::{Answer, Asked, At, Called, START, State, at, number};
@@ -56,6 +58,8 @@ pub(crate) fn check(course: &Course) -> Violation {
         no_more_are_cancelled_than_the_limit(course),
         a_failed_run_cancels_nothing(course),
         both_words_are_of_one_deployment(course),
+        what_was_found_is_counted(course),
+        the_first_accepted_cancel_is_known(course),
         repeats_are_bounded(course),
         each_environment_is_read_and_cancelled_once(course),
         polls_are_bounded(course),
@@ -79,10 +83,10 @@ fn check_call(course: &Course, ledger: &Ledger, call: &Called) -> Violation {
     let of_cancel = || {
         first_of!(
             a_dry_run_and_a_follow_cancel_nothing(course),
+            no_cancel_comes_too_late(course, ledger, call),
             only_what_the_rules_select_is_cancelled(ledger, site),
             only_what_was_just_read_is_cancelled(ledger, environment, deployment),
             a_lost_cancel_is_repeated_only_after_a_read(site),
-            no_cancel_comes_too_late(course, ledger, call),
             the_oldest_is_cancelled_first(course, ledger, environment),
         )
     };
@@ -409,6 +413,53 @@ fn both_words_are_of_one_deployment(course: &Course) -> Violation {
         (last.subject != first.subject)
             .then(|| format!("{:?} becomes {:?}", first.subject, last.subject))
     })
+}
+
+/// The answers that the machine heard, in order, with the time.
+fn answers(course: &Course) -> impl Iterator<Item = (At, &Called, &Answer)> {
+    course.log.iter().filter_map(|entry| match entry.what {
+        What::Answered(call) => {
+            let call = &course.calls[call];
+            Some((entry.at, call, call.answer.as_ref()?))
+        }
+        _ => None,
+    })
+}
+
+fn what_was_found_is_counted(course: &Course) -> Violation {
+    if course.failure.is_some() {
+        return None;
+    }
+    let mut listed = 0;
+    let mut found = BTreeMap::new();
+    for (_, call, answer) in answers(course) {
+        match answer {
+            Answer::Page { shown, count, .. } if call.asked.is_list(ListPurpose::Find) => {
+                listed += count;
+                found.extend(shown.iter().map(|one| (one.environment, one.state)));
+            }
+            Answer::Environment(Some(shown)) => {
+                listed += 1;
+                found.insert(shown.environment, shown.state);
+            }
+            _ => {}
+        }
+    }
+    let count = |state| found.values().filter(|one| **one == state).count() as u64;
+    let expected = Tally {
+        listed,
+        in_progress: count(State::InProgress),
+        already_cancelling: count(State::Cancelling),
+    };
+    (course.tally != expected).then(|| format!("{:?}, not {expected:?}", course.tally))
+}
+
+fn the_first_accepted_cancel_is_known(course: &Course) -> Violation {
+    let mut accepted = answers(course)
+        .filter(|(_, _, answer)| matches!(answer, Answer::Accepted(_)))
+        .map(|(at, _, _)| at);
+    let (known, expected) = (course.first_accepted, accepted.next());
+    (known != expected).then(|| format!("{known:?}, not {expected:?}"))
 }
 
 // Promptness.
