@@ -76,11 +76,13 @@ impl Follower {
         })
     }
 
-    /// Follows what was published until every message is deleted. Returns how often one was delivered.
-    pub(crate) async fn follow_to_the_end(&mut self) -> usize {
+    /// Follows what was published until every message is deleted, for so long at the most. Returns how
+    /// often a message was delivered.
+    pub(crate) async fn follow(&mut self, most: Duration) -> usize {
+        let until = tokio::time::Instant::now() + most;
         let mut deliveries = 0;
         self.take_events();
-        while self.queue.next().is_some() {
+        while self.queue.next().is_some() && tokio::time::Instant::now() < until {
             deliveries += usize::from(self.deliver().await);
         }
         deliveries

@@ -24,6 +24,9 @@ use crate::serve::{engine, world};
 
 const PACKAGE: &str = "proton-canceller";
 
+/// How long a person waits for the follower: some rollbacks take hours.
+const FOLLOWED_FOR: Duration = Duration::from_secs(20);
+
 /// The settings that the function takes from this process's environment.
 const SETTINGS: [&str; 13] = [
     "ENGINE",
@@ -170,15 +173,14 @@ async fn attempt(
     process.kill().await;
     // What it wrote before it was killed is there once its streams end.
     let _ = process.ended().await;
-    let followed = match is_waited_for(&result) {
-        true => {
-            let every = options.follow_every;
-            let mut follower = Follower::start(local, &server, engine, binary, every).await?;
-            let deliveries = follower.follow_to_the_end().await;
-            follower.end().await;
-            Some(Followed { deliveries, every })
-        }
-        false => None,
+    let followed = if is_waited_for(&result) {
+        let every = options.follow_every;
+        let mut follower = Follower::start(local, &server, engine, binary, every).await?;
+        let deliveries = follower.follow(FOLLOWED_FOR).await;
+        follower.end().await;
+        Some(Followed { deliveries, every })
+    } else {
+        None
     };
     let trial = Trial {
         engine,
