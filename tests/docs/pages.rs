@@ -60,13 +60,19 @@ impl Page {
         lines
     }
 
-    /// The texts between backticks in the first column of a section's tables.
+    /// The texts between backticks in the first column of a section's tables, headers left out.
     pub(crate) fn first_column(&self, heading: &str) -> Vec<&str> {
-        self.section(heading)
-            .into_iter()
-            .filter_map(|line| line.strip_prefix("| `")?.split('|').next())
-            .flat_map(|cell| cell.split('`').step_by(2))
-            .filter(|text| !text.trim().is_empty() && !text.contains(' '))
+        let lines = self.section(heading);
+        let is_header = |index: usize| {
+            let next = lines.get(index + 1);
+            next.is_some_and(|line| line.starts_with("|---"))
+        };
+        let rows = lines
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !is_header(*index));
+        rows.filter_map(|(_, line)| line.strip_prefix("| ")?.split('|').next())
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
             .collect()
     }
 }
