@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use proton_canceller::settings::VARIABLES;
+
 use crate::pages::{Page, root};
 
 /// The text between the README's two marks: the command, and the lines of its output.
@@ -27,11 +29,13 @@ fn is_printed(line: &str, output: &str) -> bool {
 fn the_demo_prints_what_the_readme_shows() {
     let readme = Page::read("README.md");
     let (command, lines) = excerpt(&readme.text);
-    let output = Command::new(env!("CARGO"))
-        .args(command.split(' '))
-        .current_dir(root())
-        .output()
-        .unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(command.split(' ')).current_dir(root());
+    // The demo shows the function as it is when nothing is set.
+    for variable in VARIABLES {
+        cargo.env_remove(variable);
+    }
+    let output = cargo.output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");

@@ -1,7 +1,7 @@
 //! The documentation against the code: links, names, and the output of the README's demo.
 #![expect(
+    clippy::panic,
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
 

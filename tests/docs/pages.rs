@@ -87,7 +87,7 @@ pub(crate) fn all() -> Vec<Page> {
     let folder = fs::read_dir(root().join("docs")).unwrap();
     let in_folder = folder
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".md"))
+        .filter(|name| Path::new(name).extension().is_some_and(|it| it == "md"))
         .map(|name| format!("docs/{name}"));
     PAGES
         .map(str::to_owned)
