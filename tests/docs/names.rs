@@ -125,6 +125,31 @@ fn every_file_that_is_named_exists() {
 }
 
 #[test]
+fn what_commands_name_exists() {
+    let mut count = 0;
+    for page in all() {
+        for command in page.commands() {
+            let words: Vec<_> = command.split_whitespace().collect();
+            let files = words.iter().filter(|word| {
+                // Fuzzing makes this folder.
+                FOLDERS.iter().any(|folder| word.starts_with(folder)) && !word.contains("corpus")
+            });
+            let tests = words.windows(2).filter(|pair| pair[0] == "--test");
+            let tests = tests.map(|pair| format!("tests/{}/main.rs", pair[1]));
+            for name in files.map(|file| (*file).to_owned()).chain(tests) {
+                assert!(
+                    root().join(&name).exists(),
+                    "{}: {name}",
+                    page.path.display()
+                );
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 15, "{count} files");
+}
+
+#[test]
 fn every_test_that_is_named_exists() {
     let source = sources(&["src", "tests", "local/src", "local/tests"], ".rs");
     let mutations = sources(&["tests/mutations.toml"], ".toml");

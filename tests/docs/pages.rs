@@ -45,6 +45,12 @@ impl Page {
             .flat_map(|line| line.split('`').skip(1).step_by(2))
     }
 
+    /// The commands: what follows a prompt, and texts between backticks with a space.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = &str> {
+        let prompts = self.text.lines().filter_map(|line| line.strip_prefix("$ "));
+        prompts.chain(self.code().filter(|code| code.contains(' ')))
+    }
+
     /// The lines of a section, by its heading.
     pub(crate) fn section(&self, heading: &str) -> Vec<&str> {
         let lines = self.text.lines().skip_while(|line| *line != heading);
