@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 /// A trace that several invocations may belong to.
 const ONE_TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0";
 
-/// What glibc keeps of each trace's id ("What a trace leaves" in `ARCHITECTURE.md`): the variable's
+/// What glibc keeps of each trace's id ("Memory" in `docs/reliability.md`): the variable's
 /// name, `=`, the 50 bytes that the local AWS gives and the end take 80 bytes of its heap, the place
 /// in its tree 32.
 const KEPT_OF_A_TRACE: usize = 80 + 32;

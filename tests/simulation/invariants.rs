@@ -1,5 +1,5 @@
 //! What must hold whatever happens, with either engine. Each has its name here and in
-//! ARCHITECTURE.md.
+//! `docs/reliability.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
