@@ -1,4 +1,4 @@
-//! What all AWS clients share: configuration, transport and errors.
+//! The parts that all AWS clients share: configuration, transport and errors.
 
 pub mod backoff;
 pub mod call_error;

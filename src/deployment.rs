@@ -118,13 +118,13 @@ impl Environment {
 /// Where a deployment stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It runs, and a cancel may reach it.
+    /// The deployment runs, and a cancel may reach it.
     InProgress,
     /// A cancel was accepted; it has not ended yet.
     Cancelling,
-    /// It ended because it was cancelled.
+    /// The deployment ended because it was cancelled.
     Cancelled,
-    /// It ended badly; also how a cancel that fails ends.
+    /// The deployment failed. A cancel that fails ends so, too.
     Failed,
     /// The update went through.
     Succeeded,
@@ -133,7 +133,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Whether a cancel was accepted: it is being cancelled, or was.
+    /// True if a cancel was accepted: it is being cancelled, or was.
     #[must_use]
     pub fn is_cancelled_or_will_be(&self) -> bool {
         match self {
@@ -159,7 +159,7 @@ impl Status {
 /// One attempt to update an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {
-    /// What it deploys to.
+    /// The environment.
     pub environment: Environment,
     /// Its identity, where the service gives one.
     pub id: Option<String>,
@@ -226,7 +226,7 @@ impl Deployment {
         self.environment.name == before.environment.name && is_identical
     }
 
-    /// Whether this reading tells the start to which that of the deployment has moved.
+    /// True if this reading tells the start to which that of the deployment has moved.
     #[must_use]
     pub fn has_moved_start_of(&self, before: &Self) -> bool {
         self.started_at.is_some() && self.started_at == before.moved_start

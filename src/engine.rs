@@ -13,7 +13,7 @@ pub use proton::Proton;
 use crate::aws::call_error::CallError;
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule};
 
-/// What deploys.
+/// The service that deploys.
 #[derive(Clone, Debug)]
 pub enum Engine {
     /// AWS Proton: an environment is a Proton environment.
@@ -81,16 +81,16 @@ pub struct AlarmsTag {
     pub deployment: Option<Deployment>,
 }
 
-/// What one call of a read shows.
+/// The result of one call of a read.
 #[derive(Clone, Debug)]
 pub enum ReadStep {
-    /// What the read shows.
+    /// The result of the read.
     Done(Reading),
-    /// It takes another call.
+    /// The read takes another call.
     More(Continuation),
 }
 
-/// What became of one certain deployment.
+/// The state of one certain deployment.
 #[derive(Clone, Debug)]
 pub enum Reading {
     /// The deployment: where it stands, or how it ended.
@@ -116,7 +116,7 @@ pub enum Continuation {
 }
 
 impl Continuation {
-    /// What is known already, if the read can go no further.
+    /// Returns what earlier calls have shown, if the read can go no further.
     #[must_use]
     pub fn known(&self) -> Option<Reading> {
         match self {
@@ -126,7 +126,7 @@ impl Continuation {
     }
 }
 
-/// What one call for a tag shows.
+/// The result of one call for a tag.
 #[derive(Clone, Debug)]
 pub enum TagStep {
     /// The tag.

@@ -27,7 +27,7 @@ struct BatchItemFailure<'a> {
     item_identifier: &'a str,
 }
 
-/// What a read of the deployment leads to.
+/// The consequence of a read of the deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The outcome is published, and the message deleted.
@@ -90,7 +90,7 @@ pub fn answer(verdict: &Verdict, follow: &Follow) -> String {
     serde_json::to_string(&response).unwrap_or_default()
 }
 
-/// What was read last.
+/// The last reading of the deployment.
 #[derive(Debug)]
 struct LastReading<'a> {
     follow: &'a Follow,
@@ -172,6 +172,60 @@ impl<'a> LastReading<'a> {
             },
             Verdict::Again => tracing::debug!(environment, reads, "the deployment has not ended"),
             Verdict::Fail(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::call_error::Fault;
+    use crate::deployment::{Environment, EnvironmentName, NameRule};
+
+    fn verdict(end: End, word: Word) -> Verdict {
+        let name = EnvironmentName::parse("net", NameRule::Proton).unwrap();
+        Verdict::of(Outcome::unread(Environment::named(name), end), word)
+    }
+
+    fn error(fault: Fault) -> CallError {
+        CallError {
+            fault,
+            ..CallError::late()
+        }
+    }
+
+    #[test]
+    fn an_end_is_published_and_what_has_not_ended_comes_again() {
+        for end in [End::Cancelled, End::Failed, End::Succeeded] {
+            assert!(matches!(verdict(end, Word::Last), Verdict::Publish(_)));
+        }
+        assert_eq!(verdict(End::Cancelling, Word::Unchanged), Verdict::Again);
+    }
+
+    #[test]
+    fn an_error_comes_again_is_published_or_fails_by_what_it_means() {
+        for fault in [
+            Fault::Throttled,
+            Fault::Broken,
+            Fault::Lost,
+            Fault::Late,
+            Fault::Unreachable,
+        ] {
+            let verdict = verdict(End::Error(error(fault)), Word::Last);
+            assert_eq!(verdict, Verdict::Again, "{fault:?}");
+        }
+        for fault in [Fault::Refused, Fault::Untrusted] {
+            let verdict = verdict(End::Error(error(fault)), Word::Last);
+            assert!(matches!(verdict, Verdict::Fail(_)), "{fault:?}");
+        }
+        for error in [
+            error(Fault::NotFound),
+            CallError::superseded(),
+            CallError::beyond_the_events(),
+            CallError::unexpected_status("DELETE_IN_PROGRESS"),
+        ] {
+            let verdict = verdict(End::Error(error.clone()), Word::Last);
+            assert!(matches!(verdict, Verdict::Publish(_)), "{error}");
         }
     }
 }

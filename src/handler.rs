@@ -32,7 +32,7 @@ const LONGEST_LOGGED_NAME: usize = 255;
 pub struct Handler {
     /// How the function was set up.
     pub settings: Settings,
-    /// What deploys.
+    /// The engine.
     pub engine: Engine,
     /// Where outcomes go.
     pub event_bridge: EventBridge,

@@ -123,7 +123,7 @@ impl InvocationError {
     }
 }
 
-/// What to do when the listing, which has one call in flight, failed with this error.
+/// Returns the remedy for a listing, which has one call in flight, that failed with this error.
 fn remedy(error: &CallError, service: &str) -> String {
     match error.fault {
         Fault::Unreachable => {

@@ -7,7 +7,7 @@
 //! payload → [`trigger::Trigger`] → (listed) [`deployment::Deployment`]s → [`plan::Verdict`]s →
 //! cancels → [`report::outcome::Outcome`]s → published [`report::detail::Entry`]s → [`report::summary::answer`].
 //!
-//! It goes one way. The modules stand in that order; `ARCHITECTURE.md` says what must never be.
+//! Data flows one way. The modules stand in that order. `ARCHITECTURE.md` has the invariants.
 
 pub mod logging;
 pub mod settings;

@@ -13,7 +13,7 @@ use crate::plan::patterns::{BadGlob, Patterns};
 use crate::timestamp::{self, Timestamp};
 use crate::trigger::{Cause, Trigger};
 
-/// What may be cancelled, and when.
+/// The policy: which deployments may be cancelled, and when.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Only environments whose name matches are touched.
@@ -26,11 +26,11 @@ pub struct Policy {
     pub stuck_after: Duration,
     /// More selected than this: none is cancelled.
     pub max_cancellations: u64,
-    /// Whether anything is cancelled at all.
+    /// The mode: live or dry run.
     pub mode: Mode,
 }
 
-/// Whether decisions are carried out.
+/// The mode of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Decide, cancel, publish.
@@ -44,7 +44,7 @@ pub enum Mode {
 pub enum AlarmScope {
     /// Every one.
     All,
-    /// Those whose tag names the alarm.
+    /// The environments whose tag names the alarm.
     Tagged,
 }
 
@@ -87,7 +87,7 @@ impl SkipReason {
 }
 
 impl Policy {
-    /// Whether this run carries its decisions out: neither the setting nor the request asks for a
+    /// Returns the mode of a run: live if neither the setting nor the request asks for a
     /// dry run.
     #[must_use]
     pub fn mode_for(&self, trigger: &Trigger) -> Mode {
@@ -111,14 +111,14 @@ pub fn fence(policy: &Policy, name: &EnvironmentName) -> Option<SkipReason> {
     }
 }
 
-/// What rules 1 to 6 make of a deployment.
+/// The verdict of rules 1 to 6 on a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is left alone.
+    /// The deployment is skipped.
     Skip(SkipReason),
-    /// It is selected if its tag names the alarm: see [`tag_allows`].
+    /// The deployment is selected if the tag names the alarm: see [`tag_allows`].
     AskTag,
-    /// It is selected.
+    /// The deployment is selected.
     Select,
 }
 
@@ -161,7 +161,7 @@ pub fn tag_allows(tag: Option<&str>, alarm_name: &str) -> (bool, Vec<BadGlob>) {
     (globs.matches(alarm_name), bad)
 }
 
-/// What is done with the deployments that rules 1 to 6 select.
+/// The decision on the deployments that rules 1 to 6 select.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// They are cancelled.

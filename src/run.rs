@@ -67,7 +67,7 @@ pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// well.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a run may use.
+/// The limits of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The time.
@@ -76,11 +76,11 @@ pub struct Limits {
     pub concurrency: usize,
     /// How long a deployment that was cancelled is followed.
     pub settle_timeout: Duration,
-    /// What jitter is drawn from.
+    /// The seed of the jitter.
     pub seed: u64,
 }
 
-/// What the driver does next.
+/// The next step of the driver.
 #[derive(Debug)]
 pub enum Step {
     /// Makes this call, and asks again.
@@ -91,7 +91,7 @@ pub enum Step {
     Done,
 }
 
-/// What a run has to say.
+/// A report of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     /// An outcome.
@@ -260,7 +260,7 @@ impl<'a> Run<'a> {
         self.failure.as_ref()
     }
 
-    /// What was found.
+    /// Returns the counts of what was found.
     #[must_use]
     pub fn tally(&self) -> Tally {
         self.tally

@@ -50,9 +50,9 @@ pub const VARIABLES: [&str; 11] = [
 /// How the function was set up.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What deploys: `ENGINE`, `proton`.
+    /// The engine: `ENGINE`, default `proton`.
     pub engine: EngineKind,
-    /// What may be cancelled, and when. From `DRY_RUN` (default `false`), `ENVIRONMENTS`
+    /// The policy. From `DRY_RUN` (default `false`), `ENVIRONMENTS`
     /// (`*`; with CloudFormation `AWSProton-*`),
     /// `PROTECTED_ENVIRONMENTS` (none), `ALARM_SCOPE` (`all`), `STUCK_AFTER_MINUTES` (60) and
     /// `MAX_CANCELLATIONS` (10).
@@ -164,7 +164,7 @@ impl<F: Fn(&'static str) -> Option<String>> Reader<F> {
         });
     }
 
-    /// What may be cancelled, and when.
+    /// Reads the policy.
     fn policy(&mut self, engine: EngineKind) -> Policy {
         Policy {
             environments: self.patterns(ENVIRONMENTS, engine.usual_environments()),

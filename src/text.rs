@@ -27,7 +27,7 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// What one text may be cut to, in bytes, tried in turn until all of them fit together.
+/// The lengths in bytes that one text is cut to, tried in turn until all texts fit together.
 const LIMITS: [usize; 8] = [
     usize::MAX,
     256 * 1024,
@@ -39,7 +39,7 @@ const LIMITS: [usize; 8] = [
     1024,
 ];
 
-/// What `write` makes of texts that are cut only as far as they must be, so that it is no larger
+/// Returns what `write` makes of texts that are cut only as far as they must be, so that it is no larger
 /// than `most` bytes. It is given the limit of each text.
 #[must_use]
 pub fn fit(most: usize, write: impl Fn(usize) -> String) -> String {

@@ -54,7 +54,7 @@ pub fn milliseconds(time: Timestamp) -> i64 {
     time.unix_timestamp() * 1000 + i64::from(time.millisecond())
 }
 
-/// Whether RFC 3339 has a form for it: its years have four digits.
+/// True if RFC 3339 has a form for it: its years have four digits.
 fn can_be_written(time: &Timestamp) -> bool {
     (0..=9999).contains(&time.year())
 }

@@ -22,10 +22,10 @@ use self::json::{Object, told, typed};
 use crate::engine::EngineKind;
 use crate::timestamp::Timestamp;
 
-/// What a payload must be, for the operator who sent something else.
+/// The expected payloads, for the operator who sent something else.
 const EXPECTED: &str = "expected a CloudWatch alarm state change (from EventBridge, from the alarm's own Lambda action, or through SNS), a `Scheduled Event`, a request such as {\"environments\": [\"prod-net\"]}, or one SQS record with this function's own `CANCELLING` event";
 
-/// What a payload asks for.
+/// The purpose of a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     /// A run.
@@ -37,7 +37,7 @@ pub enum Payload {
 /// Why the function runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trigger {
-    /// What happened.
+    /// The cause.
     pub cause: Cause,
     /// The event's id.
     pub id: Option<String>,
@@ -51,7 +51,7 @@ pub struct Trigger {
     pub reason: Option<String>,
 }
 
-/// What happened, with what the decision needs of it.
+/// The cause of a run, with what the decision needs of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// An alarm changed its state.

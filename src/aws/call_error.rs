@@ -1,4 +1,4 @@
-//! What can go wrong with a call to AWS, classified by what it means for the caller.
+//! The errors of calls to AWS, classified by their meaning for the caller.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -16,7 +16,7 @@ const LONGEST_CODE: usize = 255;
 /// the 256 KiB that CloudWatch keeps of one, even if each byte takes six to be escaped.
 const LONGEST_MESSAGE: usize = 32 * 1024;
 
-/// What begins the parts of a request that must not be shown: AWS repeats a request whose signature
+/// The beginnings of the parts of a request that must not be shown: AWS repeats a request whose signature
 /// it cannot verify, the session's token with it.
 const SECRET_PARTS: [&str; 4] = [
     "the canonical string",
@@ -35,7 +35,7 @@ const SUPERSEDED: &str = "Superseded";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct CallError {
-    /// What it means for the caller.
+    /// The meaning of the error for the caller.
     pub fault: Fault,
     /// The service's code; where the service said nothing, this function's own word.
     pub code: String,
@@ -43,7 +43,7 @@ pub struct CallError {
     pub message: String,
 }
 
-/// What a failed call means for the caller.
+/// The meaning of a failed call for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The service refused it for its rate; it had no effect.
@@ -58,7 +58,7 @@ pub enum Fault {
     Unreachable,
     /// The server's certificate is not trusted; nothing was sent.
     Untrusted,
-    /// It conflicts with the state of the thing.
+    /// The call conflicts with the state of the resource.
     Conflict,
     /// There is no such thing.
     NotFound,
@@ -67,7 +67,7 @@ pub enum Fault {
 }
 
 impl CallError {
-    /// Whether the same call may succeed later.
+    /// True if the same call may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self.fault {
@@ -78,7 +78,7 @@ impl CallError {
         }
     }
 
-    /// Whether the call may have had its effect although it failed.
+    /// True if the call may have had its effect although it failed.
     #[must_use]
     pub fn may_have_taken_effect(&self) -> bool {
         match self.fault {
@@ -93,13 +93,13 @@ impl CallError {
         }
     }
 
-    /// Whether the service says that it has had this very call before.
+    /// True if the service says that it has had this very call before.
     #[must_use]
     pub fn says_it_is_a_repeat(&self) -> bool {
         self.code == "TokenAlreadyExistsException"
     }
 
-    /// Whether no service was met at all.
+    /// True if no service was met at all.
     #[must_use]
     pub fn is_without_service(&self) -> bool {
         matches!(self.fault, Fault::Unreachable | Fault::Untrusted)
@@ -143,6 +143,15 @@ impl CallError {
             fault: Fault::Conflict,
             code: SUPERSEDED.to_owned(),
             message: "another deployment has started since, and the service does not tell how this one ended".to_owned(),
+        }
+    }
+
+    /// A deployment that another one has replaced, and whose end is further back than events are read.
+    #[must_use]
+    pub fn beyond_the_events() -> Self {
+        Self {
+            message: "another deployment has started since, and the end of this one is not on the newest 50 pages of the stack's events".to_owned(),
+            ..Self::superseded()
         }
     }
 
@@ -311,7 +320,7 @@ fn without_credentials(message: &str) -> Cow<'_, str> {
     }
 }
 
-/// What an error and those below it say, each once. The SDK's own way to write them shows whole
+/// The words of an error and of its causes, each once. The SDK's own way to write them shows whole
 /// requests.
 fn words(error: &(dyn Error + 'static)) -> String {
     let mut words: Vec<String> = Vec::new();

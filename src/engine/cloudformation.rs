@@ -46,7 +46,7 @@ const MOST_EVENT_PAGES: usize = 50;
 #[derive(Clone, Debug)]
 pub struct CloudFormation(Client);
 
-/// What a stack says of itself, listed or described.
+/// A stack as it is listed or described.
 struct StackFacts {
     id: Option<String>,
     name: Option<String>,
@@ -244,7 +244,12 @@ impl CloudFormation {
         pages.token = output.next_token.filter(|token| !token.is_empty());
         pages.number += 1;
         if is_enough || pages.token.is_none() || pages.number == MOST_EVENT_PAGES {
-            return pages.search.reading().map(ReadStep::Done);
+            let is_cut_off = !is_enough && pages.token.is_some();
+            let reading = pages.search.reading()?;
+            if is_cut_off && matches!(reading, Reading::Superseded) {
+                return Err(CallError::beyond_the_events());
+            }
+            return Ok(ReadStep::Done(reading));
         }
         let continuation = Continuation::CloudFormation(Box::new(pages));
         Ok(ReadStep::More(continuation))
@@ -364,7 +369,7 @@ fn ends_with_the_end_of(body: &[u8], element: &str) -> bool {
         .is_some_and(|body| body.ends_with(b"</"))
 }
 
-/// What a stack's status means for its update. Creation, import, review and deletion are none.
+/// Returns the meaning of a stack's status for its update. Creation, import, review and deletion are none.
 fn mapped(status: &str) -> Status {
     match status {
         "UPDATE_IN_PROGRESS" => Status::InProgress,

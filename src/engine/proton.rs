@@ -41,7 +41,7 @@ const MOST_TAG_PAGES: usize = 50;
 #[derive(Clone, Debug)]
 pub struct Proton(Client);
 
-/// What each answer holds, of which one must be there.
+/// The members of responses, of which one must be there.
 #[derive(Deserialize)]
 struct Members {
     environments: Option<IgnoredAny>,
@@ -68,7 +68,7 @@ fn check(
     )
 }
 
-/// Whether an operation's answer has the member that it must have.
+/// Checks that an operation's response has the member that it must have.
 fn whole(operation: &str, answer: &[u8]) -> Result<(), String> {
     let members: Members = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
     let (name, member) = match operation {

@@ -16,7 +16,7 @@ pub struct Patterns(Names);
 /// Which names match.
 #[derive(Clone, Debug)]
 enum Names {
-    /// What the settings say unless they are changed: no matcher is made for it at each start.
+    /// The default of the settings: no matcher is made for it at each start.
     All,
     Of(GlobSet),
 }
@@ -27,7 +27,7 @@ enum Names {
 pub struct BadGlob {
     /// The glob as it was written.
     pub glob: String,
-    /// What is wrong with it.
+    /// The reason.
     pub why: String,
 }
 
@@ -86,7 +86,7 @@ impl Patterns {
         Self(Names::Of(GlobSet::empty()))
     }
 
-    /// Whether one of the globs matches the whole name.
+    /// True if one of the globs matches the whole name.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         match &self.0 {
@@ -95,7 +95,7 @@ impl Patterns {
         }
     }
 
-    /// Whether there is no glob at all, so that nothing can match.
+    /// True if there is no glob at all, so that nothing can match.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         matches!(&self.0, Names::Of(globs) if globs.is_empty())

@@ -37,12 +37,12 @@ const MOST_ENVELOPE_BYTES: usize = 1024;
 /// The longest ARN that EventBridge takes as a resource.
 const LONGEST_RESOURCE: usize = 2048;
 
-/// What all outcomes of an invocation have in common.
+/// The parts that all outcomes of an invocation have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// Why there is something to report.
     pub origin: Origin<'a>,
-    /// Whether decisions are carried out.
+    /// The mode: live or dry run.
     pub mode: Mode,
     /// The Lambda request's id.
     pub request_id: &'a str,
@@ -216,7 +216,7 @@ struct DeploymentDetail<'a> {
     settled_at: Rfc3339,
 }
 
-/// What went wrong, in the service's words.
+/// The error, in the service's words.
 #[derive(Debug, Serialize)]
 pub(crate) struct ErrorDetail<'a> {
     code: Cow<'a, str>,

@@ -18,7 +18,7 @@ pub struct EventBridge {
     bus: String,
 }
 
-/// What EventBridge said of one entry.
+/// The response of EventBridge to one entry.
 pub type Receipt = Result<(), Refusal>;
 
 /// Why EventBridge did not take an entry.

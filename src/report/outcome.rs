@@ -1,11 +1,11 @@
-//! What became of each environment.
+//! The outcome of each environment.
 
 use crate::aws::call_error::CallError;
 use crate::deployment::{Deployment, Environment, Status};
 use crate::plan::SkipReason;
 use crate::timestamp::Timestamp;
 
-/// What became of one environment in one run.
+/// The outcome of one environment in one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// The environment, as far as it is known.
@@ -56,9 +56,9 @@ pub enum End {
     Succeeded,
     /// The cancel was accepted; the deployment was not seen to end.
     Cancelling,
-    /// It would have been cancelled, were it not for the dry run.
+    /// The run would have cancelled the deployment, were it not for the dry run.
     DryRun,
-    /// It was left alone.
+    /// The run skipped the environment.
     Skipped(SkipReason),
     /// Something went wrong, in the service's words.
     Error(CallError),
@@ -104,7 +104,7 @@ impl End {
         }
     }
 
-    /// What went wrong, if something did.
+    /// Returns the error, if there is one.
     #[must_use]
     pub fn error(&self) -> Option<&CallError> {
         match self {
@@ -118,7 +118,7 @@ impl End {
         }
     }
 
-    /// Whether an event tells of it: skips by the rules before the limit concern nobody.
+    /// True if an event reports the outcome. Skips by rules 1 to 6 are not published.
     #[must_use]
     pub fn is_published(&self) -> bool {
         self.skip_reason()

@@ -1,6 +1,6 @@
 //! Publishing: every outcome as soon as it is known, in batches of ten, rejected entries one by one.
 //!
-//! What to put next is a function of what is known and of the time. The driver makes the calls.
+//! The next batch is a function of what is known and of the time. The driver makes the calls.
 //!
 //! An outcome is small, and its event may be a megabyte: each repeats the trigger's texts. So an event
 //! is written just before it is put.
@@ -62,7 +62,7 @@ impl Batch {
     }
 }
 
-/// What the driver does next for the publisher.
+/// The next step of the driver for the publisher.
 #[derive(Debug)]
 pub enum PublishStep {
     /// Puts this batch, and asks again.
@@ -81,11 +81,11 @@ pub struct Publisher<'a> {
     context: Context<'a>,
     until: Timestamp,
     random: fastrand::Rng,
-    /// What waits, in the order in which it came, and when.
+    /// The outcomes that wait, in the order in which they came, and when they came.
     waiting: VecDeque<(Arc<Outcome>, Timestamp)>,
     /// The event of the first one, which was too large for the batch before.
     first: Option<Letter>,
-    /// What is put again, by when.
+    /// The batches that are put again, by time.
     again: BTreeMap<(Timestamp, u64), Batch>,
     batches: u64,
     in_flight: usize,
@@ -294,7 +294,7 @@ impl<'a> Publisher<'a> {
         self.unpublished.extend(unpublished);
     }
 
-    /// What could not be published. A `CANCELLING` whose end was published is not missed.
+    /// Returns what could not be published. A `CANCELLING` whose end was published is not missed.
     #[must_use]
     pub fn into_unpublished(mut self) -> Vec<Unpublished> {
         self.unpublished.retain(|one| {

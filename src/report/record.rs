@@ -12,10 +12,10 @@ use crate::report::summary::Tally;
 use crate::timestamp::Timestamp;
 use crate::trigger::Trigger;
 
-/// What a run found and did.
+/// The findings and outcomes of a run.
 #[derive(Debug, Default)]
 pub struct Record {
-    /// What was found.
+    /// The counts of what was found.
     pub tally: Tally,
     /// The last word on each candidate, each once.
     pub outcomes: Vec<Arc<Outcome>>,

@@ -12,14 +12,14 @@ use crate::report::outcome::{NAMES, Outcome};
 use crate::text;
 use crate::trigger::Trigger;
 
-/// What a listing found.
+/// The counts of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Environments listed; for a request, those that were read.
     pub listed: u64,
-    /// Those of them whose deployment was `IN_PROGRESS`.
+    /// Environments whose deployment was `IN_PROGRESS`.
     pub in_progress: u64,
-    /// Those of them whose deployment was `CANCELLING` already.
+    /// Environments whose deployment was `CANCELLING` already.
     pub already_cancelling: u64,
 }
 

@@ -79,7 +79,7 @@ impl Stage {
 /// The order of cancellation: the oldest deployment first, one whose start is unknown last.
 type Order = (bool, Option<Timestamp>);
 
-/// What goes before what where permits are few.
+/// The order in which calls take permits where permits are few.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Priority {
     /// A cancel whose deployment was just read: the reading must not become stale.

@@ -53,7 +53,7 @@ pub enum ListPurpose {
     Poll,
 }
 
-/// What the engine answered.
+/// A response of the engine.
 #[derive(Clone, Debug)]
 pub enum Response {
     /// To [`Request::List`].

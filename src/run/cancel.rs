@@ -41,7 +41,7 @@ pub(super) struct Cancel {
     failure: Option<CallError>,
 }
 
-/// What is to be done for the cancel next.
+/// The next step of a cancel.
 #[derive(Debug)]
 enum Phase {
     /// To cancel, or to refresh a stale reading.
@@ -125,7 +125,7 @@ impl Cancel {
     }
 }
 
-/// What to do about the cancels that wait.
+/// The next call for the cancels that wait.
 enum Choice {
     Entry(EnvironmentName, Need),
     Refresh(PageToken),
@@ -367,10 +367,10 @@ impl Run<'_> {
                 let stage = Stage::Cancel(cancel);
                 self.agenda.put(name.clone(), stage, attempts, next);
             }
-            ReadProgress::Done(reading) => {
+            ReadProgress::Done(reading) | ReadProgress::Failed(_, Some(reading)) => {
                 self.read_cancel(name, attempts.backoff, cancel, reading, now);
             }
-            ReadProgress::Failed(error) => match cancel.phase {
+            ReadProgress::Failed(error, None) => match cancel.phase {
                 Phase::Due | Phase::Confirmed if error.is_transient() => {
                     self.give_up_cancel(name, cancel, error, now);
                 }

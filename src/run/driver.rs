@@ -15,10 +15,10 @@ use crate::report::outcome::Outcome;
 use crate::report::publish::{Batch, PublishStep, Publisher};
 use crate::timestamp::Timestamp;
 
-/// What a driver makes calls with.
+/// The clients and the clock of a driver.
 #[derive(Clone, Copy, Debug)]
 pub struct Driver<'a> {
-    /// What deploys.
+    /// The engine.
     pub engine: &'a Engine,
     /// Where outcomes go.
     pub event_bridge: &'a EventBridge,
@@ -32,7 +32,7 @@ enum Work {
     Publish(Batch),
 }
 
-/// What was answered.
+/// A response.
 enum Answer {
     Engine(Response),
     Publish(Batch, Result<Vec<Receipt>, CallError>),

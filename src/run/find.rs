@@ -30,7 +30,7 @@ pub(super) struct Listing {
     backoff: Backoff,
 }
 
-/// What a page means for the listing.
+/// The meaning of a page for the listing.
 pub(super) enum ListingProgress {
     /// There is another page.
     More,

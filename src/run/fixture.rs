@@ -1,4 +1,4 @@
-//! What the tests of the run's parts are made of.
+//! Samples for the tests of the run's parts.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(super) fn candidate(deployment: Deployment) -> Candidate {
     }
 }
 
-/// What a run of a quarter of an hour may use.
+/// The limits of a run of a quarter of an hour.
 pub(super) fn limits() -> Limits {
     Limits {
         budget: Budget::new(NOW, Duration::from_mins(15)),

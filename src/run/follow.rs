@@ -1,6 +1,6 @@
 //! Following: each deployment that is being cancelled, until it settles or its time is over.
 //!
-//! What is followed is a deployment, not an environment: the status of a newer deployment is not
+//! A run follows a deployment, not an environment: the status of a newer deployment is not
 //! mistaken for that of the one that was cancelled.
 
 use std::time::Duration;
@@ -162,26 +162,43 @@ impl Run<'_> {
                 let stage = Stage::Follow(followed);
                 self.agenda.put(name.clone(), stage, attempts, next);
             }
-            ReadProgress::Done(Reading::Of(seen)) => self.seen(followed, *seen, now),
-            ReadProgress::Done(Reading::HitNewer { meant, newer }) => {
+            ReadProgress::Done(reading) => self.read_followed(name, followed, reading, now),
+            // Whoever comes again need not settle for what the first calls have shown.
+            ReadProgress::Failed(_, Some(reading)) if !self.reads_once => {
+                self.read_followed(name, followed, reading, now);
+            }
+            ReadProgress::Failed(error, None) if error.is_transient() && !self.reads_once => {
+                self.note(Note::NotRead(name.clone(), error));
+                self.go_on_following(followed, now);
+            }
+            ReadProgress::Failed(error, _) => {
+                self.report(followed.outcome(End::Error(error), None), Word::Last);
+            }
+        }
+    }
+
+    /// Applies the reading of a deployment that is followed.
+    fn read_followed(
+        &mut self,
+        name: &EnvironmentName,
+        mut followed: Followed,
+        reading: Reading,
+        now: Timestamp,
+    ) {
+        match reading {
+            Reading::Of(seen) => self.seen(followed, *seen, now),
+            Reading::HitNewer { meant, newer } => {
                 self.note(Note::hit_newer(&meant, &newer));
                 followed.deployment = *newer;
                 self.go_on_following(followed, now);
             }
-            ReadProgress::Done(Reading::Superseded) if self.reads_once => {
+            Reading::Superseded if self.reads_once => {
                 let end = End::Error(CallError::superseded());
                 self.report(followed.outcome(end, None), Word::Last);
             }
-            ReadProgress::Done(Reading::Superseded) => {
+            Reading::Superseded => {
                 self.note(Note::Superseded(name.clone()));
                 self.still_cancelling(followed);
-            }
-            ReadProgress::Failed(error) if error.is_transient() && !self.reads_once => {
-                self.note(Note::NotRead(name.clone(), error));
-                self.go_on_following(followed, now);
-            }
-            ReadProgress::Failed(error) => {
-                self.report(followed.outcome(End::Error(error), None), Word::Last);
             }
         }
     }
@@ -189,7 +206,7 @@ impl Run<'_> {
     /// Ends the wait for a deployment. An end that the first calls of a read have shown counts.
     pub(super) fn expire_followed(&mut self, mut followed: Followed, now: Timestamp) {
         match followed.read.known() {
-            Some(Reading::Of(seen)) if End::of(&seen.status).is_some() => {
+            Some(Reading::Of(seen)) if End::of(&seen.status).is_some() && !self.reads_once => {
                 followed.read = DeploymentRead::default();
                 self.seen(followed, *seen, now);
             }

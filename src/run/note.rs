@@ -1,4 +1,4 @@
-//! What a run notices on its way: each note is a log line.
+//! The notes of a run: each note is a log line.
 
 use crate::aws::call_error::CallError;
 use crate::deployment::{Deployment, EnvironmentName};

@@ -14,24 +14,24 @@ pub(super) struct DeploymentRead {
     backoff: Backoff,
 }
 
-/// What a response means for the read.
+/// The meaning of a response for the read.
 #[derive(Debug)]
 pub(super) enum ReadProgress {
     /// The read is done.
     Done(Reading),
     /// Another call is to be made.
     Again(Next),
-    /// The read failed for good, or its retries are used up.
-    Failed(CallError),
+    /// The read failed for good, or its retries are used up. Earlier calls may have shown something.
+    Failed(CallError, Option<Reading>),
 }
 
 impl DeploymentRead {
-    /// What earlier calls have shown, if no more can be made.
+    /// Returns what earlier calls have shown, if no more can be made.
     pub(super) fn known(&self) -> Option<Reading> {
         self.continuation.as_ref().and_then(Continuation::known)
     }
 
-    /// Applies a response. What earlier calls have shown stands if later ones fail.
+    /// Applies a response.
     pub(super) fn progress(
         &mut self,
         result: Result<ReadStep, CallError>,
@@ -58,10 +58,7 @@ impl DeploymentRead {
         }
         let known = self.known();
         *self = Self::default();
-        match known {
-            Some(reading) => ReadProgress::Done(reading),
-            None => ReadProgress::Failed(error),
-        }
+        ReadProgress::Failed(error, known)
     }
 }
 
@@ -96,7 +93,7 @@ mod tests {
         for _ in 0..8 {
             assert!(matches!(fail(&mut read), ReadProgress::Again(Next::At(at)) if at > NOW));
         }
-        assert!(matches!(fail(&mut read), ReadProgress::Failed(_)));
+        assert!(matches!(fail(&mut read), ReadProgress::Failed(..)));
         // The next read has repeats of its own.
         assert!(matches!(fail(&mut read), ReadProgress::Again(Next::At(_))));
     }
@@ -107,7 +104,7 @@ mod tests {
         let mut read = DeploymentRead::default();
         for (fault, until) in [(Fault::Refused, after(60_000)), (Fault::Lost, after(1))] {
             let progress = read.progress(Err(error(fault)), NOW, until, &mut random);
-            assert!(matches!(progress, ReadProgress::Failed(_)), "{fault:?}");
+            assert!(matches!(progress, ReadProgress::Failed(..)), "{fault:?}");
         }
         let progress = read.progress(Ok(done()), NOW, NOW, &mut random);
         assert!(matches!(progress, ReadProgress::Done(Reading::Of(_))));

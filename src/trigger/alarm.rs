@@ -18,7 +18,7 @@ pub struct Alarm {
     pub name: String,
     /// The state it is in now, as CloudWatch wrote it.
     pub state: String,
-    /// What suppresses its actions, if anything does.
+    /// The alarm or rule that suppresses the alarm's actions, if there is one.
     pub suppressed_by: Option<String>,
     /// The mute rule that silences it, if one does.
     pub muted_by: Option<String>,
@@ -53,7 +53,7 @@ impl Alarm {
     }
 }
 
-/// What an alarm's `detail` or `alarmData` says.
+/// The members of an alarm's `detail` or `alarmData`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AlarmFacts {
@@ -160,7 +160,7 @@ fn spoke_at(
     }
 }
 
-/// What CloudWatch hands a function that is an alarm's own action.
+/// The payload with which CloudWatch invokes a function that is an alarm's own action.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LambdaAction {
@@ -181,7 +181,7 @@ pub(super) fn lambda_action(payload: &str) -> Result<Trigger, UnsupportedPayload
         .into_trigger(None, action.alarm_arn, time)
 }
 
-/// What CloudWatch writes into the message of an alarm's SNS notification.
+/// The text that CloudWatch writes into the message of an alarm's SNS notification.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct AlarmNotification {

@@ -52,7 +52,7 @@ pub struct ReportedTrigger {
     pub reason: Option<String>,
 }
 
-/// What is needed of a `Detail`. Other members are ignored; each of these must be there, `null` where
+/// The members of a `Detail` that are needed. Other members are ignored; each of these must be there, `null` where
 /// it is not known. `reason` and `error` are `null` with `CANCELLING`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -266,7 +266,7 @@ fn reported(trigger: TriggerMembers) -> Result<ReportedTrigger, UnsupportedPaylo
     })
 }
 
-/// What the engine calls an environment's ARN.
+/// The engine's name for an environment's ARN.
 fn arn_of(engine: EngineKind) -> &'static str {
     match engine {
         EngineKind::Proton => "Proton environment's ARN",
@@ -274,7 +274,7 @@ fn arn_of(engine: EngineKind) -> &'static str {
     }
 }
 
-/// Whether it is the ARN of this engine's environment of that name.
+/// True if it is the ARN of this engine's environment of that name.
 fn names(arn: &str, engine: EngineKind, name: &EnvironmentName) -> bool {
     let parts: Vec<_> = arn.splitn(6, ':').collect();
     let [prefix, partition, service, region, account, resource] = parts.as_slice() else {

@@ -204,6 +204,29 @@ async fn what_a_person_must_mend_fails_the_invocation_with_the_services_code() {
 }
 
 #[tokio::test]
+async fn an_end_that_only_the_stack_shows_is_not_published_while_its_events_can_be_read_later() {
+    for (fault, is_failure) in [
+        (Fault::error("ThrottlingException", "slow down"), false),
+        (Fault::error("AccessDenied", "no"), true),
+    ] {
+        let events = Rule::new(fault).operation(Operation::DescribeStackEvents);
+        let stage = stage(
+            ending(millis(1), Ending::cancelled()),
+            Engine::CloudFormation,
+        )
+        .timeout(Duration::from_secs(4))
+        .faults(Faults::none().rule(events));
+        let (_, follows) = followed(&stage, 1).await;
+        assert!(follows[0].events.is_empty());
+        if is_failure {
+            assert_eq!(follows[0].failure().kind, "FollowFailed");
+        } else {
+            assert_eq!(answer(&follows[0]), NOT_ENDED);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_deployment_that_is_no_more_is_an_error_that_is_published() {
     for engine in Engine::ALL {
         let environment = ending(Duration::from_hours(1), Ending::cancelled())

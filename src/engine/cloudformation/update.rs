@@ -23,14 +23,14 @@ const LATEST: Duration = Duration::seconds(30);
 /// So close to it nobody starts two updates.
 const EXACT: Duration = Duration::milliseconds(500);
 
-/// Whether a stack's latest update is the one that a deployment is.
+/// The relation of a stack's latest update to a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Identity {
-    /// It is.
+    /// The update is the deployment.
     Same,
     /// Another one has started.
     Other,
-    /// It may be, if its rollback has moved the time of the last update.
+    /// The update may be the deployment, if the rollback has moved the time of the last update.
     Uncertain,
 }
 
@@ -118,10 +118,29 @@ impl Course {
         let reason = self.rollback_reason.clone().or_else(|| {
             has_failed.then(|| "the update failed by itself and was rolled back".to_owned())
         });
-        match (reason, &self.words) {
-            (Some(reason), Some(words)) if reason != *words => Some(format!("{reason}; {words}")),
-            (reason, words) => reason.or_else(|| words.clone()),
+        if self.status == Some(Status::Cancelled) {
+            rolled_back(reason, self.words.clone())
+        } else {
+            joined(reason, self.words.clone())
         }
+    }
+}
+
+/// The message of an update that was rolled back: why, then the words on its end. Those alone may be
+/// "Update successful. One or more resources could not be deleted.".
+fn rolled_back(reason: Option<String>, words: Option<String>) -> Option<String> {
+    let is_misleading = |words: &String| words.starts_with("Update successful");
+    let reason = reason.or_else(|| {
+        let words = words.as_ref().filter(|words| is_misleading(words));
+        words.map(|_| "the update was rolled back".to_owned())
+    });
+    joined(reason, words)
+}
+
+fn joined(reason: Option<String>, words: Option<String>) -> Option<String> {
+    match (reason, words) {
+        (Some(reason), Some(words)) if reason != words => Some(format!("{reason}; {words}")),
+        (reason, words) => reason.or(words),
     }
 }
 
@@ -193,11 +212,22 @@ impl Search {
         }
     }
 
-    /// What the stack itself tells of the deployment.
+    /// Returns the deployment as the stack itself shows it.
     pub(super) fn known(&self) -> Option<Reading> {
         let is_known =
             self.identity == Identity::Same && !matches!(self.shown.status, Status::Other(_));
-        is_known.then(|| Reading::Of(Box::new(self.seen())))
+        is_known.then(|| {
+            let seen = self.seen();
+            // The reason is known from when the update was rolled back.
+            let reason = self.deployment.message.clone();
+            let reason = reason.filter(|_| self.deployment.status == Status::Cancelling);
+            let message = if seen.status == Status::Cancelled {
+                rolled_back(reason, seen.message.clone())
+            } else {
+                seen.message.clone()
+            };
+            Reading::Of(Box::new(Deployment { message, ..seen }))
+        })
     }
 
     /// Adds the next event, newest first. Returns true if no more are needed.
@@ -262,7 +292,7 @@ impl Search {
         distances.min().map(|(_, place)| place)
     }
 
-    /// What became of the deployment, by the stack and those of its events that were added.
+    /// Returns the state of the deployment by the stack and the events that were added.
     pub(super) fn reading(&self) -> Result<Reading, CallError> {
         let place = self.place();
         let start = place.and_then(|place| self.starts.get(place));
@@ -298,7 +328,7 @@ impl Search {
         self.of_the_stack(seen, &course, start)
     }
 
-    /// What the stack tells of the deployment, whose end its events do not tell.
+    /// Returns the deployment as the stack shows it, if no event shows its end.
     fn of_the_stack(
         &self,
         seen: Deployment,
@@ -638,6 +668,27 @@ mod tests {
         let by = |token| [(Some(token), Cancelling), (Some(token), Cancelled)];
         assert_eq!(hit(&by("ours"), Some("ours")), None);
         assert!(hit(&by("anothers"), Some("ours")).is_some());
+    }
+
+    #[test]
+    fn a_stack_whose_events_cannot_be_read_does_not_call_its_rollback_successful() {
+        let words = "Update successful. One or more resources could not be deleted.";
+        let known = |reason: Option<&str>, words: Option<&str>| {
+            let mut deployment = reading(None, Some(0.0), Cancelling);
+            deployment.message = reason.map(str::to_owned);
+            let mut shown = reading(None, Some(0.0), Cancelled);
+            shown.message = words.map(str::to_owned);
+            match Search::new(&deployment, shown, "ours".to_owned()).known() {
+                Some(Reading::Of(known)) => known.message,
+                other => panic!("{other:?}"),
+            }
+        };
+        let message = known(Some("User Initiated"), Some(words)).unwrap();
+        assert_eq!(message, format!("User Initiated; {words}"));
+        let message = known(None, Some(words)).unwrap();
+        assert_eq!(message, format!("the update was rolled back; {words}"));
+        assert_eq!(known(None, Some("no")).as_deref(), Some("no"));
+        assert_eq!(known(Some("no"), None).as_deref(), Some("no"));
     }
 
     #[test]
