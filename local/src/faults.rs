@@ -209,7 +209,7 @@ impl Fault {
     }
 }
 
-/// Whether a fault comes before or after the call's effect.
+/// True if a fault comes before or after the call's effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FaultMoment {
     BeforeEffect,

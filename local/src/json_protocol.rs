@@ -144,7 +144,7 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    /// Whether a value is of this shape and satisfies its constraints.
+    /// True if a value is of this shape and satisfies its constraints.
     pub(crate) fn accepts(&self, value: &Value) -> bool {
         let mut violations = Vec::new();
         check_constraints(self, value, "", &mut violations);

@@ -136,7 +136,7 @@ impl Stack {
         self.update.clone().unwrap_or_else(default)
     }
 
-    /// Whether it does what its parent does.
+    /// True if it does what its parent does.
     pub(crate) fn follows_parent(&self) -> bool {
         self.parent.is_some() && self.update.is_none()
     }

@@ -97,7 +97,7 @@ impl StackStatus {
         }
     }
 
-    /// Whether nothing more happens to the stack by itself.
+    /// True if nothing more happens to the stack by itself.
     #[must_use]
     pub fn is_settled(self) -> bool {
         !self.as_str().ends_with("_IN_PROGRESS")
@@ -229,7 +229,7 @@ impl StackStatus {
         }
     }
 
-    /// Whether old or new resources are removed with this status.
+    /// True if old or new resources are removed with this status.
     pub(crate) fn is_cleanup(self) -> bool {
         matches!(
             self,
@@ -237,7 +237,7 @@ impl StackStatus {
         )
     }
 
-    /// Whether the stack begins to be rolled back with this status.
+    /// True if the stack begins to be rolled back with this status.
     pub(crate) fn begins_rollback(self) -> bool {
         matches!(
             self,

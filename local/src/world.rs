@@ -293,7 +293,7 @@ impl Status {
         }
     }
 
-    /// Whether nothing more happens to a deployment of this status by itself.
+    /// True if nothing more happens to a deployment of this status by itself.
     #[must_use]
     pub fn is_settled(self) -> bool {
         match self {

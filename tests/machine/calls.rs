@@ -137,7 +137,7 @@ pub(crate) enum Answer {
         next: Option<usize>,
     },
     Environment(Option<Shown>),
-    /// Whether the tag allows the alarm, and the deployment that the same answer shows.
+    /// True if the tag allows the alarm, and the deployment that the same answer shows.
     Tag(bool, Option<Shown>),
     Reading(Read),
     Accepted(Option<Shown>),
@@ -181,7 +181,7 @@ impl Trouble {
         }
     }
 
-    /// Whether the call may have had its effect.
+    /// True if the call may have had its effect.
     pub(crate) fn is_doubtful(self) -> bool {
         matches!(self, Self::Broken | Self::Lost | Self::Unanswered)
     }

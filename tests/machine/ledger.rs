@@ -166,7 +166,7 @@ impl Ledger {
         first_at.max((first_at + self.settle_timeout).min(self.act_until))
     }
 
-    /// Whether deployments of an environment cannot be told from each other.
+    /// True if deployments of an environment cannot be told from each other.
     pub(crate) fn is_anonymous(&self, environment: usize) -> bool {
         self.is_anonymous[environment]
     }

@@ -72,7 +72,7 @@ pub(crate) struct Site {
     /// The deployments to come, the last one first.
     pub(crate) to_come: Vec<Script>,
     pub(crate) started: Vec<Started>,
-    /// Whether its tag allows the alarm.
+    /// True if its tag allows the alarm.
     pub(crate) is_tagged: bool,
     /// True if nothing tells how a deployment ended once a newer one is in place.
     pub(crate) forgets: bool,

@@ -39,7 +39,7 @@ pub(crate) struct Ended {
     pub(crate) tasks: usize,
 }
 
-/// Whether Lambda tries failed events again.
+/// True if Lambda tries failed events again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
     /// It does, as it does for every asynchronous event.

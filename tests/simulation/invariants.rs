@@ -107,7 +107,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Whether the rules that look at names, tags and the request select it.
+    /// True if the rules that look at names, tags and the request select it.
     fn is_decided(&self, name: &str, delivery: &Delivery) -> bool {
         let scenario = self.scenario;
         scenario.facts(name).is_some_and(|facts| {
@@ -151,7 +151,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Whether a cancel hit what had started while its reading's answer and it were on the way.
+    /// True if a cancel hit what had started while its reading's answer and it were on the way.
     fn is_race(&self, call: &Call, hit: &Truth) -> bool {
         let since = call.time.duration_since(hit.started_at).unwrap_or_default();
         since <= self.window()
@@ -296,7 +296,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Whether the rules before the limit select a deployment that was there when the world started.
+    /// True if the rules before the limit select a deployment that was there when the world started.
     fn is_selected(&self, one: &Truth, delivery: &Delivery, now: SystemTime) -> bool {
         let facts = self.scenario.facts(&one.environment);
         let is_known = one.started_at < start() && facts.is_some_and(|facts| facts.is_start_sent);
@@ -308,7 +308,7 @@ impl Checks<'_> {
         self.is_decided(&one.environment, delivery) && is_known && is_due
     }
 
-    /// Whether another deployment has started in its environment, or its stack was made anew.
+    /// True if another deployment has started in its environment, or its stack was made anew.
     fn is_followed_by_another(&self, one: &Truth) -> bool {
         let mut deployments = self.record.deployments.iter();
         deployments
@@ -374,7 +374,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Whether nobody can tell that what is told of is not what a cancel has hit: no answer came before
+    /// True if nobody can tell that what is told of is not what a cancel has hit: no answer came before
     /// the time was over; or it was lost, what it hit went through all the same, and the next one was
     /// cancelled by another.
     fn may_err(&self, told: &Told, hit: &Truth, call: &Call) -> bool {
@@ -618,7 +618,7 @@ fn names_its_stack(call: &Call, hit: &Truth) -> bool {
     unique.is_none_or(|unique| body.contains(unique))
 }
 
-/// Whether an environment's tag names an alarm: globs of which the last character alone may be `*`.
+/// True if an environment's tag names an alarm: globs of which the last character alone may be `*`.
 pub(crate) fn is_tagged_for(tag: Option<&str>, alarm: &str) -> bool {
     tag.unwrap_or_default().split(' ').any(|glob| {
         glob.strip_suffix('*')
@@ -626,7 +626,7 @@ pub(crate) fn is_tagged_for(tag: Option<&str>, alarm: &str) -> bool {
     })
 }
 
-/// Whether nobody can tell from a call's answer that it had no effect.
+/// True if nobody can tell from a call's answer that it had no effect.
 fn may_have_gone_through(call: &Call) -> bool {
     match &call.answer {
         Answer::Ok => false,

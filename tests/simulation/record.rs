@@ -99,7 +99,7 @@ impl Told {
         self.outcome == "CANCELLING" && others.iter().any(is_end)
     }
 
-    /// Whether it may be this deployment that is told of. Where the service sends no id, the start
+    /// True if it may be this deployment that is told of. Where the service sends no id, the start
     /// tells it, as far as that is sent.
     pub(crate) fn is_of(&self, truth: &Truth) -> bool {
         if self.environment != truth.environment {
@@ -222,7 +222,7 @@ impl Record {
         }
     }
 
-    /// Whether a deployment's stack was deleted before that deployment ended.
+    /// True if a deployment's stack was deleted before that deployment ended.
     pub(crate) fn was_cut_off(&self, truth: &Truth) -> bool {
         let stack_id = truth.stack_id.as_ref();
         truth.completed_at.is_none() && stack_id.is_some_and(|id| !self.stack_ids.contains(id))
@@ -262,7 +262,7 @@ impl Record {
     }
 }
 
-/// Whether a call asks for a cancellation.
+/// True if a call asks for a cancellation.
 pub(crate) fn is_cancel(call: &Call) -> bool {
     is_any(
         call,
@@ -273,12 +273,12 @@ pub(crate) fn is_cancel(call: &Call) -> bool {
     )
 }
 
-/// Whether a call lists.
+/// True if a call lists.
 pub(crate) fn is_list(call: &Call) -> bool {
     is_any(call, &[Operation::ListEnvironments, Operation::ListStacks])
 }
 
-/// Whether a call goes to the engine.
+/// True if a call goes to the engine.
 pub(crate) fn is_of_engine(call: &Call) -> bool {
     call.service != Service::EventBridge
 }
@@ -289,12 +289,12 @@ fn is_any(call: &Call, operations: &[Operation]) -> bool {
         .any(|operation| call.operation == operation.as_str())
 }
 
-/// Whether a call's answer came, and was what was asked for.
+/// True if a call's answer came, and was what was asked for.
 pub(crate) fn is_answered(call: &Call) -> bool {
     call.answer == Answer::Ok
 }
 
-/// Whether two times are the same: the wire carries milliseconds.
+/// True if two times are the same: the wire carries milliseconds.
 fn is_close(one: SystemTime, other: SystemTime) -> bool {
     let apart = one
         .duration_since(other)

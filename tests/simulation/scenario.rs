@@ -64,13 +64,13 @@ pub(crate) struct Delivery {
 pub(crate) struct Facts {
     /// Its name.
     pub(crate) name: String,
-    /// Whether `PROTECTED_ENVIRONMENTS` names it.
+    /// True if `PROTECTED_ENVIRONMENTS` names it.
     pub(crate) is_protected: bool,
-    /// Whether a glob of `ENVIRONMENTS` matches it.
+    /// True if a glob of `ENVIRONMENTS` matches it.
     pub(crate) is_included: bool,
     /// The globs of its tag.
     pub(crate) tag: Option<&'static str>,
-    /// Whether the service tells when its first deployment started.
+    /// True if the service tells when its first deployment started.
     pub(crate) is_start_sent: bool,
 }
 
@@ -89,13 +89,13 @@ pub(crate) struct Scenario {
     pub(crate) environments: Vec<Facts>,
     /// The environments that a request names, some of them twice, some of them nowhere to be found.
     pub(crate) requested: Vec<String>,
-    /// Whether an alarm concerns only those whose tag names it.
+    /// True if an alarm concerns only those whose tag names it.
     pub(crate) is_tagged: bool,
     /// How long ago a stuck deployment has started.
     pub(crate) stuck_after: Duration,
     /// The limit.
     pub(crate) limit: usize,
-    /// Whether it is a dry run.
+    /// True if it is a dry run.
     pub(crate) is_dry_run: bool,
     /// How long a run follows what it cancelled.
     pub(crate) settle_timeout: Duration,

@@ -213,7 +213,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Whether a cancel hit a deployment that no reading before it could have shown.
+/// True if a cancel hit a deployment that no reading before it could have shown.
 fn is_race(record: &Record, cancel: &Call) -> bool {
     record.hit(cancel).is_some_and(|hit| {
         let mut calls = record.calls.iter();
