@@ -116,7 +116,7 @@ impl Handler {
             .run(trigger, context, clock, limits)
             .await
             .inspect_err(|error| log_failure(error, "the run failed"))?;
-        (self.metrics)(&Metrics::of(&record, trigger).line(invocation, clock.now()));
+        self.write(&Metrics::of(&record, trigger), invocation, clock.now());
         let failure = self
             .log_unpublished(&record.unpublished, context)
             .or_else(|| InvocationError::incomplete(record.incomplete()));
@@ -152,9 +152,18 @@ impl Handler {
             return Err(failure);
         }
         if let Verdict::Publish(outcome) = &verdict {
-            (self.metrics)(&Metrics::of_an_end(outcome).line(invocation, clock.now()));
+            self.write(&Metrics::of_an_end(outcome), invocation, clock.now());
         }
         Ok(raw(follower::answer(&verdict, follow)))
+    }
+
+    fn write(&self, metrics: &Metrics, invocation: Invocation<'_>, now: Timestamp) {
+        let Invocation {
+            function_name,
+            request_id,
+            ..
+        } = invocation;
+        (self.metrics)(&metrics.line(function_name, request_id, now));
     }
 
     fn limits(&self, clock: Clock, deadline: Timestamp) -> Limits {

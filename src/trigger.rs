@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 pub use self::alarm::Alarm;
 pub use self::request::Request;
-pub use self::sqs::{Follow, ReportedTrigger};
+pub use self::sqs::{DETAIL_TYPE, Follow, ReportedTrigger, SOURCE};
 
 use self::json::{Object, told, typed};
 use crate::engine::EngineKind;

@@ -11,12 +11,7 @@ use crate::report::outcome::{End, Outcome};
 use crate::text;
 use crate::timestamp::{self, Timestamp};
 use crate::trigger::{Cause, Follow, ReportedTrigger, Trigger};
-
-/// The `Source` of every event.
-pub const SOURCE: &str = "proton-canceller";
-
-/// The `DetailType` of every event.
-pub const DETAIL_TYPE: &str = "Environment Deployment Cancellation";
+pub use crate::trigger::{DETAIL_TYPE, SOURCE};
 
 /// The most bytes that EventBridge takes in one call, as [it counts them].
 ///

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::handler::Invocation;
 use crate::report::outcome::{NAMES, Outcome};
 use crate::report::record::Record;
 use crate::timestamp::{self, Timestamp};
@@ -69,11 +68,11 @@ impl Metrics {
 
     /// The metrics as one line of JSON.
     #[must_use]
-    pub fn line(&self, invocation: Invocation<'_>, now: Timestamp) -> String {
-        self.document(invocation, now).to_string()
+    pub fn line(&self, function: &str, request_id: &str, now: Timestamp) -> String {
+        self.document(function, request_id, now).to_string()
     }
 
-    fn document(&self, invocation: Invocation<'_>, now: Timestamp) -> Value {
+    fn document(&self, function: &str, request_id: &str, now: Timestamp) -> Value {
         let mut metrics = Vec::new();
         let mut document = Map::new();
         let in_progress = self.in_progress.map(|count| ("InProgress", count));
@@ -87,8 +86,8 @@ impl Metrics {
         }
         document.insert("level".to_owned(), LEVEL.into());
         document.insert("timestamp".to_owned(), timestamp::format(now).into());
-        document.insert("FunctionName".to_owned(), invocation.function_name.into());
-        document.insert("requestId".to_owned(), invocation.request_id.into());
+        document.insert("FunctionName".to_owned(), function.into());
+        document.insert("requestId".to_owned(), request_id.into());
         document.insert("trigger".to_owned(), self.trigger.into());
         document.insert(
             "_aws".to_owned(),

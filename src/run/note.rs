@@ -83,6 +83,16 @@ impl Note {
                 environment = environment.as_str(),
                 "the response to a cancel was lost, and the deployment had ended: check whether a newer deployment was cancelled"
             ),
+            Self::NotRefreshed(_)
+            | Self::NotPolled(_)
+            | Self::NotRead(..)
+            | Self::Superseded(_) => self.log_read(),
+        }
+    }
+
+    /// Writes the log line of a read that did not show what it should.
+    fn log_read(&self) {
+        match self {
             Self::NotRefreshed(error) => tracing::warn!(
                 error = error.to_string(),
                 "reading deployments one by one before their cancel: a page could not be refreshed"
@@ -100,6 +110,11 @@ impl Note {
                 environment = environment.as_str(),
                 "ending the wait: a newer deployment is in place, and the service does not say how this one ended"
             ),
+            Self::Listed(_)
+            | Self::OverLimit { .. }
+            | Self::BadTag(..)
+            | Self::HitNewer { .. }
+            | Self::MayHaveHitNewer(_) => {}
         }
     }
 }

@@ -10,8 +10,13 @@ use super::json::{Object, nullable, typed};
 use super::{UnsupportedPayload, unsupported};
 use crate::deployment::{Deployment, Environment, EnvironmentName, Status};
 use crate::engine::EngineKind;
-use crate::report::detail::{DETAIL_TYPE, SOURCE};
 use crate::timestamp::{self, Timestamp};
+
+/// The `Source` of every event of this function.
+pub const SOURCE: &str = "proton-canceller";
+
+/// The `DetailType` of every event of this function.
+pub const DETAIL_TYPE: &str = "Environment Deployment Cancellation";
 
 /// The version of the `Detail` that a follow understands.
 const VERSION: &str = "1";
