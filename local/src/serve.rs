@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anstream::println;
-use local_aws::{Clock, LocalAws, World};
+use anstream::{eprintln, println};
+use local_aws::{Clock, LocalAws, Server, World};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -35,20 +36,34 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
         "{}",
         greeting(engine, &server.endpoint_url(), &server.address(), count)
     );
-    let follow = async {
-        let binary = run::build().await?;
-        let every = options.follow_every;
-        let mut follower = Follower::start(&local, &server, engine, &binary, every).await?;
-        match follower.go_on().await {}
-    };
+    let follow = follow(&local, &server, engine, options.follow_every);
     tokio::select! {
         _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
-        failed = follow => { let Ok::<(), Failure>(()) = failed else { return failed.map(|()| ExitCode::FAILURE); }; }
+        failure = follow => {
+            // What it serves besides is of use without the follower.
+            eprintln!("nothing is followed: {failure}");
+            tokio::select! {
+                _ = interrupted.recv() => {}
+                _ = terminated.recv() => {}
+            }
+        }
     }
     server.shut_down().await;
     println!("ended");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Follows what is published. Ends only with the reason why nothing is followed.
+async fn follow(local: &LocalAws, server: &Server, engine: Engine, every: Duration) -> Failure {
+    let started = async {
+        let binary = run::build().await?;
+        Follower::start(local, server, engine, &binary, every).await
+    };
+    match started.await {
+        Ok(mut follower) => match follower.go_on().await {},
+        Err(failure) => failure,
+    }
 }
 
 /// The engine of the arguments, or of the setting, or Proton. A setting that is wrong is the

@@ -232,7 +232,7 @@ impl CloudFormation {
             .set_next_token(pages.token.take())
             .send()
             .await
-            .map_err(|error| CallError::from_sdk(&error))?;
+            .map_err(|error| no_such_stack(CallError::from_sdk(&error)))?;
         let stack_id = deployment.environment.arn.as_deref().unwrap_or_default();
         let is_express = pages.is_express;
         let mut own = output
@@ -303,7 +303,7 @@ impl CloudFormation {
             .stack_name(name_or_id)
             .send()
             .await
-            .map_err(|error| CallError::from_sdk(&error))?;
+            .map_err(|error| no_such_stack(CallError::from_sdk(&error)))?;
         let stack = output.stacks.unwrap_or_default().into_iter().next();
         stack.ok_or_else(|| incomplete("stack"))
     }
@@ -338,6 +338,18 @@ fn event_of(event: StackEvent, is_express: bool) -> Event {
         at: event.timestamp.and_then(known_time),
         operation: event.operation_id,
         token: event.client_request_token,
+    }
+}
+
+/// The error of a read. By its name or ID alone, a stack that does not exist is a `ValidationError`.
+fn no_such_stack(error: CallError) -> CallError {
+    if error.code == "ValidationError" {
+        CallError {
+            fault: Fault::NotFound,
+            ..error
+        }
+    } else {
+        error
     }
 }
 
