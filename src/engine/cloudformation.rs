@@ -232,7 +232,7 @@ impl CloudFormation {
             .set_next_token(pages.token.take())
             .send()
             .await
-            .map_err(|error| no_such_stack(CallError::from_sdk(&error)))?;
+            .map_err(|error| CallError::from_sdk(&error))?;
         let stack_id = deployment.environment.arn.as_deref().unwrap_or_default();
         let is_express = pages.is_express;
         let mut own = output

@@ -375,3 +375,23 @@ async fn first_event(aws: &Aws) -> Event {
         tokio::time::sleep(millis(1)).await;
     }
 }
+
+#[tokio::test]
+async fn a_stack_that_is_not_there_at_all_is_an_error_that_is_published() {
+    let message = "Stack with id net does not exist";
+    let gone =
+        Rule::new(Fault::error("ValidationError", message)).operation(Operation::DescribeStacks);
+    let stage = stage(
+        ending(millis(1), Ending::cancelled()),
+        Engine::CloudFormation,
+    )
+    .faults(Faults::none().rule(gone));
+    let (_, follows) = followed(&stage, 1).await;
+    assert_eq!(answer(&follows[0]), ENDED);
+    let end = follows[0].event("net");
+    assert_eq!(
+        (end.outcome(), end.text("/error/code")),
+        ("ERROR", Some("ValidationError"))
+    );
+    assert!(end.detail["deployment"]["status"].is_null());
+}
