@@ -151,7 +151,7 @@ def test_both_take_everything_that_a_run_published(validators):
 
 
 def test_the_envelope_is_what_the_function_publishes(registered):
-    source = (ROOT / "src" / "report" / "detail.rs").read_text()
+    source = (ROOT / "src" / "trigger" / "sqs.rs").read_text()
     assert f'pub const SOURCE: &str = "{derivation.SOURCE}";' in source
     assert f'pub const DETAIL_TYPE: &str = "{derivation.DETAIL_TYPE}";' in source
     assert registered["x-amazon-events-source"] == derivation.SOURCE
