@@ -1,6 +1,6 @@
 //! The decision: what is to be done with each environment. No IO, no clock, no SDK type.
 //!
-//! The rules stand in the order in which they apply; the first that does wins. [`fence`] holds
+//! The rules stand in the order in which they apply; the first that does wins. [`name_rules`] holds
 //! those that need a name only, [`Verdict::of`] those that need the deployment, [`tag_allows`] the
 //! one that needs the environment's tag, and [`admission`] the one that looks at them all.
 
@@ -101,7 +101,7 @@ impl Policy {
 
 /// Rules 1 and 2: what the name alone decides.
 #[must_use]
-pub fn fence(policy: &Policy, name: &EnvironmentName) -> Option<SkipReason> {
+pub fn name_rules(policy: &Policy, name: &EnvironmentName) -> Option<SkipReason> {
     if policy.protected.matches(name.as_str()) {
         Some(SkipReason::Protected)
     } else if !policy.environments.matches(name.as_str()) {
@@ -126,7 +126,7 @@ impl Verdict {
     /// Applies rules 1 to 6, but for the tag that rule 5 needs.
     #[must_use]
     pub fn of(trigger: &Trigger, policy: &Policy, deployment: &Deployment, now: Timestamp) -> Self {
-        if let Some(reason) = fence(policy, &deployment.environment.name) {
+        if let Some(reason) = name_rules(policy, &deployment.environment.name) {
             return Self::Skip(reason);
         }
         match &trigger.cause {
@@ -286,7 +286,7 @@ mod tests {
             verdict(&request(false), &policy, &deployment(BEFORE)),
             Verdict::Skip(SkipReason::NotIncluded)
         );
-        assert_eq!(fence(&policy, &name("net-prod")), None);
+        assert_eq!(name_rules(&policy, &name("net-prod")), None);
     }
 
     #[test]

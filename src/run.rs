@@ -31,11 +31,11 @@ mod find;
 #[cfg(test)]
 mod fixture;
 mod follow;
+mod listing;
 mod note;
-mod permits;
 mod poll;
 mod rate_limiter;
-mod read;
+mod refresh;
 mod selection;
 
 use std::collections::BTreeSet;
@@ -46,14 +46,15 @@ pub use call::{Call, ListPurpose, ListRequest, PageToken, Request, Response};
 pub use driver::Driver;
 pub use note::Note;
 
-use self::agenda::{Agenda, Stage};
-use self::find::{Finding, Unreached};
-use self::permits::Permits;
-use self::poll::{POLL_TIMEOUT, Polls};
+use self::agenda::{Agenda, Entry, Next, Stage};
+use self::find::Finding;
+use self::follow::Followed;
+use self::poll::Polls;
 use self::rate_limiter::RateLimiter;
 use self::selection::Selection;
 use crate::aws::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, EnvironmentName};
+use crate::engine::{Continuation, ReadStep};
 use crate::plan::Policy;
 use crate::report::outcome::Outcome;
 use crate::report::summary::Tally;
@@ -62,10 +63,6 @@ use crate::trigger::{Cause, Trigger};
 
 /// How long one call may wait for its response.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a page that is refreshed may take: cancels wait for it, and reads of each deployment do as
-/// well.
-const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The limits of a run.
 #[derive(Clone, Copy, Debug)]
@@ -114,28 +111,23 @@ pub enum Word {
 /// A run.
 #[derive(Debug)]
 pub struct Run<'a> {
-    budget: Budget,
-    settle_timeout: Duration,
-    permits: Permits,
-    rate: RateLimiter,
+    limits: Limits,
+    /// True if a deployment is read once instead of followed.
+    reads_once: bool,
     random: fastrand::Rng,
+    /// Calls in flight. A permit is held while a call is under way and at no other time.
+    in_flight: usize,
+    rate: RateLimiter,
     /// The rules. `None` where nothing is to be cancelled.
     selection: Option<Selection<'a>>,
     /// The listing at the start, until it is complete.
     finding: Option<Finding>,
-    unreached: Unreached,
+    /// Environments of a request that could not be read, until the service is reached for another one.
+    unreached: Option<Vec<(Stage, CallError)>>,
     agenda: Agenda,
     /// The pages that are being refreshed.
     refreshing: BTreeSet<PageToken>,
-    /// How many refreshes in a row were throttled.
-    throttled_refreshes: u32,
     polls: Polls,
-    /// When the wait for each deployment ends.
-    ends: BTreeSet<(Timestamp, EnvironmentName)>,
-    /// True if a deployment is read once instead of followed.
-    reads_once: bool,
-    /// True if polls were due because nothing else was left.
-    is_drained: bool,
     tally: Tally,
     first_accepted: Option<Timestamp>,
     failure: Option<CallError>,
@@ -160,27 +152,25 @@ impl<'a> Run<'a> {
     pub fn follow(deployment: Deployment, limits: Limits, now: Timestamp) -> Self {
         let mut run = Self::empty(limits);
         run.reads_once = true;
-        run.follow_once(deployment, now);
+        let until = limits.budget.read_until;
+        let followed = Followed::new(deployment, None, until, now);
+        run.begin(Stage::Follow(followed), until, now);
         run
     }
 
     fn empty(limits: Limits) -> Self {
         Self {
-            budget: limits.budget,
-            settle_timeout: limits.settle_timeout,
-            permits: Permits::new(limits.concurrency),
-            rate: RateLimiter::default(),
+            limits,
+            reads_once: false,
             random: fastrand::Rng::with_seed(limits.seed),
+            in_flight: 0,
+            rate: RateLimiter::default(),
             selection: None,
             finding: None,
-            unreached: Unreached::default(),
+            unreached: Some(Vec::new()),
             agenda: Agenda::default(),
             refreshing: BTreeSet::new(),
-            throttled_refreshes: 0,
             polls: Polls::default(),
-            ends: BTreeSet::new(),
-            reads_once: false,
-            is_drained: false,
             tally: Tally::default(),
             first_accepted: None,
             failure: None,
@@ -190,41 +180,38 @@ impl<'a> Run<'a> {
 
     /// Returns what to do next.
     pub fn next(&mut self, now: Timestamp) -> Step {
-        self.agenda.wake(now);
-        self.expire(now);
-        self.fail_if_unreached();
-        if self.is_done() {
+        while let Some(entry) = self.agenda.wake(now) {
+            self.expire(entry, now);
+        }
+        if self.is_done(now) {
             return Step::Done;
         }
-        self.note_drained();
-        if !self.permits.is_free() {
-            return Step::WaitUntil(self.next_timer(now));
+        let limited_until = self.rate.next().filter(|at| *at > now);
+        if limited_until.is_none()
+            && self.in_flight < self.limits.concurrency
+            && let Some(call) = self.choose(now)
+        {
+            self.in_flight += 1;
+            self.rate.call_made(now);
+            return Step::Call(call);
         }
-        match self.rate.next().filter(|at| *at > now) {
-            Some(at) => Step::WaitUntil(at.min(self.next_timer(now))),
-            None => match self.choose(now) {
-                Some(request) => {
-                    self.permits.take();
-                    self.rate.call_made(now);
-                    let give_up_at = self.give_up_at(&request, now);
-                    Step::Call(Call {
-                        request,
-                        give_up_at,
-                    })
-                }
-                None => Step::WaitUntil(self.next_timer(now)),
-            },
-        }
+        let listing = self.finding.as_ref().and_then(|one| one.listing.at());
+        let act_until = self.limits.budget.act_until;
+        let timers = [
+            self.agenda.next_timer(),
+            listing,
+            limited_until,
+            Some(act_until),
+        ];
+        let timers = timers.into_iter().flatten().filter(|at| *at > now);
+        Step::WaitUntil(timers.min().unwrap_or(self.limits.budget.publish_until))
     }
 
     /// Applies a response.
     pub fn handle(&mut self, response: Response, now: Timestamp) {
-        self.permits.give_back();
+        self.in_flight = self.in_flight.saturating_sub(1);
         match response.error() {
-            None => {
-                self.permits.call_accepted();
-                self.rate.call_accepted(now);
-            }
+            None => self.rate.call_accepted(now),
             Some(error) if error.fault == Fault::Throttled => self.rate.call_throttled(now),
             Some(_) => {}
         }
@@ -236,15 +223,7 @@ impl<'a> Run<'a> {
             },
             Response::ReadEnvironment(name, result) => self.on_environment(&name, result, now),
             Response::ReadTag(name, result) => self.on_tag(&name, result, now),
-            Response::ReadDeployment(name, result) => match self.agenda.take(&name) {
-                Some((Stage::Cancel(cancel), attempts)) => {
-                    self.on_read_for_cancel(&name, cancel, attempts, result, now);
-                }
-                Some((Stage::Follow(followed), attempts)) => {
-                    self.on_read_for_follow(&name, followed, attempts, result, now);
-                }
-                Some((Stage::Named | Stage::Untagged(..), _)) | None => {}
-            },
+            Response::ReadDeployment(name, result) => self.on_deployment(&name, result, now),
             Response::Cancel(name, result) => self.on_cancel(&name, result, now),
         }
     }
@@ -280,101 +259,149 @@ impl<'a> Run<'a> {
         self.reports.push(Report::Note(note));
     }
 
-    fn is_done(&self) -> bool {
-        self.failure.is_some() || (self.finding.is_none() && self.agenda.is_empty())
+    /// Puts an environment on the agenda where its stage begins.
+    fn begin(&mut self, stage: Stage, until: Timestamp, now: Timestamp) {
+        self.agenda.put(Entry::new(stage, until, now), Next::Ready);
+    }
+
+    /// Puts an environment whose call failed back on the agenda if the call is to be made again.
+    /// Returns the environment if the error is final.
+    fn retry(&mut self, mut entry: Entry, error: &CallError, now: Timestamp) -> Option<Entry> {
+        let until = entry.until;
+        let is_transient = error.is_transient();
+        let again_at = is_transient.then(|| entry.backoff.next(now, until, &mut self.random));
+        let Some(at) = again_at.flatten() else {
+            return Some(entry);
+        };
+        entry.since = now;
+        self.agenda.put(entry, Next::At(at));
+        None
+    }
+
+    /// True if nothing is left to be done, or nothing could be found.
+    fn is_done(&mut self, now: Timestamp) -> bool {
+        if let Some(finding) = &self.finding {
+            if finding.listing.at().is_some() && now >= self.limits.budget.act_until {
+                self.failure.get_or_insert_with(CallError::late);
+            }
+        } else if self.agenda.is_empty() {
+            let unreached = self.unreached.take().into_iter().flatten().next_back();
+            self.failure = self.failure.take().or(unreached.map(|(_, error)| error));
+            return true;
+        }
+        self.failure.is_some()
     }
 
     /// The calls that matter most come first. A call that is not chosen now takes no permit.
-    fn choose(&mut self, now: Timestamp) -> Option<Request> {
-        self.choose_confirmed(now)
-            .or_else(|| self.choose_find(now))
-            .or_else(|| self.choose_cancel(now))
-            .or_else(|| self.choose_outcome(now))
-            .or_else(|| self.choose_poll(now))
+    fn choose(&mut self, now: Timestamp) -> Option<Call> {
+        let listing = self.finding.as_mut().map(|finding| &mut finding.listing);
+        if let Some(token) = listing.and_then(|listing| listing.ask(now)) {
+            return Some(self.list(token, ListPurpose::Find, now));
+        }
+        self.choose_ready(now).or_else(|| self.choose_poll(now))
     }
 
-    fn list(token: PageToken, purpose: ListPurpose, now: Timestamp) -> Request {
-        Request::List(ListRequest {
+    fn list(&self, token: PageToken, purpose: ListPurpose, asked_at: Timestamp) -> Call {
+        let timeout = match purpose {
+            ListPurpose::Find => RESPONSE_TIMEOUT,
+            // What a slow listing cannot show is read by itself.
+            ListPurpose::Refresh => Duration::from_secs(1),
+            ListPurpose::Poll => Duration::from_secs(2),
+        };
+        let until = self.limits.budget.act_until;
+        let request = ListRequest {
             token,
             purpose,
-            asked_at: now,
+            asked_at,
+        };
+        Call {
+            request: Request::List(request),
+            give_up_at: sooner(asked_at, timeout, until),
+        }
+    }
+
+    /// Makes the call that an environment needs next.
+    fn ask(&mut self, name: &EnvironmentName, now: Timestamp) -> Option<Call> {
+        let mut entry = self.agenda.take(name)?;
+        let continuation = entry.continuation.clone();
+        let (request, until) = match &mut entry.stage {
+            Stage::Named(name) => (Request::ReadEnvironment(name.clone()), entry.until),
+            Stage::Untagged(candidate, page) => {
+                let environment = candidate.deployment.environment.clone();
+                (Request::ReadTag(environment, page.clone()), entry.until)
+            }
+            Stage::Cancel(cancel) => cancel.ask(continuation, &self.limits.budget, now),
+            Stage::Follow(followed) => {
+                let deployment = Box::new(followed.deployment.clone());
+                (
+                    Request::ReadDeployment(deployment, continuation),
+                    entry.until,
+                )
+            }
+        };
+        entry.since = now;
+        self.agenda.put(entry, Next::InFlight);
+        let give_up_at = sooner(now, RESPONSE_TIMEOUT, until);
+        Some(Call {
+            request,
+            give_up_at,
         })
     }
 
-    fn give_up_at(&self, request: &Request, now: Timestamp) -> Timestamp {
-        let (timeout, until) = match request {
-            Request::List(list) => match list.purpose {
-                ListPurpose::Find => (RESPONSE_TIMEOUT, self.budget.act_until),
-                ListPurpose::Refresh => (REFRESH_TIMEOUT, self.budget.act_until),
-                ListPurpose::Poll => (POLL_TIMEOUT, self.budget.act_until),
-            },
-            Request::ReadEnvironment(_) | Request::ReadTag(..) => {
-                (RESPONSE_TIMEOUT, self.budget.act_until)
-            }
-            Request::ReadDeployment(..) => (RESPONSE_TIMEOUT, self.budget.read_until),
-            Request::Cancel(_) => (RESPONSE_TIMEOUT, self.budget.cancel_until),
+    /// Applies the response to the read of a deployment. What earlier calls have shown counts if this one
+    /// failed, unless the deployment is read again anyway.
+    fn on_deployment(
+        &mut self,
+        name: &EnvironmentName,
+        result: Result<ReadStep, CallError>,
+        now: Timestamp,
+    ) {
+        let Some(mut entry) = self.agenda.take(name) else {
+            return;
         };
-        timestamp::later(now, timeout).map_or(until, |at| at.min(until))
-    }
-
-    /// Polls at once when all that is left is to be followed: a quick end is seen quickly.
-    fn note_drained(&mut self) {
-        let is_drained = self.finding.is_none() && self.agenda.is_only_followed();
-        if is_drained && !self.is_drained && !self.rate.is_throttled() {
-            self.poll_all();
+        let reading = match result {
+            Ok(ReadStep::Done(reading)) => Ok(reading),
+            Ok(ReadStep::More(continuation)) => {
+                entry.continuation = Some(continuation);
+                entry.since = now;
+                return self.agenda.put(entry, Next::Ready);
+            }
+            Err(error) => match self.retry(entry, &error, now) {
+                Some(failed) => {
+                    entry = failed;
+                    let known = entry.continuation.as_ref().and_then(Continuation::known);
+                    known.filter(|_| !self.reads_once).ok_or(error)
+                }
+                None => return,
+            },
+        };
+        match (entry.stage, reading) {
+            (Stage::Cancel(cancel), Ok(reading)) => {
+                self.on_reading_for_cancel(cancel, entry.backoff, reading, now);
+            }
+            (Stage::Cancel(cancel), Err(error)) => self.give_up(cancel, error, now),
+            (Stage::Follow(followed), Ok(reading)) => {
+                self.on_reading_for_follow(followed, reading, now);
+            }
+            (Stage::Follow(followed), Err(error)) => {
+                self.on_unread_for_follow(followed, error, now);
+            }
+            (Stage::Named(_) | Stage::Untagged(..), _) => {}
         }
-        self.is_drained = is_drained;
     }
 
     /// Ends what has no time left.
-    fn expire(&mut self, now: Timestamp) {
-        self.end_waits(now);
-        if now < self.budget.act_until || self.reads_once {
-            return;
+    fn expire(&mut self, entry: Entry, now: Timestamp) {
+        let known = entry.continuation.as_ref().and_then(Continuation::known);
+        match entry.stage {
+            Stage::Cancel(cancel) => self.expire_cancel(cancel, known, now),
+            Stage::Follow(followed) => self.expire_followed(followed, known, now),
+            stage @ (Stage::Named(_) | Stage::Untagged(..)) => self.expire_find(stage, now),
         }
-        if let Some(finding) = &self.finding
-            && (finding.listing.at().is_some() || now >= self.budget.read_until)
-        {
-            self.failure.get_or_insert_with(CallError::late);
-        }
-        // What ends the search for one environment may admit others, whose time is over, too.
-        self.expire_stages(Stage::is_searched, now);
-        self.expire_stages(|stage| !stage.is_searched(), now);
     }
+}
 
-    fn expire_stages(&mut self, is_meant: impl Fn(&Stage) -> bool, now: Timestamp) {
-        let is_last = now >= self.budget.read_until;
-        let names = self.agenda.names(|stage, next| {
-            let is_over = next != agenda::Next::InFlight && !stage.reads_outcome();
-            is_meant(stage) && (is_last || is_over)
-        });
-        for name in names {
-            match self.agenda.take(&name) {
-                Some((Stage::Cancel(cancel), _)) => self.expire_cancel(&name, cancel, now),
-                Some((Stage::Follow(followed), _)) => self.expire_followed(followed, now),
-                Some((stage @ (Stage::Named | Stage::Untagged(..)), _)) => {
-                    self.expire_find(&name, stage, now);
-                }
-                None => {}
-            }
-        }
-    }
-
-    /// When something is due, if no response comes before.
-    fn next_timer(&self, now: Timestamp) -> Timestamp {
-        let budget = &self.budget;
-        let deadlines = [budget.act_until, budget.read_until];
-        [
-            self.agenda.next_timer(),
-            self.finding.as_ref().and_then(|one| one.listing.at()),
-            self.polls.next_page(),
-            self.ends.first().map(|(at, _)| *at),
-        ]
-        .into_iter()
-        .flatten()
-        .chain(deadlines)
-        .filter(|at| *at > now)
-        .min()
-        .unwrap_or(budget.publish_until)
-    }
+/// When a call is given up: after a timeout, or when the time is over.
+fn sooner(now: Timestamp, timeout: Duration, until: Timestamp) -> Timestamp {
+    timestamp::later(now, timeout).map_or(until, |at| at.min(until))
 }

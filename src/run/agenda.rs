@@ -2,37 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::call::PageToken;
 use super::cancel::Cancel;
 use super::follow::Followed;
 use super::selection::Candidate;
 use crate::aws::backoff::Backoff;
-use crate::deployment::EnvironmentName;
-use crate::engine::TagPage;
+use crate::deployment::{Environment, EnvironmentName};
+use crate::engine::{Continuation, TagPage};
+use crate::report::outcome::{End, Outcome};
 use crate::timestamp::Timestamp;
-
-/// The attempts at the call that an environment needs next.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Attempts {
-    pub(super) backoff: Backoff,
-    /// When the call was made that is under way, or was last.
-    pub(super) asked_at: Timestamp,
-}
-
-impl Attempts {
-    /// No attempt was made.
-    pub(super) fn none(now: Timestamp) -> Self {
-        Self {
-            backoff: Backoff::default(),
-            asked_at: now,
-        }
-    }
-}
 
 /// How far a run is with an environment.
 #[derive(Debug)]
 pub(super) enum Stage {
     /// A request names it, and it is to be read.
-    Named,
+    Named(EnvironmentName),
     /// Its tag is to be read. The page continues a read that takes several calls.
     Untagged(Candidate, Option<TagPage>),
     /// Its deployment is to be cancelled.
@@ -42,56 +26,89 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    fn priority(&self) -> Priority {
+    /// The outcome of an environment that the run is done with.
+    pub(super) fn outcome(self, end: End) -> Outcome {
         match self {
-            Self::Named | Self::Untagged(..) => Priority::Find,
-            Self::Cancel(cancel) => cancel.priority(),
-            Self::Follow(_) => Priority::Poll,
+            Self::Named(name) => Outcome::unread(Environment::named(name), end),
+            Self::Untagged(candidate, _) => candidate.outcome(end),
+            Self::Cancel(cancel) => cancel.outcome(end),
+            Self::Follow(followed) => followed.outcome(end),
         }
-    }
-
-    fn order(&self) -> Order {
-        let deployment = match self {
-            Self::Named => return (false, None),
-            Self::Untagged(candidate, _) => &candidate.deployment,
-            Self::Cancel(cancel) => &cancel.candidate.deployment,
-            Self::Follow(followed) => &followed.deployment,
-        };
-        (deployment.started_at.is_none(), deployment.started_at)
-    }
-
-    fn is_followed(&self) -> bool {
-        matches!(self, Self::Follow(_))
-    }
-
-    /// True if the rules have not decided of it yet.
-    pub(super) fn is_searched(&self) -> bool {
-        matches!(self, Self::Named | Self::Untagged(..))
-    }
-
-    /// True if what is left is to read what became of a cancel: there is time for that after the time
-    /// to act.
-    pub(super) fn reads_outcome(&self) -> bool {
-        self.priority() == Priority::Outcome
     }
 }
 
-/// The order of cancellation: the oldest deployment first, one whose start is unknown last.
-type Order = (bool, Option<Timestamp>);
+/// An environment on the agenda.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) stage: Stage,
+    /// When the time for this stage is over.
+    pub(super) until: Timestamp,
+    /// When its last call was made or, where none is under way, was answered.
+    pub(super) since: Timestamp,
+    /// The retries of its calls.
+    pub(super) backoff: Backoff,
+    /// Where a multi-call read continues.
+    pub(super) continuation: Option<Continuation>,
+}
 
-/// The order in which calls take permits where permits are few.
+/// The order in which calls are made where permits are few: by stage, then the oldest deployment first.
+/// A deployment whose start is unknown comes last.
+type Order = (Priority, bool, Option<Timestamp>);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Priority {
-    /// A cancel whose deployment was just read: the reading must not become stale.
-    Confirmed,
-    /// A read that decides what is to be cancelled.
+enum Priority {
     Find,
-    /// A cancel.
     Cancel,
-    /// A read that tells what became of a cancel.
-    Outcome,
-    /// A poll.
     Poll,
+}
+
+impl Entry {
+    pub(super) fn new(stage: Stage, until: Timestamp, now: Timestamp) -> Self {
+        Self {
+            stage,
+            until,
+            since: now,
+            backoff: Backoff::default(),
+            continuation: None,
+        }
+    }
+
+    pub(super) fn name(&self) -> &EnvironmentName {
+        match &self.stage {
+            Stage::Named(name) => name,
+            Stage::Untagged(candidate, _) => &candidate.deployment.environment.name,
+            Stage::Cancel(cancel) => &cancel.candidate.deployment.environment.name,
+            Stage::Follow(followed) => &followed.deployment.environment.name,
+        }
+    }
+
+    /// The page that can refresh a stale reading before a cancel.
+    pub(super) fn stale_page(&self, now: Timestamp) -> Option<&PageToken> {
+        match &self.stage {
+            Stage::Cancel(cancel) => cancel.stale_page(now),
+            Stage::Named(_) | Stage::Untagged(..) | Stage::Follow(_) => None,
+        }
+    }
+
+    /// True if rules 1 to 6 have not decided of it yet.
+    fn is_undecided(&self) -> bool {
+        matches!(self.stage, Stage::Named(_) | Stage::Untagged(..))
+    }
+
+    fn is_followed(&self) -> bool {
+        matches!(self.stage, Stage::Follow(_))
+    }
+
+    fn order(&self) -> Order {
+        let (priority, deployment) = match &self.stage {
+            Stage::Named(_) => return (Priority::Find, false, None),
+            Stage::Untagged(candidate, _) => (Priority::Find, &candidate.deployment),
+            Stage::Cancel(cancel) => (Priority::Cancel, &cancel.candidate.deployment),
+            Stage::Follow(followed) => (Priority::Poll, &followed.deployment),
+        };
+        let started_at = deployment.started_at;
+        (priority, started_at.is_none(), started_at)
+    }
 }
 
 /// When an environment is up next.
@@ -107,89 +124,72 @@ pub(super) enum Next {
     Listed,
 }
 
-#[derive(Debug)]
-struct Scheduled {
-    stage: Stage,
-    attempts: Attempts,
-    next: Next,
-    /// The place among those that are ready.
-    place: (Priority, Order),
-}
-
-/// The environments by name, by time and by priority. Each change goes through [`Agenda::put`] and
+/// The environments by name, by time and by order. Each change goes through [`Agenda::put`] and
 /// [`Agenda::take`], so that the three never differ.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
-    entries: BTreeMap<EnvironmentName, Scheduled>,
-    ready: BTreeMap<Priority, BTreeSet<(Order, EnvironmentName)>>,
+    entries: BTreeMap<EnvironmentName, (Entry, Next)>,
+    ready: BTreeSet<(Order, EnvironmentName)>,
     timers: BTreeSet<(Timestamp, EnvironmentName)>,
+    undecided: usize,
     followed: usize,
+}
+
+/// When an environment must be seen to: at its time or, if that comes first, when its time is over. The
+/// end of a call under way is its response.
+fn timer(entry: &Entry, next: Next) -> Option<Timestamp> {
+    match next {
+        Next::Ready | Next::Listed => Some(entry.until),
+        Next::At(at) => Some(at.min(entry.until)),
+        Next::InFlight => None,
+    }
 }
 
 impl Agenda {
     /// Puts an environment on the agenda.
-    pub(super) fn put(
-        &mut self,
-        name: EnvironmentName,
-        stage: Stage,
-        attempts: Attempts,
-        next: Next,
-    ) {
-        let (priority, order) = (stage.priority(), stage.order());
-        match next {
-            Next::Ready => {
-                let ready = self.ready.entry(priority).or_default();
-                ready.insert((order, name.clone()));
-            }
-            Next::At(at) => {
-                self.timers.insert((at, name.clone()));
-            }
-            Next::InFlight | Next::Listed => {}
+    pub(super) fn put(&mut self, entry: Entry, next: Next) {
+        let name = entry.name().clone();
+        if next == Next::Ready {
+            self.ready.insert((entry.order(), name.clone()));
         }
-        self.followed += usize::from(stage.is_followed());
-        let scheduled = Scheduled {
-            stage,
-            attempts,
-            next,
-            place: (priority, order),
-        };
-        self.entries.insert(name, scheduled);
+        self.timers
+            .extend(timer(&entry, next).map(|at| (at, name.clone())));
+        self.undecided += usize::from(entry.is_undecided());
+        self.followed += usize::from(entry.is_followed());
+        self.entries.insert(name, (entry, next));
     }
 
     /// Takes an environment off the agenda.
-    pub(super) fn take(&mut self, name: &EnvironmentName) -> Option<(Stage, Attempts)> {
-        let scheduled = self.entries.remove(name)?;
-        self.followed -= usize::from(scheduled.stage.is_followed());
-        let (priority, order) = scheduled.place;
-        match scheduled.next {
-            Next::Ready => {
-                if let Some(ready) = self.ready.get_mut(&priority) {
-                    ready.remove(&(order, name.clone()));
-                }
-            }
-            Next::At(at) => {
-                self.timers.remove(&(at, name.clone()));
-            }
-            Next::InFlight | Next::Listed => {}
+    pub(super) fn take(&mut self, name: &EnvironmentName) -> Option<Entry> {
+        let (entry, next) = self.entries.remove(name)?;
+        self.ready.remove(&(entry.order(), name.clone()));
+        if let Some(at) = timer(&entry, next) {
+            self.timers.remove(&(at, name.clone()));
         }
-        Some((scheduled.stage, scheduled.attempts))
+        self.undecided -= usize::from(entry.is_undecided());
+        self.followed -= usize::from(entry.is_followed());
+        Some(entry)
     }
 
-    /// Puts an environment where it is up next, as it is.
+    /// Changes when an environment is up next.
     pub(super) fn reschedule(&mut self, name: &EnvironmentName, next: Next) {
-        if let Some((stage, attempts)) = self.take(name) {
-            self.put(name.clone(), stage, attempts, next);
+        if let Some(entry) = self.take(name) {
+            self.put(entry, next);
         }
     }
 
-    /// Makes ready what is up by now.
-    pub(super) fn wake(&mut self, now: Timestamp) {
+    /// Makes ready what is up by now. Takes the first environment whose time is over, if there is one.
+    pub(super) fn wake(&mut self, now: Timestamp) -> Option<Entry> {
         while let Some((at, name)) = self.timers.first().cloned()
             && at <= now
         {
-            self.timers.pop_first();
-            self.reschedule(&name, Next::Ready);
+            let entry = self.take(&name)?;
+            if entry.until <= now {
+                return Some(entry);
+            }
+            self.put(entry, Next::Ready);
         }
+        None
     }
 
     /// Returns when the next timer is due.
@@ -197,64 +197,44 @@ impl Agenda {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// The environments that are ready with this priority, in order.
-    pub(super) fn ready(
-        &self,
-        priority: Priority,
-    ) -> impl Iterator<Item = (&EnvironmentName, &Stage)> {
-        let ready = self.ready.get(&priority).into_iter().flatten();
-        ready.filter_map(|(_, name)| Some((name, &self.entries.get(name)?.stage)))
+    /// The environments that are ready, in order.
+    pub(super) fn ready(&self) -> impl Iterator<Item = &Entry> {
+        let ready = self.ready.iter();
+        ready.filter_map(|(_, name)| Some(&self.entries.get(name)?.0))
     }
 
-    /// The first environment that is ready with this priority.
-    pub(super) fn first_ready(&self, priority: Priority) -> Option<EnvironmentName> {
-        self.ready(priority).next().map(|(name, _)| name.clone())
+    /// All environments, with when they are up next.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&Entry, Next)> {
+        self.entries.values().map(|(entry, next)| (entry, *next))
     }
 
-    /// The names of the environments that meet a condition.
-    pub(super) fn names(&self, is_meant: impl Fn(&Stage, Next) -> bool) -> Vec<EnvironmentName> {
-        let meant = self.entries.iter();
-        let meant = meant.filter(|(_, one)| is_meant(&one.stage, one.next));
-        meant.map(|(name, _)| name.clone()).collect()
+    /// The stage of an environment, with when it is up next.
+    pub(super) fn get(&self, name: &EnvironmentName) -> Option<(&Stage, Next)> {
+        let (entry, next) = self.entries.get(name)?;
+        Some((&entry.stage, *next))
     }
 
-    /// How many environments meet a condition.
-    pub(super) fn count(&self, is_meant: impl Fn(&Stage, Attempts, Next) -> bool) -> usize {
-        let all = self.entries.values();
-        all.filter(|one| is_meant(&one.stage, one.attempts, one.next))
-            .count()
-    }
-
-    /// An environment, with the attempts at its call and when it is up next.
-    pub(super) fn get(&self, name: &EnvironmentName) -> Option<(&Stage, Attempts, Next)> {
-        let scheduled = self.entries.get(name)?;
-        Some((&scheduled.stage, scheduled.attempts, scheduled.next))
-    }
-
-    /// The cancels that are not under way. A change must not touch what their priority is made of.
-    pub(super) fn waiting_cancels(
+    /// The cancel of an environment, and true if none of its calls was under way at `asked_at` or later.
+    /// A change must not touch what the order is made of.
+    pub(super) fn cancel(
         &mut self,
-    ) -> impl Iterator<Item = (&EnvironmentName, &mut Cancel)> {
-        let entries = self.entries.iter_mut();
-        entries.filter_map(
-            |(name, scheduled)| match (&mut scheduled.stage, scheduled.next) {
-                (Stage::Cancel(cancel), Next::Ready | Next::At(_)) => Some((name, cancel)),
-                (Stage::Named | Stage::Untagged(..) | Stage::Cancel(_) | Stage::Follow(_), _) => {
-                    None
-                }
-            },
-        )
-    }
-
-    /// The cancel of an environment. A change must not touch what its priority is made of.
-    pub(super) fn cancel(&mut self, name: &EnvironmentName) -> Option<&mut Cancel> {
-        match &mut self.entries.get_mut(name)?.stage {
-            Stage::Cancel(cancel) => Some(cancel),
-            Stage::Named | Stage::Untagged(..) | Stage::Follow(_) => None,
+        name: &EnvironmentName,
+        asked_at: Timestamp,
+    ) -> Option<(&mut Cancel, bool)> {
+        let (entry, next) = self.entries.get_mut(name)?;
+        let is_later = *next != Next::InFlight && entry.since <= asked_at;
+        match &mut entry.stage {
+            Stage::Cancel(cancel) => Some((cancel, is_later)),
+            Stage::Named(_) | Stage::Untagged(..) | Stage::Follow(_) => None,
         }
     }
 
-    /// True if all that is left is to be followed.
+    /// Of how many environments rules 1 to 6 have not decided yet.
+    pub(super) fn undecided(&self) -> usize {
+        self.undecided
+    }
+
+    /// True if all that is left is followed.
     pub(super) fn is_only_followed(&self) -> bool {
         self.followed == self.entries.len()
     }
@@ -271,6 +251,16 @@ mod tests {
     use super::*;
     use crate::deployment::Deployment;
 
+    const UNTIL: u64 = 1000;
+
+    fn put(agenda: &mut Agenda, stage: Stage, next: Next) {
+        agenda.put(Entry::new(stage, after(UNTIL), NOW), next);
+    }
+
+    fn named(environment: &str) -> Stage {
+        Stage::Named(name(environment))
+    }
+
     fn cancel(environment: &str, started_at: Option<Timestamp>) -> Stage {
         Stage::Cancel(Cancel::new(candidate(Deployment {
             started_at,
@@ -278,79 +268,97 @@ mod tests {
         })))
     }
 
-    fn put(agenda: &mut Agenda, environment: &str, stage: Stage, next: Next) {
-        agenda.put(name(environment), stage, Attempts::none(NOW), next);
+    fn follow(environment: &str) -> Stage {
+        let deployment = deployment(environment);
+        Stage::Follow(Followed::new(deployment, None, after(UNTIL), NOW))
     }
 
-    fn ready(agenda: &Agenda, priority: Priority) -> Vec<&str> {
-        let ready = agenda.ready(priority);
-        ready.map(|(name, _)| name.as_str()).collect()
+    fn ready(agenda: &Agenda) -> Vec<&str> {
+        agenda.ready().map(|entry| entry.name().as_str()).collect()
+    }
+
+    #[test]
+    fn reads_that_decide_come_before_cancels_and_polls_come_last() {
+        let mut agenda = Agenda::default();
+        put(&mut agenda, follow("d"), Next::Ready);
+        put(&mut agenda, cancel("c", None), Next::Ready);
+        let untagged = Stage::Untagged(candidate(deployment("b")), None);
+        put(&mut agenda, untagged, Next::Ready);
+        put(&mut agenda, named("a"), Next::Ready);
+        assert_eq!(ready(&agenda), ["a", "b", "c", "d"]);
+        assert_eq!(agenda.undecided(), 2);
     }
 
     #[test]
     fn the_oldest_deployment_comes_first_and_an_unknown_start_last() {
         let mut agenda = Agenda::default();
-        put(&mut agenda, "a", cancel("a", None), Next::Ready);
-        put(&mut agenda, "b", cancel("b", Some(after(2))), Next::Ready);
-        put(&mut agenda, "c", cancel("c", Some(after(1))), Next::Ready);
-        assert_eq!(ready(&agenda, Priority::Cancel), ["c", "b", "a"]);
-        assert_eq!(agenda.first_ready(Priority::Cancel), Some(name("c")));
-        assert_eq!(agenda.first_ready(Priority::Outcome), None);
-    }
-
-    #[test]
-    fn what_is_to_be_found_comes_before_cancels_and_polls_come_last() {
-        use Priority::{Cancel, Confirmed, Find, Outcome, Poll};
-        assert!([Confirmed, Find, Cancel, Outcome, Poll].is_sorted());
-        assert_eq!(Stage::Named.priority(), Find);
-        let untagged = Stage::Untagged(candidate(deployment("a")), None);
-        assert_eq!(untagged.priority(), Find);
-        assert_eq!(cancel("a", None).priority(), Cancel);
-        assert!(!cancel("a", None).reads_outcome());
+        put(&mut agenda, cancel("a", None), Next::Ready);
+        put(&mut agenda, cancel("b", Some(after(2))), Next::Ready);
+        put(&mut agenda, cancel("c", Some(after(1))), Next::Ready);
+        assert_eq!(ready(&agenda), ["c", "b", "a"]);
     }
 
     #[test]
     fn a_timer_wakes_an_environment_at_its_time_and_not_before() {
         let mut agenda = Agenda::default();
-        put(&mut agenda, "a", Stage::Named, Next::At(after(10)));
-        put(&mut agenda, "b", Stage::Named, Next::At(after(20)));
+        put(&mut agenda, named("a"), Next::At(after(10)));
+        put(&mut agenda, named("b"), Next::At(after(20)));
+        assert!(agenda.wake(after(9)).is_none());
+        assert_eq!(ready(&agenda), Vec::<&str>::new());
         assert_eq!(agenda.next_timer(), Some(after(10)));
-        agenda.wake(after(9));
-        assert_eq!(ready(&agenda, Priority::Find), Vec::<&str>::new());
-        agenda.wake(after(10));
-        assert_eq!(ready(&agenda, Priority::Find), ["a"]);
+        assert!(agenda.wake(after(10)).is_none());
+        assert_eq!(ready(&agenda), ["a"]);
         assert_eq!(agenda.next_timer(), Some(after(20)));
+    }
+
+    #[test]
+    fn what_has_no_time_left_is_taken_unless_its_call_is_under_way() {
+        for (next, is_over) in [
+            (Next::Ready, true),
+            (Next::Listed, true),
+            (Next::At(after(9000)), true),
+            (Next::InFlight, false),
+        ] {
+            let mut agenda = Agenda::default();
+            put(&mut agenda, follow("a"), next);
+            assert!(agenda.wake(after(UNTIL - 1)).is_none(), "{next:?}");
+            assert_eq!(agenda.wake(after(UNTIL)).is_some(), is_over, "{next:?}");
+            assert_eq!(agenda.is_empty(), is_over, "{next:?}");
+        }
     }
 
     #[test]
     fn what_is_taken_is_neither_ready_nor_woken() {
         let mut agenda = Agenda::default();
-        put(&mut agenda, "a", Stage::Named, Next::Ready);
-        put(&mut agenda, "b", Stage::Named, Next::At(after(10)));
+        put(&mut agenda, named("a"), Next::Ready);
+        put(&mut agenda, named("b"), Next::At(after(10)));
         for one in ["a", "b"] {
             assert!(agenda.take(&name(one)).is_some());
             assert!(agenda.take(&name(one)).is_none());
         }
-        agenda.wake(after(10));
-        assert_eq!(ready(&agenda, Priority::Find), Vec::<&str>::new());
+        assert!(agenda.wake(after(9000)).is_none());
+        assert_eq!(ready(&agenda), Vec::<&str>::new());
         assert_eq!(agenda.next_timer(), None);
-        assert!(agenda.is_empty() && agenda.is_only_followed());
+        assert_eq!(agenda.undecided(), 0);
+        assert!(agenda.is_empty());
     }
 
     #[test]
-    fn a_call_under_way_is_not_ready_until_it_is_rescheduled() {
+    fn a_page_is_later_if_no_call_was_under_way_since_it_was_asked_for() {
         let mut agenda = Agenda::default();
-        put(&mut agenda, "a", cancel("a", None), Next::InFlight);
-        assert_eq!(agenda.first_ready(Priority::Cancel), None);
-        assert_eq!(agenda.waiting_cancels().count(), 0);
-        assert!(agenda.cancel(&name("a")).is_some());
-        agenda.reschedule(&name("a"), Next::Ready);
-        assert_eq!(agenda.first_ready(Priority::Cancel), Some(name("a")));
-        assert_eq!(agenda.waiting_cancels().count(), 1);
-        assert!(!agenda.is_only_followed() && !agenda.is_empty());
-        let is_ready = |_: &Stage, next: Next| next == Next::Ready;
-        assert_eq!(agenda.names(is_ready), [name("a")]);
-        assert_eq!(agenda.count(|_, _, next| next == Next::InFlight), 0);
-        assert_eq!(agenda.count(|_, _, next| next == Next::Ready), 1);
+        let mut is_later = |next, asked_at| {
+            put(&mut agenda, cancel("a", None), next);
+            let cancel = agenda.cancel(&name("a"), asked_at).map(|(_, later)| later);
+            agenda.take(&name("a"));
+            cancel
+        };
+        assert_eq!(is_later(Next::Ready, NOW), Some(true));
+        assert_eq!(
+            is_later(Next::Ready, NOW - std::time::Duration::from_nanos(1)),
+            Some(false)
+        );
+        assert_eq!(is_later(Next::InFlight, after(10)), Some(false));
+        put(&mut agenda, named("b"), Next::Ready);
+        assert!(agenda.cancel(&name("b"), NOW).is_none());
     }
 }

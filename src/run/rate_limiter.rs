@@ -57,11 +57,6 @@ impl RateLimiter {
         self.rate.and(self.next)
     }
 
-    /// True if the service has throttled a call.
-    pub(super) fn is_throttled(&self) -> bool {
-        self.rate.is_some()
-    }
-
     /// A call is made. The interval counts from when it was due, so that a late timer costs no rate,
     /// but a pause saves up no more than one call.
     pub(super) fn call_made(&mut self, now: Timestamp) {
@@ -142,13 +137,13 @@ mod tests {
     fn nothing_is_limited_until_the_service_throttles() {
         let mut limiter = RateLimiter::default();
         assert_eq!(time_of(1000, &mut limiter, NOW), Duration::ZERO);
-        assert!(!limiter.is_throttled());
+        assert_eq!(limiter.next(), None);
     }
 
     #[test]
     fn after_a_throttled_call_the_rate_is_half_of_what_was_accepted_lately() {
         let mut limiter = throttled_after(20);
-        assert!(limiter.is_throttled());
+        assert!(limiter.next().is_some());
         let time = time_of(20, &mut limiter, NOW);
         assert!(
             (Duration::from_millis(1950)..=Duration::from_millis(2050)).contains(&time),

@@ -1,8 +1,10 @@
 //! The selection: the deployments that rules 1 to 6 let through, until rule 7 admits them.
 
 use super::call::PageToken;
+use super::note::Note;
 use crate::deployment::{Deployment, Status};
 use crate::plan::{self, Admission, Mode, Policy};
+use crate::report::outcome::{End, Outcome};
 use crate::timestamp::Timestamp;
 use crate::trigger::Trigger;
 
@@ -28,15 +30,17 @@ impl Candidate {
 
     /// Applies a later reading of the environment. If it does not show the deployment `IN_PROGRESS`,
     /// the deployment itself must be read.
-    pub(super) fn refresh(&mut self, shown: Option<Deployment>, read_at: Timestamp) {
-        match shown {
-            Some(shown) if self.is_confirmed_by(&shown) => {
-                self.deployment.message = shown.message;
-                self.read_at = read_at;
-                self.is_doubtful = false;
-            }
-            Some(_) | None => self.is_doubtful = true,
+    pub(super) fn refresh(&mut self, shown: Deployment, read_at: Timestamp) {
+        self.is_doubtful = !self.is_confirmed_by(&shown);
+        if !self.is_doubtful {
+            self.deployment.message = shown.message;
+            self.read_at = read_at;
         }
+    }
+
+    /// The outcome, if no cancel is asked for.
+    pub(super) fn outcome(self, end: End) -> Outcome {
+        Outcome::without_cancel(self.deployment, end)
     }
 }
 
@@ -46,8 +50,6 @@ pub(super) struct Selection<'a> {
     pub(super) trigger: &'a Trigger,
     pub(super) policy: &'a Policy,
     pub(super) mode: Mode,
-    /// Environments of which rules 1 to 6 have not decided yet.
-    pub(super) undecided: usize,
     /// How many were selected, admitted ones included.
     selected: usize,
     waiting: Vec<Candidate>,
@@ -59,7 +61,6 @@ impl<'a> Selection<'a> {
             trigger,
             policy,
             mode: policy.mode_for(trigger),
-            undecided: 0,
             selected: 0,
             waiting: Vec::new(),
         }
@@ -72,23 +73,21 @@ impl<'a> Selection<'a> {
     }
 
     /// Applies rule 7. Returns what is to be done with the deployments that wait, if that is certain
-    /// whatever becomes of the undecided.
-    pub(super) fn admit(&mut self) -> Option<(Admission, Vec<Candidate>)> {
+    /// whatever becomes of the environments that are undecided.
+    pub(super) fn admit(&mut self, undecided: usize) -> Option<(Admission, Vec<Candidate>)> {
         if self.waiting.is_empty() {
             return None;
         }
-        let admission = plan::admission(self.policy, self.mode, self.selected, self.undecided)?;
+        let admission = plan::admission(self.policy, self.mode, self.selected, undecided)?;
         Some((admission, std::mem::take(&mut self.waiting)))
     }
 
-    /// How many were selected so far.
-    pub(super) fn selected(&self) -> usize {
-        self.selected
-    }
-
-    /// True if nothing is undecided and nothing waits.
-    pub(super) fn is_done(&self) -> bool {
-        self.undecided == 0 && self.waiting.is_empty()
+    /// The log line of a limit that was exceeded.
+    pub(super) fn over_limit(&self) -> Note {
+        Note::OverLimit {
+            selected: self.selected,
+            limit: self.policy.max_cancellations,
+        }
     }
 }
 
@@ -110,10 +109,9 @@ mod tests {
             ..deployment("net")
         };
         for (reading, is_doubtful) in [
-            (Some(shown("d-net", Status::InProgress)), false),
-            (Some(shown("d-net", Status::Cancelling)), true),
-            (Some(shown("d-2", Status::InProgress)), true),
-            (None, true),
+            (shown("d-net", Status::InProgress), false),
+            (shown("d-net", Status::Cancelling), true),
+            (shown("d-2", Status::InProgress), true),
         ] {
             let mut one = candidate(deployment("net"));
             one.is_doubtful = !is_doubtful;
@@ -147,21 +145,16 @@ mod tests {
         };
         let policy = policy(2);
         let mut selection = Selection::new(&trigger, &policy);
-        assert!(selection.is_done());
-        assert!(selection.admit().is_none());
-        selection.undecided = 2;
+        assert!(selection.admit(0).is_none());
         selection.select(candidate(deployment("a")));
-        assert!(selection.admit().is_none() && !selection.is_done());
-        selection.undecided = 1;
-        let (admission, admitted) = selection.admit().unwrap();
+        assert!(selection.admit(2).is_none());
+        let (admission, admitted) = selection.admit(1).unwrap();
         assert_eq!((admission, admitted.len()), (Admission::Cancel, 1));
-        assert!(selection.admit().is_none() && !selection.is_done());
-        selection.undecided = 0;
+        assert!(selection.admit(1).is_none());
         selection.select(candidate(deployment("b")));
-        assert_eq!(selection.selected(), 2);
-        assert!(!selection.is_done());
-        let (admission, admitted) = selection.admit().unwrap();
+        let (admission, admitted) = selection.admit(0).unwrap();
         assert_eq!((admission, admitted.len()), (Admission::Cancel, 1));
-        assert!(selection.is_done());
+        let (selected, limit) = (2, 2);
+        assert_eq!(selection.over_limit(), Note::OverLimit { selected, limit });
     }
 }

@@ -12,9 +12,6 @@ use crate::calls::{Answer, Asked, At, Called, Read, START, Shown, State, Trouble
 use crate::course::{Course, What};
 use crate::scenario::{Scenario, Why};
 
-/// Calls in flight before the service has accepted one.
-const FIRST_PERMITS: usize = 20;
-
 /// Failures in a row after which a call is not repeated.
 pub(crate) const MOST_FAILURES: u32 = 9;
 
@@ -93,7 +90,6 @@ pub(crate) struct Ledger {
     pub(crate) in_flight: usize,
     pub(crate) refreshing: usize,
     pub(crate) polling: usize,
-    accepted: usize,
     pub(crate) is_throttled: bool,
     selected: usize,
     pub(crate) act_until: At,
@@ -136,7 +132,6 @@ impl Ledger {
             in_flight: 0,
             refreshing: 0,
             polling: 0,
-            accepted: 0,
             is_throttled: false,
             selected: 0,
             act_until: at(scenario.limits().budget.act_until),
@@ -158,7 +153,7 @@ impl Ledger {
 
     /// True if the machine may have another call in flight.
     pub(crate) fn has_permit(&self, concurrency: usize) -> bool {
-        self.in_flight < concurrency.min(FIRST_PERMITS + self.accepted)
+        self.in_flight < concurrency
     }
 
     /// When the wait for a deployment that was first reported then ends.
@@ -226,9 +221,8 @@ impl Ledger {
         self.in_flight -= 1;
         let answer = call.answer.as_ref().unwrap();
         match answer.trouble() {
-            None => self.accepted += 1,
             Some(Trouble::Throttled) => self.is_throttled = true,
-            Some(_) => {}
+            Some(_) | None => {}
         }
         match (call.asked, answer) {
             (Asked::List { purpose, .. }, answer) => {
