@@ -51,16 +51,12 @@ pub(super) struct Entry {
     pub(super) continuation: Option<Continuation>,
 }
 
-/// The order in which calls are made where permits are few: by stage, then the oldest deployment first.
-/// A deployment whose start is unknown comes last.
-type Order = (Priority, bool, Option<Timestamp>);
+/// The order in which calls are made where permits are few: what is undecided comes first, then the
+/// oldest deployment. A deployment whose start is unknown comes last.
+type Order = (bool, bool, Option<Timestamp>);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Priority {
-    Find,
-    Cancel,
-    Poll,
-}
+/// The environments that are ready, in order.
+type Ready = BTreeSet<(Order, EnvironmentName)>;
 
 impl Entry {
     pub(super) fn new(stage: Stage, until: Timestamp, now: Timestamp) -> Self {
@@ -100,14 +96,13 @@ impl Entry {
     }
 
     fn order(&self) -> Order {
-        let (priority, deployment) = match &self.stage {
-            Stage::Named(_) => return (Priority::Find, false, None),
-            Stage::Untagged(candidate, _) => (Priority::Find, &candidate.deployment),
-            Stage::Cancel(cancel) => (Priority::Cancel, &cancel.candidate.deployment),
-            Stage::Follow(followed) => (Priority::Poll, &followed.deployment),
+        let started_at = match &self.stage {
+            Stage::Named(_) => return (false, false, None),
+            Stage::Untagged(candidate, _) => candidate.deployment.started_at,
+            Stage::Cancel(cancel) => cancel.candidate.deployment.started_at,
+            Stage::Follow(followed) => followed.deployment.started_at,
         };
-        let started_at = deployment.started_at;
-        (priority, started_at.is_none(), started_at)
+        (!self.is_undecided(), started_at.is_none(), started_at)
     }
 }
 
@@ -129,7 +124,9 @@ pub(super) enum Next {
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     entries: BTreeMap<EnvironmentName, (Entry, Next)>,
-    ready: BTreeSet<(Order, EnvironmentName)>,
+    ready: Ready,
+    /// Those that are ready and followed. Their calls come last.
+    polls: Ready,
     timers: BTreeSet<(Timestamp, EnvironmentName)>,
     undecided: usize,
     followed: usize,
@@ -150,7 +147,8 @@ impl Agenda {
     pub(super) fn put(&mut self, entry: Entry, next: Next) {
         let name = entry.name().clone();
         if next == Next::Ready {
-            self.ready.insert((entry.order(), name.clone()));
+            let ready = self.ready_with(entry.is_followed());
+            ready.insert((entry.order(), name.clone()));
         }
         self.timers
             .extend(timer(&entry, next).map(|at| (at, name.clone())));
@@ -162,7 +160,8 @@ impl Agenda {
     /// Takes an environment off the agenda.
     pub(super) fn take(&mut self, name: &EnvironmentName) -> Option<Entry> {
         let (entry, next) = self.entries.remove(name)?;
-        self.ready.remove(&(entry.order(), name.clone()));
+        let ready = self.ready_with(entry.is_followed());
+        ready.remove(&(entry.order(), name.clone()));
         if let Some(at) = timer(&entry, next) {
             self.timers.remove(&(at, name.clone()));
         }
@@ -197,10 +196,24 @@ impl Agenda {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// The environments that are ready, in order.
+    /// The environments that are ready and not followed yet, in order.
     pub(super) fn ready(&self) -> impl Iterator<Item = &Entry> {
         let ready = self.ready.iter();
         ready.filter_map(|(_, name)| Some(&self.entries.get(name)?.0))
+    }
+
+    /// The environments that are followed and to be polled, in order.
+    pub(super) fn polls(&self) -> impl Iterator<Item = &Entry> {
+        let polls = self.polls.iter();
+        polls.filter_map(|(_, name)| Some(&self.entries.get(name)?.0))
+    }
+
+    fn ready_with(&mut self, is_followed: bool) -> &mut Ready {
+        if is_followed {
+            &mut self.polls
+        } else {
+            &mut self.ready
+        }
     }
 
     /// All environments, with when they are up next.
@@ -274,7 +287,8 @@ mod tests {
     }
 
     fn ready(agenda: &Agenda) -> Vec<&str> {
-        agenda.ready().map(|entry| entry.name().as_str()).collect()
+        let ready = agenda.ready().chain(agenda.polls());
+        ready.map(|entry| entry.name().as_str()).collect()
     }
 
     #[test]

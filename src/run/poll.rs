@@ -45,10 +45,8 @@ impl Run<'_> {
         }
         // While the listing is read, the others wait for it.
         let is_listing = self.polls.listing.is_some();
-        let mut ready = self.agenda.ready();
-        let entry = ready.find(|entry| !(is_listing && is_listed(entry)))?;
-        let name = entry.name().clone();
-        drop(ready);
+        let is_up = |entry: &&Entry| !(is_listing && is_listed(entry));
+        let name = self.agenda.polls().find(is_up)?.name().clone();
         self.ask(&name, now)
     }
 
@@ -64,7 +62,7 @@ impl Run<'_> {
 
     /// Begins to read the listing if that is cheaper than to read each deployment that is due.
     fn begin_listing(&mut self, now: Timestamp) {
-        if !self.agenda.ready().any(is_listed) {
+        if !self.agenda.polls().any(is_listed) {
             return;
         }
         let entries = self.agenda.entries();

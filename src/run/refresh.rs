@@ -30,26 +30,31 @@ impl Run<'_> {
         }
     }
 
-    /// The first environment in order that need not wait for a page that is being refreshed. A page is
-    /// refreshed only for those whose turn is near: for others the reading would be stale again.
+    /// The first environment in order that need not wait for a page. A stale page comes first, but only
+    /// if the turn of a cancel on it is near: for others the reading would be stale again.
     fn first_ready(&self, now: Timestamp) -> Option<Choice> {
+        let near = 2 * self.limits.concurrency;
+        let mut first = None;
+        for (place, entry) in self.agenda.ready().enumerate() {
+            match entry.stale_page(now) {
+                Some(page) if place >= near || self.refreshing.contains(page) => {}
+                Some(page) if self.is_shared(page, now) => {
+                    return Some(Choice::Refresh(page.clone()));
+                }
+                Some(_) | None => first = first.or(Some(entry)),
+            }
+            if place >= near && first.is_some() {
+                break;
+            }
+        }
+        first.map(|entry| Choice::Of(entry.name().clone()))
+    }
+
+    /// True if several cancels wait for a page. One alone is read by itself.
+    fn is_shared(&self, page: &PageToken, now: Timestamp) -> bool {
         let ready = self.agenda.ready();
-        let mut ready = ready.take_while(|entry| !matches!(entry.stage, Stage::Follow(_)));
-        let mut place = 0;
-        ready.find_map(|entry| {
-            place += 1;
-            let Some(page) = entry.stale_page(now) else {
-                return Some(Choice::Of(entry.name().clone()));
-            };
-            if self.refreshing.contains(page) {
-                return None;
-            }
-            let is_on_it = |entry: &&Entry| entry.stale_page(now) == Some(page);
-            if self.agenda.ready().filter(is_on_it).nth(1).is_none() {
-                return Some(Choice::Of(entry.name().clone()));
-            }
-            (place <= self.limits.concurrency).then(|| Choice::Refresh(page.clone()))
-        })
+        let mut waiting = ready.filter(|entry| entry.stale_page(now) == Some(page));
+        waiting.nth(1).is_some()
     }
 
     /// Applies a page that was refreshed. What the page does not show is read by itself.

@@ -15,7 +15,7 @@ pub(crate) type At = Duration;
 pub(crate) const START: At = Duration::from_hours(240);
 
 /// Most environments of any scenario.
-pub(crate) const MOST_ENVIRONMENTS: usize = 200;
+const MOST_ENVIRONMENTS: usize = 10_000;
 
 /// The time as the machine knows it.
 pub(crate) fn timestamp(at: At) -> Timestamp {

@@ -384,3 +384,32 @@ fn the_read_of_a_given_up_cancel_backs_off_after_the_time_to_act() {
         assert!(reads.len() <= 14, "{} reads", reads.len());
     }
 }
+
+#[test]
+fn ten_thousand_are_cancelled_as_fast_as_the_latency_allows() {
+    for engine in ENGINES {
+        for concurrency in [10, 100] {
+            let mut scenario = running(engine, 10_000, seconds(600));
+            scenario.left = seconds(900);
+            scenario.service.paging.shifts = false;
+            scenario.concurrency = concurrency;
+            scenario.max_cancellations = 10_000;
+            scenario.settle_timeout = Duration::ZERO;
+            let latency = Duration::from_millis(scenario.faults.latency.start);
+            let course = Course::of(scenario);
+            let found = count(&course, |asked| asked.is_list(ListPurpose::Find));
+            let refreshed = count(&course, |asked| asked.is_list(ListPurpose::Refresh));
+            let reads = count(&course, |asked| matches!(asked, Asked::Read { .. }));
+            let cancels = asked_at(&course, Asked::is_cancel);
+            assert_eq!((found, cancels.len()), (100, 10_000));
+            let rounds = found + (cancels.len() + refreshed).div_ceil(concurrency);
+            let floor = latency.as_secs_f64() * rounds as f64;
+            let last = cancels.iter().map(|(_, at)| *at + latency).max().unwrap();
+            let ratio = last.as_secs_f64() / floor;
+            assert!(
+                ratio < 1.15 && reads == 0,
+                "{ratio}, {reads} reads, {refreshed} pages"
+            );
+        }
+    }
+}

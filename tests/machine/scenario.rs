@@ -10,7 +10,7 @@ use proton_canceller::plan::{AlarmScope, Mode, Policy, SkipReason};
 use proton_canceller::run::{Budget, Limits};
 use proton_canceller::trigger::{Alarm, Cause, Request, Trigger};
 
-use crate::calls::{At, MOST_ENVIRONMENTS, START, State, name, timestamp};
+use crate::calls::{At, START, State, name, timestamp};
 use crate::faults::{BadListing, Bucket, Faults, Sickness};
 use crate::service::{Paging, Script, Service, Site};
 
@@ -70,7 +70,7 @@ impl Scenario {
         let why = random.u8(0..20);
         let left = Duration::from_secs(*one_of(&LEFT, random));
         let count = match random.u8(0..40) {
-            0 => random.usize(60..=MOST_ENVIRONMENTS),
+            0 => random.usize(60..=200),
             1..8 => random.usize(8..40),
             _ => random.usize(1..8),
         };
