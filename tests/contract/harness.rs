@@ -15,7 +15,7 @@ use local_aws::{
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use crate::holds;
+use crate::invariants;
 use crate::log_filter::Filter;
 
 /// The credentials that the function gets, to be looked for in what it writes.
@@ -155,8 +155,8 @@ impl Stage {
             .map(|body| serde_json::from_slice(&body).unwrap())
             .unwrap_or_default();
         let lines = process.lines();
-        holds::no_credentials(&lines);
-        holds::json_lines(&lines);
+        invariants::no_credentials(&lines);
+        invariants::json_lines(&lines);
         let lines = self.filter().kept(lines);
         assert!(
             matches!(invoked, InvocationResult::Error { .. }),
@@ -284,7 +284,7 @@ impl Function {
     pub(crate) async fn finish_all(self) -> Vec<Run> {
         let runs = self.finish_among_lies().await;
         for run in &runs {
-            holds::always(run);
+            invariants::always(run);
         }
         runs
     }
@@ -295,15 +295,15 @@ impl Function {
         // Its pipes are read to their ends.
         self.process.ended().await.unwrap();
         let lines = self.process.lines();
-        holds::no_credentials(&lines);
+        invariants::no_credentials(&lines);
         if self.filter.is_json() {
-            holds::json_lines(&lines);
+            invariants::json_lines(&lines);
         }
         let lines = self.filter.kept(lines);
         log_calls(&self.aws.local.calls());
         for run in &mut self.runs {
             run.lines.clone_from(&lines);
-            run.metrics = holds::metrics_of(&lines, &run.request_id);
+            run.metrics = invariants::metrics_of(&lines, &run.request_id);
         }
         self.runs
     }

@@ -1,5 +1,5 @@
 //! Hostile content: what comes from outside breaks no line, no metric, no event and no call, and
-//! brings no credential to light. [`holds`](crate::holds) checks the lines, the metrics and the
+//! brings no credential to light. [`invariants`](crate::invariants) checks the lines, the metrics and the
 //! events of every run; these tests bring it the worst.
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! The contract, over the wire: the built binary under the Runtime API, against the local AWS on a
-//! socket. One module a chapter of the contract; `harness` runs the function, `holds` checks what
+//! socket. One module a chapter of the contract; `harness` runs the function, `invariants` checks what
 //! must hold of every run, and `payloads` writes what goes in.
 #![expect(
     clippy::expect_used,
@@ -9,18 +9,18 @@
     reason = "these are tests: a panic is how they fail"
 )]
 
-mod decided;
-mod done;
+mod cancelling;
 mod engines;
+mod failures;
 mod follow;
-mod goes_in;
-mod goes_wrong;
 mod harness;
-mod holds;
 mod hostile;
+mod invariants;
 mod log_filter;
 mod logs;
 mod payloads;
 mod published;
+mod rules;
 mod settings;
 mod tls;
+mod triggers;

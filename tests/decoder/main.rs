@@ -7,11 +7,11 @@
     reason = "a test fails by panicking"
 )]
 
-mod promises;
+mod properties;
 
 use std::sync::LazyLock;
 
-use promises::{Taken, hold};
+use properties::{Taken, hold};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proton_canceller::deployment::{EnvironmentName, NameRule};

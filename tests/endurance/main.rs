@@ -17,6 +17,6 @@
     reason = "a test fails by panicking"
 )]
 
-mod left_behind;
 #[cfg(target_os = "linux")]
-mod resident;
+mod resources;
+mod tasks;

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::course::{Log, Retry, deliver_all, in_world};
+use crate::deliveries::{Log, Retry, deliver_all, in_world};
 use crate::function::Simulated;
 use crate::record::{Record, Told};
 use crate::scenario::{Deployer, Scenario};

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use local_aws::{Answer, Call, Status};
 use proton_canceller::invocation_error::InvocationError;
 
-use crate::bound::{self, ATTEMPTS};
-use crate::course::Ended;
+use crate::call_bounds::{self, ATTEMPTS};
+use crate::deliveries::Ended;
 use crate::function::start;
 use crate::record::{Record, Told, Truth, is_answered, is_cancel, is_list, is_of_engine};
 use crate::scenario::{Cause, Delivery, Deployer, Scenario};
@@ -498,9 +498,9 @@ impl Checks<'_> {
         }
     }
 
-    /// The number of calls stays within what `bound` states.
+    /// The number of calls stays within what `call_bounds` states.
     fn calls_are_bounded(&mut self, end: &Ended) {
-        let calls = bound::calls(self.scenario, self.record, &end.request_id);
+        let calls = call_bounds::calls(self.scenario, self.record, &end.request_id);
         if calls.engine > calls.most_engine || calls.event_bridge > calls.most_event_bridge {
             self.broken("calls_are_bounded", format_args!("{calls:?}"));
         }

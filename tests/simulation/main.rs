@@ -1,6 +1,6 @@
 //! Whole runs in one process, on paused time, in worlds where everything that can happen between
 //! two calls happens by seed. What must hold whatever happens is in `invariants.rs`; what must hold
-//! where nothing happens, in `still.rs`.
+//! where nothing happens, in `without_faults.rs`.
 //!
 //! A run is a seed. A failure names its seed and replays exactly:
 //!
@@ -15,21 +15,21 @@
     reason = "a test fails by panicking"
 )]
 
-mod bound;
-mod course;
+mod call_bounds;
+mod deliveries;
 mod follower;
 mod function;
+mod injected_faults;
 mod invariants;
-mod narrow;
 mod record;
 mod scenario;
-mod still;
 mod tally;
 mod throttling;
+mod without_faults;
 
 use std::ops::Range;
 
-use crate::course::{Log, Retry, deliver_all, in_world};
+use crate::deliveries::{Log, Retry, deliver_all, in_world};
 use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::tally::Tally;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use local_aws::{Answer, Call, Operation, Service, Status};
 use serde_json::Value;
 
-use crate::course::Log;
+use crate::deliveries::Log;
 use crate::function::Simulated;
 use crate::scenario::{Deployer, Scenario};
 

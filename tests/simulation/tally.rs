@@ -7,7 +7,7 @@ use std::fmt;
 use local_aws::{Answer, Call};
 use proton_canceller::invocation_error::InvocationError;
 
-use crate::course::Ended;
+use crate::deliveries::Ended;
 use crate::function::start;
 use crate::record::{Record, Told, is_cancel, is_list};
 use crate::scenario::{Deployer, Scenario};

@@ -9,7 +9,7 @@ use local_aws::{
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::course::{Log, in_new_world};
+use crate::deliveries::{Log, in_new_world};
 use crate::function::Simulated;
 
 struct Case {

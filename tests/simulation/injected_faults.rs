@@ -8,7 +8,7 @@ use local_aws::{
 };
 use serde_json::{Value, json};
 
-use crate::course::{Log, in_new_world};
+use crate::deliveries::{Log, in_new_world};
 use crate::function::Simulated;
 
 const CANCEL: Operation = Operation::CancelEnvironmentDeployment;

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use local_aws::Status;
 
-use crate::bound;
-use crate::course::{Ended, Log, Retry, deliver_all, in_world};
+use crate::call_bounds;
+use crate::deliveries::{Ended, Log, Retry, deliver_all, in_world};
 use crate::function::{Simulated, start};
 use crate::invariants::is_tagged_for;
 use crate::record::{Record, Truth};
@@ -179,7 +179,7 @@ fn a_run_costs_what_is_stated() {
     for seed in seeds(0..300) {
         let scenario = Scenario::still(seed);
         let (ended, record) = run(seed, &scenario);
-        let calls = bound::calls_in_a_still_world(&scenario, &record, &decisions(&ended[0]));
+        let calls = call_bounds::calls_in_a_still_world(&scenario, &record, &decisions(&ended[0]));
         assert!(
             calls.engine <= calls.most_engine && calls.event_bridge <= calls.most_event_bridge,
             "seed {seed}: {calls:?}"
