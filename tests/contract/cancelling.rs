@@ -9,7 +9,7 @@ use local_aws::{
 };
 
 use crate::harness::{Run, Stage, each, millis, quick, running, seconds};
-use crate::payloads::{alarm, request};
+use test_support::payloads::{alarm, request};
 
 const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
 

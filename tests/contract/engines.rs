@@ -12,7 +12,7 @@ use local_aws::{
 use serde_json::{Value, json};
 
 use crate::harness::{Engine, Run, Stage, each, millis, quick, running, seconds};
-use crate::payloads::{alarm, request, schedule};
+use test_support::payloads::{alarm, request, schedule};
 
 const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
 

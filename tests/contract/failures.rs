@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
 use crate::harness::{Aws, Run, Stage, each, millis, quick, running, seconds};
-use crate::payloads::{alarm, request, schedule};
-use crate::tls::{Authority, TlsDoor};
+use test_support::payloads::{alarm, request, schedule};
+use test_support::tls::{Authority, TlsServer};
 
 const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
 
@@ -113,7 +113,7 @@ async fn through_tls(
 ) -> (Run, usize) {
     let stage = Stage::running(["net"]).timeout(seconds(20));
     let aws = stage.open().await;
-    let door = TlsDoor::open(aws.server.address(), authority, name).await;
+    let door = TlsServer::start(aws.server.address(), authority, name).await;
     let port = aws.server.address().replace(':', "-");
     let file = std::env::temp_dir().join(format!("proton-canceller-{port}.pem"));
     let mut stage = stage.set("AWS_ENDPOINT_URL_PROTON", door.url());

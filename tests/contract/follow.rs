@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::harness::{
     Aws, Engine, Function, Published, Run, Stage, is_cancel, millis, quick, running,
 };
-use crate::payloads::alarm;
+use test_support::payloads::{alarm, delivery, sqs_message};
 
 const NOT_ENDED: &str = r#"{"batchItemFailures":[{"itemIdentifier":"m-1"}]}"#;
 const ENDED: &str = r#"{"batchItemFailures":[]}"#;
@@ -28,43 +28,13 @@ fn stage(environment: Environment, engine: Engine) -> Stage {
         .on(engine)
 }
 
-/// An event as EventBridge delivers it to a queue, and SQS to Lambda.
-pub(crate) fn delivered(event: &Event) -> Value {
-    let body = json!({
-        "version": "0",
-        "id": event.id,
-        "detail-type": event.detail_type,
-        "source": event.source,
-        "account": "123456789012",
-        "time": "2026-11-23T06:45:13Z",
-        "region": "us-east-1",
-        "resources": event.resources,
-        "detail": serde_json::from_str::<Value>(&event.detail).unwrap(),
-    });
-    record(&body.to_string())
-}
-
-fn record(body: &str) -> Value {
-    json!({"Records": [{
-        "messageId": "m-1",
-        "receiptHandle": "AQEB",
-        "body": body,
-        "attributes": {"ApproximateReceiveCount": "1"},
-        "messageAttributes": {},
-        "md5OfBody": "",
-        "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:follow",
-        "awsRegion": "us-east-1",
-    }]})
-}
-
 /// Cancels, and returns the delivery of the `CANCELLING` event.
 async fn cancelled(function: &mut Function) -> Value {
     function.invoke(alarm().to_string()).await;
     let events = function.aws.local.events();
     let event = events.last().expect("nothing was published");
     assert!(event.detail.contains(r#""outcome":"CANCELLING""#));
-    delivered(event)
+    delivery(&event.detail, &event.resources)
 }
 
 /// Delivers a message until its deployment has ended, or at most so often. Returns the runs that
@@ -289,8 +259,8 @@ async fn a_record_that_is_not_to_be_followed_is_unsupported() {
     let mut payloads = vec![
         json!({"Records": []}),
         json!({"Records": [message["Records"][0], message["Records"][0]]}),
-        record("no JSON"),
-        record("{}"),
+        sqs_message("no JSON"),
+        sqs_message("{}"),
     ];
     let mut other = message.clone();
     other["Records"][0]["messageId"] = json!("");
@@ -308,7 +278,7 @@ async fn a_record_that_is_not_to_be_followed_is_unsupported() {
         let body = message["Records"][0]["body"].as_str().unwrap();
         let mut body: Value = serde_json::from_str(body).unwrap();
         *body.pointer_mut(pointer).unwrap() = value;
-        payloads.push(record(&body.to_string()));
+        payloads.push(sqs_message(&body.to_string()));
     }
     for payload in &payloads {
         function.invoke(payload.to_string()).await;
@@ -356,8 +326,9 @@ async fn the_end_of_a_run_that_was_killed_is_published_all_the_same() {
         println!("{engine:?}: {moment:?} from the cancel's arrival to the event's");
         process.kill().await;
         let mut function = stage.start_in(aws);
+        let message = delivery(&begun.detail, &begun.resources).to_string();
         for _ in 0..15 {
-            function.invoke(delivered(&begun).to_string()).await;
+            function.invoke(&message).await;
             tokio::time::sleep(millis(100)).await;
         }
         let follows = function.finish_all().await;

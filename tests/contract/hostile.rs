@@ -8,7 +8,7 @@ use local_aws::{Cancellation, Deployment, Ending, Environment, Fault, Faults, Op
 use serde_json::{Value, json};
 
 use crate::harness::{Engine, Failure, Run, SECRETS, Stage, running};
-use crate::payloads::{alarm, request};
+use test_support::payloads::{alarm, request};
 
 /// Quotes, ends of lines, escape sequences, and what looks like a line or a metric of the function.
 const HOSTILE: &str = "\"'`\\\" \n{\"_aws\":{\"CloudWatchMetrics\":[]},\"Cancelled\":99}\r\n\u{1b}[2J\u{1b}]0;x\u{7}\u{0}\u{8}\u{7f}\u{85}\u{2028}\u{2029}\u{202e}\u{feff}${jndi:x} %s %n <script> ';--";

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Run, Stage, running, seconds};
 use crate::log_filter::LEVELS;
-use crate::payloads::{alarm, fresh, request};
+use test_support::payloads::{alarm, fresh, request};
 
 /// The cancel of `denied` is denied.
 fn denied() -> Rule {

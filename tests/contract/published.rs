@@ -9,7 +9,7 @@ use local_aws::{
 use serde_json::{Value, json};
 
 use crate::harness::{Run, Stage, millis, quick, running, seconds};
-use crate::payloads::{alarm, fresh_json, notification, request, schedule};
+use test_support::payloads::{alarm, fresh_json, notification, request, schedule};
 
 /// The most bytes that EventBridge takes in one call.
 const MOST_BYTES: usize = 1024 * 1024;

@@ -7,7 +7,7 @@ use local_aws::{Deployment, Ending, Environment, Fault, Faults, Moment, Operatio
 use serde_json::{Value, json};
 
 use crate::harness::{Stage, each, quick, running, seconds};
-use crate::payloads::{
+use test_support::payloads::{
     alarm, alarm_at, alarm_message, cloudwatch_time, fresh_json, notification, request, schedule,
 };
 

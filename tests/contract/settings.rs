@@ -6,8 +6,8 @@ use local_aws::{Environment, Operation, World};
 use serde_json::{Value, json};
 
 use crate::harness::{Stage, each, running};
-use crate::payloads::{alarm, request, schedule};
-use crate::tls::Authority;
+use test_support::payloads::{alarm, request, schedule};
+use test_support::tls::Authority;
 
 /// A file that is gone when this is dropped.
 struct TemporaryFile(PathBuf);

@@ -4,8 +4,8 @@ use local_aws::Environment;
 use serde_json::{Value, json};
 
 use crate::harness::{Run, Stage, running};
-use crate::payloads::{
-    FOLDER, alarm, alarm_message, fresh, fresh_json, notification, request, sample, schedule,
+use test_support::payloads::{
+    alarm, alarm_message, fresh, fresh_json, notification, request, sample, samples, schedule,
 };
 
 /// The environments of the samples' requests, in progress long enough for a schedule, in a dry run.
@@ -51,11 +51,7 @@ fn is_refused(run: &Run) {
 
 #[tokio::test]
 async fn every_sample_is_of_the_kind_that_its_name_tells() {
-    let mut names: Vec<_> = std::fs::read_dir(FOLDER)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort_unstable();
+    let names: Vec<_> = samples().into_iter().map(|(name, _)| name).collect();
     assert!(names.len() > 20, "{names:?}");
     let mut function = stage().start().await;
     for name in &names {

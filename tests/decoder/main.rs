@@ -16,21 +16,10 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proton_canceller::deployment::{EnvironmentName, NameRule};
 use serde_json::{Map, Value, json};
+use test_support::payloads;
 
 /// Every sample, with its name.
-static SAMPLES: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
-    let mut samples: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            (name, std::fs::read(path).unwrap())
-        })
-        .collect();
-    samples.sort_unstable();
-    samples
-});
+static SAMPLES: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(payloads::samples);
 
 /// The samples that are JSON.
 fn json_samples() -> Vec<Value> {

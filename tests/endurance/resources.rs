@@ -8,6 +8,7 @@ use local_aws::{
     InvocationResult, LocalAws, Server, World,
 };
 use serde_json::{Value, json};
+use test_support::payloads::{alarm, fresh_json, request, schedule};
 use tokio::net::TcpListener;
 
 /// A trace that several invocations may belong to.
@@ -117,10 +118,7 @@ async fn serve(invocations: usize, trace_id: Option<&str>) -> [Held; 2] {
         .fold(World::new(), World::with);
     let mut function = Function::start(world).await;
     function.trace_id = trace_id.map(str::to_owned);
-    let ignored: Value = {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/events/ignored_alarm_ok.json");
-        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-    };
+    let ignored = fresh_json("ignored_alarm_ok.json");
     let begun = Instant::now();
     let mut early = None;
     for number in 0..invocations {
@@ -135,7 +133,7 @@ async fn serve(invocations: usize, trace_id: Option<&str>) -> [Held; 2] {
             }
             _ => {
                 let name = format!("net-{number:05}");
-                let summary = function.summary(&json!({ "environments": [name] })).await;
+                let summary = function.summary(&request([name.as_str()])).await;
                 let ends = &summary["counts"];
                 let done = ends["CANCELLED"] == 1 || ends["CANCELLING"] == 1;
                 assert!(done, "{summary}");
@@ -203,8 +201,7 @@ async fn memory_stays_flat_in_what_is_listed_and_cancelled() {
         let _ = function.invoke(&json!({})).await;
         let before = function.held();
         let begun = Instant::now();
-        let schedule = json!({"detail-type": "Scheduled Event", "source": "aws.scheduler"});
-        let summary = function.summary(&schedule).await;
+        let summary = function.summary(&schedule()).await;
         let took = begun.elapsed();
         assert_eq!(summary["listed"], listed);
         assert_eq!(summary["inProgress"], cancelled);
@@ -231,10 +228,7 @@ async fn memory_stays_flat_in_what_is_published() {
             .map(|number| quick(format!("net-{number:05}")))
             .fold(World::new(), World::with);
         let function = Function::start_with(world, [("MAX_CANCELLATIONS", "10")]).await;
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/events/alarm.json");
-        let mut alarm: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        alarm["time"] = json!("2100-01-01T00:00:00Z");
-        alarm["detail"]["state"]["timestamp"] = json!("2100-01-01T00:00:00.000+0000");
+        let mut alarm = alarm();
         alarm["detail"]["state"]["reason"] = json!("r".repeat(240_000));
         let summary = function.summary(&alarm).await;
         assert_eq!(summary["counts"]["SKIPPED"], count);

@@ -2,14 +2,12 @@
 
 use bytes::Bytes;
 use local_aws::{Clock, FunctionProcess, Invocation, InvocationResult, LocalAws, Server, World};
-use serde_json::{Value, json};
+use serde_json::Value;
+use test_support::payloads::{alarm, delivery};
 use tokio::net::TcpListener;
 
 use crate::recording::Recording;
 use crate::replay::Replay;
-
-/// An alarm that fired after every recorded update had started.
-const ALARM: &[u8] = include_bytes!("../../events/alarm.json");
 
 /// The function with a replay in CloudFormation's place. The local AWS is its Runtime API and its
 /// EventBridge.
@@ -46,7 +44,7 @@ impl Function {
 
     /// Lets an alarm fire; returns the answer and the details of the events that were published.
     pub(crate) async fn run(&mut self) -> (Value, Vec<Value>) {
-        self.invoke(Bytes::from_static(ALARM)).await
+        self.invoke(&alarm()).await
     }
 
     /// Delivers a `CANCELLING` event to the follower; returns what `run` returns.
@@ -55,33 +53,13 @@ impl Function {
         recording: &Recording,
         cancelling: &Value,
     ) -> (Value, Vec<Value>) {
-        let body = json!({
-            "version": "0",
-            "id": "7f0c4f5e-2f0b-4c59-9d5b-3a8a2d7f6c11",
-            "detail-type": "Environment Deployment Cancellation",
-            "source": "proton-canceller",
-            "account": "123456789012",
-            "time": "2026-11-23T06:45:13Z",
-            "region": "us-east-1",
-            "resources": [recording.stack_id],
-            "detail": cancelling,
-        });
-        let record = json!({
-            "messageId": "m-1",
-            "receiptHandle": "AQEB",
-            "body": body.to_string(),
-            "attributes": {"ApproximateReceiveCount": "1"},
-            "messageAttributes": {},
-            "md5OfBody": "",
-            "eventSource": "aws:sqs",
-            "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:follow",
-            "awsRegion": "us-east-1",
-        });
-        let payload = json!({ "Records": [record] }).to_string();
-        self.invoke(Bytes::from(payload)).await
+        let resources = [recording.stack_id.clone()];
+        self.invoke(&delivery(&cancelling.to_string(), &resources))
+            .await
     }
 
-    async fn invoke(&mut self, payload: Bytes) -> (Value, Vec<Value>) {
+    async fn invoke(&mut self, payload: &Value) -> (Value, Vec<Value>) {
+        let payload = Bytes::from(payload.to_string());
         let before = self.local.events().len();
         let result = tokio::select! {
             result = self.local.invoke(payload, Invocation::default()) => result,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use test_support::payloads::delivery;
 use tokio::time::timeout;
 
 use crate::deliveries::{Log, Retry, deliver_all, in_world};
@@ -33,24 +34,12 @@ const NO_END: [&str; 4] = [
 /// A message of the queue.
 #[derive(Clone, Debug)]
 struct Message {
-    /// The event, as EventBridge delivers it.
-    body: String,
+    /// The delivery, as SQS hands it to Lambda.
+    payload: Value,
     /// What the event reports.
     told: Told,
     /// How often it was delivered.
     deliveries: u32,
-}
-
-impl Message {
-    /// The delivery, as SQS hands it to Lambda.
-    fn payload(&self) -> Value {
-        json!({"Records": [{
-            "messageId": self.told.id,
-            "body": self.body,
-            "attributes": {"ApproximateReceiveCount": self.deliveries.to_string()},
-            "eventSource": "aws:sqs",
-        }]})
-    }
 }
 
 /// The messages that a rule takes off the bus: each `CANCELLING`, sometimes twice, in any order.
@@ -61,14 +50,8 @@ fn messages(simulated: &Simulated, random: &mut Rng) -> Vec<Message> {
         if told.outcome != "CANCELLING" {
             continue;
         }
-        let body = json!({
-            "version": "0", "id": event.id, "account": "123456789012", "region": "us-east-1",
-            "source": event.source, "detail-type": event.detail_type, "time": "2026-11-23T06:45:13Z",
-            "resources": event.resources,
-            "detail": serde_json::from_str::<Value>(&event.detail).unwrap(),
-        });
         let message = Message {
-            body: body.to_string(),
+            payload: delivery(&event.detail, &event.resources),
             told,
             deliveries: 0,
         };
@@ -86,8 +69,7 @@ async fn deliver(
     killed_after: Option<u64>,
 ) -> bool {
     let request_id = format!("follow-{number}");
-    let payload = message.payload();
-    let invocation = simulated.invoke(&request_id, &payload, TIMEOUT);
+    let invocation = simulated.invoke(&request_id, &message.payload, TIMEOUT);
     let time = killed_after.map_or(TIMEOUT, Duration::from_millis);
     match timeout(time, invocation).await {
         Ok(Ok(answer)) => answer == json!({"batchItemFailures": []}),
@@ -107,6 +89,8 @@ async fn follow_all(simulated: &Simulated, random: &mut Rng, most: u32) -> Vec<M
         let deliveries = at_once.iter_mut().map(|message| {
             number += 1;
             message.deliveries += 1;
+            let attributes = &mut message.payload["Records"][0]["attributes"];
+            attributes["ApproximateReceiveCount"] = json!(message.deliveries.to_string());
             let killed_after = (random.u8(0..10) == 0).then(|| random.u64(0..5_000));
             deliver(simulated, message, number, killed_after)
         });
