@@ -9,9 +9,10 @@ use local_aws::{
     RepeatedToken, Rule, Stack, StackStatus, StackWhat, Throttle, Update, UpdateEnding, What, When,
     World,
 };
+use proton_canceller::engine::EngineKind;
 use serde_json::{Value, json};
 
-use crate::harness::{Engine, Run, Stage, each, millis, quick, running, seconds};
+use crate::harness::{ENGINES, Run, Stage, each, millis, quick, running, seconds};
 use test_support::payloads::{alarm, request, schedule};
 
 const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
@@ -242,7 +243,7 @@ const TABLE: &[Row] = &[
 #[tokio::test]
 async fn both_engines_keep_the_same_promises() {
     let runs = TABLE.iter().flat_map(|row| {
-        Engine::ALL.map(|engine| async move {
+        ENGINES.map(|engine| async move {
             let run = (row.stage)()
                 .on(engine)
                 .run((row.payload)().to_string())
@@ -251,8 +252,8 @@ async fn both_engines_keep_the_same_promises() {
                 .expected
                 .iter()
                 .map(|(name, outcome)| match engine {
-                    Engine::Proton => (*name, (*outcome).to_owned()),
-                    Engine::CloudFormation => (*name, in_cloudformations_words(outcome)),
+                    EngineKind::Proton => (*name, (*outcome).to_owned()),
+                    EngineKind::CloudFormation => (*name, in_cloudformations_words(outcome)),
                 })
                 .collect();
             let calls = run.call_names();
@@ -274,7 +275,7 @@ async fn both_engines_keep_the_same_promises() {
 
 #[tokio::test]
 async fn both_engines_page_and_keep_a_services_pace() {
-    for engine in Engine::ALL {
+    for engine in ENGINES {
         let mut world = World::new().faults(Faults::none().throttle(Throttle {
             operation: None,
             per_second: 60.0,
@@ -294,7 +295,7 @@ async fn both_engines_page_and_keep_a_services_pace() {
 
 #[tokio::test]
 async fn both_engines_fail_the_invocation_for_what_may_pass() {
-    for engine in Engine::ALL {
+    for engine in ENGINES {
         let run = with_rule(fault(Fault::error("ThrottlingException", "slow down")))
             .on(engine)
             .run(alarm().to_string())

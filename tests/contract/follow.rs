@@ -7,10 +7,11 @@ use local_aws::{
     Cancellation, Deployment, Ending, Environment, Event, Fault, Faults, Invocation, Operation,
     Rule, What, When,
 };
+use proton_canceller::engine::EngineKind;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Aws, Engine, Function, Published, Run, Stage, is_cancel, millis, quick, running,
+    Aws, ENGINES, Function, Published, Run, Stage, is_cancel, millis, quick, running,
 };
 use test_support::payloads::{alarm, delivery, sqs_message};
 
@@ -22,7 +23,7 @@ fn ending(after: Duration, ending: Ending) -> Environment {
     Environment::new("net").deployment(Deployment::in_progress().when_cancelled(cancellation))
 }
 
-fn stage(environment: Environment, engine: Engine) -> Stage {
+fn stage(environment: Environment, engine: EngineKind) -> Stage {
     Stage::with([environment])
         .set("SETTLE_TIMEOUT_SECONDS", 0)
         .on(engine)
@@ -82,7 +83,7 @@ fn belongs_to(end: &Published, begun: &Published) {
 
 #[tokio::test]
 async fn each_end_is_published_by_the_follower_and_the_message_deleted() {
-    for engine in Engine::ALL {
+    for engine in ENGINES {
         for (end, outcome) in [
             (Ending::cancelled(), "CANCELLED"),
             (Ending::failed("it is in use"), "FAILED"),
@@ -105,7 +106,7 @@ async fn each_end_is_published_by_the_follower_and_the_message_deleted() {
 
 #[tokio::test]
 async fn a_deployment_that_has_not_ended_is_delivered_again_until_it_has() {
-    for engine in Engine::ALL {
+    for engine in ENGINES {
         let stage = stage(ending(millis(1500), Ending::cancelled()), engine);
         let (_, follows) = followed(&stage, 25).await;
         let ended = follows.iter().position(|run| answer(run) == ENDED);
@@ -126,14 +127,14 @@ async fn a_deployment_that_has_not_ended_is_delivered_again_until_it_has() {
 }
 
 /// The operations that tell where a deployment stands.
-fn reads(engine: Engine) -> &'static [Operation] {
+fn reads(engine: EngineKind) -> &'static [Operation] {
     match engine {
-        Engine::Proton => &[Operation::GetDeployment, Operation::GetEnvironment],
-        Engine::CloudFormation => &[Operation::DescribeStacks, Operation::DescribeStackEvents],
+        EngineKind::Proton => &[Operation::GetDeployment, Operation::GetEnvironment],
+        EngineKind::CloudFormation => &[Operation::DescribeStacks, Operation::DescribeStackEvents],
     }
 }
 
-async fn with_fault(engine: Engine, fault: Fault) -> Vec<Run> {
+async fn with_fault(engine: EngineKind, fault: Fault) -> Vec<Run> {
     let faults = reads(engine).iter().fold(Faults::none(), |faults, read| {
         faults.rule(Rule::new(fault.clone()).operation(*read))
     });
@@ -145,7 +146,7 @@ async fn with_fault(engine: Engine, fault: Fault) -> Vec<Run> {
 
 #[tokio::test]
 async fn a_transient_error_delivers_the_message_again_and_is_a_warning() {
-    for engine in Engine::ALL {
+    for engine in ENGINES {
         for fault in [
             Fault::error("ThrottlingException", "slow down"),
             Fault::error("InternalServerException", "broken"),
@@ -163,7 +164,7 @@ async fn a_transient_error_delivers_the_message_again_and_is_a_warning() {
 
 #[tokio::test]
 async fn what_a_person_must_mend_fails_the_invocation_with_the_services_code() {
-    for engine in Engine::ALL {
+    for engine in ENGINES {
         let runs = with_fault(engine, Fault::error("AccessDeniedException", "no")).await;
         let failure = runs[0].failure();
         assert_eq!(failure.kind, "FollowFailed");
@@ -182,7 +183,7 @@ async fn an_end_that_only_the_stack_shows_is_not_published_while_its_events_can_
         let events = Rule::new(fault).operation(Operation::DescribeStackEvents);
         let stage = stage(
             ending(millis(1), Ending::cancelled()),
-            Engine::CloudFormation,
+            EngineKind::CloudFormation,
         )
         .timeout(Duration::from_secs(4))
         .faults(Faults::none().rule(events));
@@ -198,7 +199,7 @@ async fn an_end_that_only_the_stack_shows_is_not_published_while_its_events_can_
 
 #[tokio::test]
 async fn a_deployment_that_is_no_more_is_an_error_that_is_published() {
-    for engine in Engine::ALL {
+    for engine in ENGINES {
         let environment = ending(Duration::from_hours(1), Ending::cancelled())
             .then(When::At(millis(700)), What::Delete);
         let (run, follows) = followed(&stage(environment, engine), 12).await;
@@ -208,8 +209,8 @@ async fn a_deployment_that_is_no_more_is_an_error_that_is_published() {
         belongs_to(end, run.event("net"));
         assert_eq!(end.outcome(), "ERROR", "{engine:?}");
         let code = match engine {
-            Engine::Proton => "ResourceNotFoundException",
-            Engine::CloudFormation => "ValidationError",
+            EngineKind::Proton => "ResourceNotFoundException",
+            EngineKind::CloudFormation => "ValidationError",
         };
         assert_eq!(end.text("/error/code"), Some(code));
         assert!(end.detail["deployment"]["settledAt"].is_null());
@@ -225,7 +226,7 @@ async fn a_newer_deployment_in_place_is_not_taken_for_the_one_that_is_followed()
             When::AfterEnd(millis(0)),
             What::Deploy(Deployment::in_progress().id_not_sent()),
         );
-    let (run, follows) = followed(&stage(environment, Engine::Proton), 4).await;
+    let (run, follows) = followed(&stage(environment, EngineKind::Proton), 4).await;
     let end = follows.last().unwrap().event("net");
     belongs_to(end, run.event("net"));
     assert_eq!(end.outcome(), "ERROR");
@@ -235,7 +236,7 @@ async fn a_newer_deployment_in_place_is_not_taken_for_the_one_that_is_followed()
 
 #[tokio::test]
 async fn an_end_that_cannot_be_published_fails_the_invocation() {
-    for engine in Engine::ALL {
+    for engine in ENGINES {
         let faults = Faults::none().rule(
             Rule::new(Fault::error("AccessDeniedException", "no"))
                 .operation(Operation::PutEvents)
@@ -254,7 +255,7 @@ async fn an_end_that_cannot_be_published_fails_the_invocation() {
 
 #[tokio::test]
 async fn a_record_that_is_not_to_be_followed_is_unsupported() {
-    let mut function = stage(running("net"), Engine::Proton).start().await;
+    let mut function = stage(running("net"), EngineKind::Proton).start().await;
     let message = cancelled(&mut function).await;
     let mut payloads = vec![
         json!({"Records": []}),
@@ -292,7 +293,7 @@ async fn a_record_that_is_not_to_be_followed_is_unsupported() {
 #[tokio::test]
 async fn a_run_that_does_not_wait_reports_cancelling_and_the_follower_the_end() {
     // Whatever becomes of the run after `CANCELLING` was published, its end is told.
-    for engine in Engine::ALL {
+    for engine in ENGINES {
         let stage = stage(ending(millis(300), Ending::cancelled()), engine);
         let (run, follows) = followed(&stage, 12).await;
         let ends: Vec<_> = follows.iter().flat_map(|run| &run.events).collect();
@@ -308,7 +309,7 @@ async fn a_run_that_does_not_wait_reports_cancelling_and_the_follower_the_end() 
 
 #[tokio::test]
 async fn the_end_of_a_run_that_was_killed_is_published_all_the_same() {
-    for engine in Engine::ALL {
+    for engine in ENGINES {
         let stage = stage(ending(millis(800), Ending::cancelled()), engine)
             .set("SETTLE_TIMEOUT_SECONDS", 60);
         let aws = stage.open().await;
@@ -354,7 +355,7 @@ async fn a_stack_that_is_not_there_at_all_is_an_error_that_is_published() {
         Rule::new(Fault::error("ValidationError", message)).operation(Operation::DescribeStacks);
     let stage = stage(
         ending(millis(1), Ending::cancelled()),
-        Engine::CloudFormation,
+        EngineKind::CloudFormation,
     )
     .faults(Faults::none().rule(gone));
     let (_, follows) = followed(&stage, 1).await;

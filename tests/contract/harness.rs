@@ -12,6 +12,7 @@ use local_aws::{
     FunctionProcess, Invocation, InvocationResult, Line, LocalAws, Operation, Server, Status,
     Stream, UpdateSnapshot, World,
 };
+use proton_canceller::engine::EngineKind;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -23,6 +24,9 @@ pub(crate) const SECRETS: [(&str, &str); 2] = [
     ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMIcontractEXAMPLEKEY"),
     ("AWS_SESSION_TOKEN", "FwoGZXIvYXdzEcontractEXAMPLETOKEN"),
 ];
+
+/// Every engine.
+pub(crate) const ENGINES: [EngineKind; 2] = [EngineKind::Proton, EngineKind::CloudFormation];
 
 /// How long an invocation may take where a test says nothing.
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -84,16 +88,13 @@ impl Stage {
 
     /// Puts the same account before either engine; with CloudFormation every stack may be touched
     /// unless the stage says otherwise.
-    pub(crate) fn on(mut self, engine: Engine) -> Self {
-        if engine == Engine::CloudFormation {
+    pub(crate) fn on(mut self, engine: EngineKind) -> Self {
+        if engine == EngineKind::CloudFormation {
             self.world = self.world.as_stacks();
-            self.variables
-                .insert("ENGINE".to_owned(), "cloudformation".to_owned());
-            self.variables
-                .entry("ENVIRONMENTS".to_owned())
-                .or_insert_with(|| "*".to_owned());
+            let environments = self.variables.entry("ENVIRONMENTS".to_owned());
+            environments.or_insert_with(|| "*".to_owned());
         }
-        self
+        self.set("ENGINE", engine.as_str())
     }
 
     /// Opens the local AWS.
@@ -181,17 +182,6 @@ impl Stage {
             variable("AWS_LAMBDA_LOG_LEVEL"),
         )
     }
-}
-
-/// What deploys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Engine {
-    Proton,
-    CloudFormation,
-}
-
-impl Engine {
-    pub(crate) const ALL: [Self; 2] = [Self::Proton, Self::CloudFormation];
 }
 
 /// The operation that cancels, of either engine.

@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use local_aws::{Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Rule};
+use proton_canceller::engine::EngineKind;
 use serde_json::{Value, json};
 
-use crate::harness::{Engine, Failure, Run, SECRETS, Stage, running};
+use crate::harness::{ENGINES, Failure, Run, SECRETS, Stage, running};
 use test_support::payloads::{alarm, request};
 
 /// Quotes, ends of lines, escape sequences, and what looks like a line or a metric of the function.
@@ -152,14 +153,14 @@ async fn a_services_words_on_a_signature_spill_no_credential() {
 #[tokio::test]
 async fn what_either_service_says_of_a_deployment_breaks_nothing() {
     let long = format!("{HOSTILE}{}", "\u{1}\"".repeat(150_000));
-    for engine in Engine::ALL {
+    for engine in ENGINES {
         for words in [HOSTILE, &long] {
             let db = Deployment::in_progress()
                 .when_cancelled(Cancellation::after(Duration::ZERO, Ending::failed(words)));
             let stage = Stage::with([running("net"), Environment::new("db").deployment(db)]);
             let cancel = match engine {
-                Engine::Proton => Operation::CancelEnvironmentDeployment,
-                Engine::CloudFormation => Operation::CancelUpdateStack,
+                EngineKind::Proton => Operation::CancelEnvironmentDeployment,
+                EngineKind::CloudFormation => Operation::CancelUpdateStack,
             };
             let rule = Rule::new(Fault::error(words, words))
                 .operation(cancel)

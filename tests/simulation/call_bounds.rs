@@ -1,10 +1,11 @@
 //! The most calls that one invocation makes.
 
+use proton_canceller::engine::EngineKind;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::record::{Record, is_cancel, is_list, is_of_engine};
-use crate::scenario::{Cause, Deployer, Scenario};
+use crate::scenario::{Cause, Scenario};
 
 /// Attempts at one call: the first and eight repeats.
 pub(crate) const ATTEMPTS: usize = 9;
@@ -47,11 +48,11 @@ pub(crate) fn calls(scenario: &Scenario, record: &Record, request_id: &str) -> C
     let engine = all.iter().filter(|call| is_of_engine(call)).count();
     let told = record.told_by(request_id).count();
     let pages = pages(scenario, record);
-    let look = match scenario.deployer {
+    let look = match scenario.engine {
         // By the deployment, and by the environment where that is refused.
-        Deployer::Proton => 2,
+        EngineKind::Proton => 2,
         // The stack, and its events: six of an update, two a page in the worst case, and two updates.
-        Deployer::CloudFormation => 1 + 8,
+        EngineKind::CloudFormation => 1 + 8,
     };
     let named = scenario.requested.len();
     let tags = if scenario.is_tagged {
@@ -122,10 +123,10 @@ pub(crate) fn calls_in_a_still_world(
     } else {
         0
     };
-    let look = match scenario.deployer {
-        Deployer::Proton => 1,
+    let look = match scenario.engine {
+        EngineKind::Proton => 1,
         // The stack, and the pages of its events.
-        Deployer::CloudFormation => 5,
+        EngineKind::CloudFormation => 5,
     };
     let rounds = LOOKS_BEFORE_THE_LONGEST_WAIT + in_parts(scenario.settle_timeout, LONGEST_WAIT);
     let all = record.calls_of("first-1");
@@ -141,9 +142,9 @@ pub(crate) fn calls_in_a_still_world(
 
 /// The pages of a listing.
 fn pages(scenario: &Scenario, record: &Record) -> usize {
-    let entries = match scenario.deployer {
-        Deployer::Proton => scenario.environments.len(),
-        Deployer::CloudFormation => scenario.world.stacks().len() + record.made_anew,
+    let entries = match scenario.engine {
+        EngineKind::Proton => scenario.environments.len(),
+        EngineKind::CloudFormation => scenario.world.stacks().len() + record.made_anew,
     };
     entries.div_ceil(scenario.page).max(1)
 }

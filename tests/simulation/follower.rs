@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::future::join_all;
+use proton_canceller::engine::EngineKind;
 use serde_json::{Value, json};
 use test_support::payloads::delivery;
 use tokio::time::timeout;
@@ -14,7 +15,7 @@ use tokio::time::timeout;
 use crate::deliveries::{Log, Retry, deliver_all, in_world};
 use crate::function::Simulated;
 use crate::record::{Record, Told};
-use crate::scenario::{Deployer, Scenario};
+use crate::scenario::Scenario;
 use crate::{invariants, seeds};
 
 /// How long the follower has for one delivery.
@@ -175,13 +176,13 @@ fn last_words(scenario: &Scenario, record: &Record, dead: &[Message]) -> Vec<Str
             .filter(|call| crate::record::is_cancel(call))
             .map(|call| format!("a follow cancelled: {call:?}")),
     );
-    let deployer = match scenario.deployer {
-        Deployer::Proton => "Proton",
-        Deployer::CloudFormation => "CloudFormation",
+    let engine = match scenario.engine {
+        EngineKind::Proton => "Proton",
+        EngineKind::CloudFormation => "CloudFormation",
     };
     broken
         .into_iter()
-        .map(|what| format!("{deployer}: {what}"))
+        .map(|what| format!("{engine}: {what}"))
         .collect()
 }
 

@@ -6,13 +6,14 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use local_aws::{Answer, Call, Status};
+use proton_canceller::engine::EngineKind;
 use proton_canceller::invocation_error::InvocationError;
 
 use crate::call_bounds::{self, ATTEMPTS};
 use crate::deliveries::Ended;
 use crate::function::start;
 use crate::record::{Record, Told, Truth, is_answered, is_cancel, is_list, is_of_engine};
-use crate::scenario::{Cause, Delivery, Deployer, Scenario};
+use crate::scenario::{Cause, Delivery, Scenario};
 
 /// How old the answer may be that a cancel relies on.
 const FRESH: Duration = Duration::from_secs(2);
@@ -328,7 +329,7 @@ impl Checks<'_> {
             let name = call.environment.as_deref().unwrap_or_default();
             // A response that was on its way when the run's time was over told nobody anything.
             let is_heard = is_answered(call) && call.time + self.scenario.slowest * 2 < end.at;
-            let names_what_it_hit = is_heard && self.scenario.deployer == Deployer::Proton;
+            let names_what_it_hit = is_heard && self.scenario.engine == EngineKind::Proton;
             let hit = self
                 .record
                 .hit(call)
@@ -557,7 +558,7 @@ impl Checks<'_> {
             let was_race = self.record.calls.iter().any(|call| {
                 is_cancel(call)
                     && call.environment.as_ref() == Some(&told.environment)
-                    && self.scenario.deployer == Deployer::CloudFormation
+                    && self.scenario.engine == EngineKind::CloudFormation
                     && self
                         .record
                         .hit(call)

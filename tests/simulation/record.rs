@@ -5,11 +5,12 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use local_aws::{Answer, Call, Operation, Service, Status};
+use proton_canceller::engine::EngineKind;
 use serde_json::Value;
 
 use crate::deliveries::Log;
 use crate::function::Simulated;
-use crate::scenario::{Deployer, Scenario};
+use crate::scenario::Scenario;
 
 /// A deployment as it stands in the end: the truth.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,8 +151,8 @@ impl Record {
             .map(|one| (one.stack, one.stack_id))
             .collect();
         let names: BTreeSet<_> = stacks.iter().map(|(name, _)| name).collect();
-        let deployments = match scenario.deployer {
-            Deployer::Proton => local
+        let deployments = match scenario.engine {
+            EngineKind::Proton => local
                 .deployments()
                 .into_iter()
                 .map(|one| Truth {
@@ -165,7 +166,7 @@ impl Record {
                     completed_at: one.completed_at,
                 })
                 .collect(),
-            Deployer::CloudFormation => local
+            EngineKind::CloudFormation => local
                 .updates()
                 .into_iter()
                 .map(|one| Truth {
@@ -180,12 +181,12 @@ impl Record {
                 })
                 .collect(),
         };
-        let existing: BTreeSet<_> = match scenario.deployer {
-            Deployer::Proton => {
+        let existing: BTreeSet<_> = match scenario.engine {
+            EngineKind::Proton => {
                 let environments = local.environments().into_iter();
                 environments.map(|one| one.name).collect()
             }
-            Deployer::CloudFormation => {
+            EngineKind::CloudFormation => {
                 let stacks = local.stacks().into_iter().map(|one| one.name);
                 stacks
                     .filter(|name| scenario.facts(name).is_some())

@@ -9,18 +9,10 @@ use local_aws::{
     Cancellation, Chances, CloudFormationOptions, Deployment, Ending, Environment, Fault, Faults,
     Operation, RepeatedToken, Rule, Stack, StackWhat, Throttle, Update, What, When, World,
 };
+use proton_canceller::engine::EngineKind;
 use serde_json::{Value, json};
 
 use crate::function::start;
-
-/// What deploys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Deployer {
-    /// AWS Proton.
-    Proton,
-    /// AWS CloudFormation.
-    CloudFormation,
-}
 
 /// Why the function is invoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +70,7 @@ pub(crate) struct Facts {
 #[derive(Debug)]
 pub(crate) struct Scenario {
     /// What deploys.
-    pub(crate) deployer: Deployer,
+    pub(crate) engine: EngineKind,
     /// The account and what happens in it.
     pub(crate) world: World,
     /// How the function is set up.
@@ -145,8 +137,11 @@ impl Scenario {
     fn drawn(seed: u64, weather: Weather) -> Self {
         let mut random = Rng::with_seed(seed);
         let random = &mut random;
-        let deployer =
-            [Deployer::Proton, Deployer::Proton, Deployer::CloudFormation][random.usize(0..3)];
+        let engine = [
+            EngineKind::Proton,
+            EngineKind::Proton,
+            EngineKind::CloudFormation,
+        ][random.usize(0..3)];
         let count = match random.u8(0..20) {
             0 => random.usize(20..60),
             _ => random.usize(1..12),
@@ -165,7 +160,7 @@ impl Scenario {
                 _ => facts[random.usize(0..facts.len())].name.clone(),
             })
             .collect();
-        let (faults, slowest, refuses_entries) = faults(random, deployer, &facts);
+        let (faults, slowest, refuses_entries) = faults(random, engine, &facts);
         let is_calm = weather == Weather::Still || random.u8(0..4) == 0;
         let page = [1, 3, 7, 100][random.usize(0..4)];
         let mut world = environments
@@ -176,7 +171,7 @@ impl Scenario {
         if !is_calm {
             world = world.faults(faults);
         }
-        if deployer == Deployer::CloudFormation {
+        if engine == EngineKind::CloudFormation {
             world = stacks(random, world, &environments, page, weather);
         }
         let limit = match random.u8(0..6) {
@@ -201,15 +196,11 @@ impl Scenario {
             .map(|fact| fact.name.as_str())
             .collect();
         let included = if are_all_included { "*" } else { "*-*[02468]" };
-        let engine = match deployer {
-            Deployer::Proton => "proton",
-            Deployer::CloudFormation => "cloudformation",
-        };
         let scope = if is_tagged { "tagged" } else { "all" };
         Self {
-            deployer,
+            engine,
             variables: vec![
-                ("ENGINE", engine.to_owned()),
+                ("ENGINE", engine.as_str().to_owned()),
                 ("ENVIRONMENTS", included.to_owned()),
                 ("PROTECTED_ENVIRONMENTS", protected.join(",")),
                 ("ALARM_SCOPE", scope.to_owned()),
@@ -435,7 +426,7 @@ fn ending(random: &mut Rng) -> Ending {
 /// What goes wrong, the longest that an answer is on its way, and whether EventBridge refuses entries.
 fn faults(
     random: &mut Rng,
-    deployer: Deployer,
+    engine: EngineKind,
     environments: &[Facts],
 ) -> (Faults, Duration, bool) {
     let rate = |random: &mut Rng, most: f64| match random.u8(0..3) {
@@ -476,9 +467,9 @@ fn faults(
     }
     if random.u8(0..8) == 0 {
         // The answer to `CancelUpdateStack` is empty: whatever has the status 200 accepts it.
-        let status = match deployer {
-            Deployer::Proton => [200, 502][random.usize(0..2)],
-            Deployer::CloudFormation => 502,
+        let status = match engine {
+            EngineKind::Proton => [200, 502][random.usize(0..2)],
+            EngineKind::CloudFormation => 502,
         };
         let junk = Fault::Junk {
             status,

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use local_aws::{Answer, Call};
+use proton_canceller::engine::EngineKind;
 use proton_canceller::invocation_error::InvocationError;
 
 use crate::deliveries::Ended;
 use crate::function::start;
 use crate::record::{Record, Told, is_cancel, is_list};
-use crate::scenario::{Deployer, Scenario};
+use crate::scenario::Scenario;
 
 /// How often each kind of thing was met.
 #[derive(Debug, Default)]
@@ -67,8 +68,8 @@ const WITH_STACKS: [&str; 1] = ["a stack made anew"];
 
 impl Tally {
     /// Notes that something was met.
-    pub(crate) fn met(&mut self, deployer: Deployer, what: impl fmt::Display) {
-        *self.0.entry(format!("{deployer:?}: {what}")).or_default() += 1;
+    pub(crate) fn met(&mut self, engine: EngineKind, what: impl fmt::Display) {
+        *self.0.entry(format!("{engine:?}: {what}")).or_default() += 1;
     }
 
     /// Adds what another met.
@@ -80,19 +81,19 @@ impl Tally {
 
     /// Notes everything that a run shows.
     pub(crate) fn note(&mut self, scenario: &Scenario, ended: &[Ended], record: &Record) {
-        let deployer = scenario.deployer;
+        let engine = scenario.engine;
         self.note_ended(scenario, ended);
         for told in &record.published {
-            self.met(deployer, format_args!("outcome {}", told.outcome));
+            self.met(engine, format_args!("outcome {}", told.outcome));
             if told.error.as_deref() == Some("DeadlineExceeded") {
-                self.met(deployer, "an error for lack of time");
+                self.met(engine, "an error for lack of time");
             }
         }
         for (index, told) in record.published.iter().enumerate() {
             let before = record.published.iter().take(index);
             let is_same = |other: &Told| other.id == told.id && other.request_id == told.request_id;
             if before.clone().any(is_same) {
-                self.met(deployer, "an event published twice");
+                self.met(engine, "an event published twice");
             }
         }
         for end in ended {
@@ -100,11 +101,11 @@ impl Tally {
                 .calls_of(&end.request_id)
                 .filter(|call| is_list(call));
             if pages.count() > 1 && scenario.page < scenario.environments.len() {
-                self.met(deployer, "several pages listed");
+                self.met(engine, "several pages listed");
             }
         }
         for (index, call) in record.calls.iter().enumerate() {
-            self.met(deployer, format_args!("answer: {}", kind(&call.answer)));
+            self.met(engine, format_args!("answer: {}", kind(&call.answer)));
             if !is_cancel(call) {
                 continue;
             }
@@ -113,9 +114,9 @@ impl Tally {
             } else {
                 "hit nothing"
             };
-            self.met(deployer, format_args!("a cancel that {hit}"));
+            self.met(engine, format_args!("a cancel that {hit}"));
             if is_race(record, call) {
-                self.met(deployer, "a race");
+                self.met(engine, "a race");
             }
             let is_repeated = record.calls.iter().take(index).any(|before| {
                 is_cancel(before)
@@ -123,7 +124,7 @@ impl Tally {
                     && before.environment == call.environment
             });
             if is_repeated {
-                self.met(deployer, "a cancel repeated");
+                self.met(engine, "a cancel repeated");
             }
         }
         for (index, truth) in record.deployments.iter().enumerate() {
@@ -132,38 +133,38 @@ impl Tally {
                 .iter()
                 .any(|call| call.cancelled.as_ref() == Some(&truth.id));
             if truth.cancelled_at.is_some_and(|at| at > start()) && !ours {
-                self.met(deployer, "a deployment cancelled by others");
+                self.met(engine, "a deployment cancelled by others");
             }
             if truth.cancelled_at.is_none() && truth.completed_at.is_some_and(|at| at > start()) {
-                self.met(deployer, "a deployment that ended by itself");
+                self.met(engine, "a deployment that ended by itself");
             }
             let mut before = record.deployments.iter().take(index);
             if before.any(|before| before.environment == truth.environment) {
-                self.met(deployer, "a deployment that followed another");
+                self.met(engine, "a deployment that followed another");
             }
         }
         for _ in 0..record.made_anew {
-            self.met(deployer, "a stack made anew");
+            self.met(engine, "a stack made anew");
         }
         for _ in record.existing.len()..scenario.environments.len() {
-            self.met(deployer, "a deletion");
+            self.met(engine, "a deletion");
         }
     }
 
     fn note_ended(&mut self, scenario: &Scenario, ended: &[Ended]) {
-        let deployer = scenario.deployer;
+        let engine = scenario.engine;
         for (index, delivery) in scenario.deliveries.iter().enumerate() {
             match (delivery.name, delivery.after.is_zero()) {
-                ("again", true) => self.met(deployer, "delivered twice at once"),
-                ("again", false) => self.met(deployer, "delivered again"),
-                ("other", _) => self.met(deployer, "another alarm"),
+                ("again", true) => self.met(engine, "delivered twice at once"),
+                ("again", false) => self.met(engine, "delivered again"),
+                ("other", _) => self.met(engine, "another alarm"),
                 _ => {}
             }
             let tries: Vec<_> = ended.iter().filter(|end| end.delivery == index).collect();
             if tries.len() > 1 {
-                self.met(deployer, "tried again by Lambda");
+                self.met(engine, "tried again by Lambda");
                 if tries.last().is_some_and(|last| last.answer.is_ok()) {
-                    self.met(deployer, "ended well when tried again");
+                    self.met(engine, "ended well when tried again");
                 }
             }
         }
@@ -172,14 +173,14 @@ impl Tally {
                 Ok(summary) => {
                     for one in summary["environments"].as_array().unwrap() {
                         if let Some(reason) = one["reason"].as_str() {
-                            self.met(deployer, format_args!("left alone as {reason}"));
+                            self.met(engine, format_args!("left alone as {reason}"));
                         }
                     }
                 }
                 Err(error) => {
-                    self.met(deployer, format_args!("failed as {}", error.error_type()));
+                    self.met(engine, format_args!("failed as {}", error.error_type()));
                     if matches!(error, InvocationError::PublishFailed(_)) {
-                        self.met(deployer, "an outcome logged, not published");
+                        self.met(engine, "an outcome logged, not published");
                     }
                 }
             }
@@ -188,18 +189,18 @@ impl Tally {
 
     /// Everything was met.
     pub(crate) fn assert_varied(&self) {
-        for deployer in [Deployer::Proton, Deployer::CloudFormation] {
+        for engine in [EngineKind::Proton, EngineKind::CloudFormation] {
             for what in WITH_EITHER {
-                self.assert_met(deployer, what);
+                self.assert_met(engine, what);
             }
         }
         for what in WITH_STACKS {
-            self.assert_met(Deployer::CloudFormation, what);
+            self.assert_met(EngineKind::CloudFormation, what);
         }
     }
 
-    fn assert_met(&self, deployer: Deployer, what: &str) {
-        let what = format!("{deployer:?}: {what}");
+    fn assert_met(&self, engine: EngineKind, what: &str) {
+        let what = format!("{engine:?}: {what}");
         assert!(self.0.contains_key(&what), "never met: {what}\n{self}");
     }
 }
