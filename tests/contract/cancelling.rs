@@ -774,22 +774,6 @@ async fn the_deadline_comes_before_the_turn_of_some() {
 }
 
 #[tokio::test]
-async fn a_throttled_account_is_served_in_the_end() {
-    let throttle = local_aws::Throttle {
-        operation: None,
-        per_second: 5.0,
-        burst: 5,
-    };
-    let names: Vec<_> = (0..20).map(|number| format!("net-{number:02}")).collect();
-    let run = Stage::with(names.iter().map(|name| running(name)))
-        .faults(Faults::none().throttle(throttle))
-        .set("MAX_CANCELLATIONS", 20)
-        .run(alarm().to_string())
-        .await;
-    assert_eq!(run.summary()["counts"]["CANCELLED"], 20);
-}
-
-#[tokio::test]
 async fn bad_luck_of_every_kind_is_survived() {
     let chances = local_aws::Chances {
         error: 0.05,

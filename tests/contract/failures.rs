@@ -311,28 +311,6 @@ async fn transient_errors_of_reading_make_a_run_incomplete_too() {
 }
 
 #[tokio::test]
-async fn permanent_errors_and_limits_do_not_fail_the_run() {
-    for code in [
-        "AccessDeniedException",
-        "ResourceNotFoundException",
-        "ValidationException",
-        "ConflictException",
-    ] {
-        let run = Stage::running(["net"])
-            .faults(Faults::none().rule(always(CANCEL, code)))
-            .run(alarm().to_string())
-            .await;
-        assert_eq!(run.outcomes(), each([("net", &format!("ERROR {code}"))]));
-        assert_eq!(run.metric("Errors"), Some(1));
-    }
-    let run = Stage::running(["net"])
-        .set("MAX_CANCELLATIONS", 0)
-        .run(alarm().to_string())
-        .await;
-    assert_eq!(run.outcomes(), each([("net", "SKIPPED OVER_LIMIT")]));
-}
-
-#[tokio::test]
 async fn the_same_event_again_harms_no_later_deployment() {
     let environment = Environment::new("net").deployment(quick()).then(
         When::AfterEnd(millis(0)),

@@ -16,7 +16,7 @@ use proton_canceller::invocation_error::InvocationError;
 use proton_canceller::report::event_bridge::EventBridge;
 use proton_canceller::settings::Settings;
 use proton_canceller::timestamp::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// When every simulated world starts.
 pub(crate) fn start() -> SystemTime {
@@ -65,6 +65,13 @@ impl Simulated {
         };
         let summary = self.instance(request_id).handle(invocation).await?;
         Ok(serde_json::from_str(summary.get()).expect("the summary is JSON"))
+    }
+
+    /// Invokes the function with a schedule; returns the summary.
+    pub(crate) async fn sweep(&self) -> Value {
+        let schedule = json!({"detail-type": "Scheduled Event", "source": "aws.events"});
+        let time = Duration::from_mins(15);
+        self.invoke("r-1", &schedule, time).await.unwrap()
     }
 
     fn instance(&self, access_key: &str) -> Handler {
