@@ -39,7 +39,7 @@ fn before_and_with_the_last_cancel<'a>(run: &'a Run, environment: &str) -> Vec<&
 }
 
 #[tokio::test]
-async fn each_end_is_told_as_the_service_tells_it() {
+async fn each_outcome_is_the_end_that_the_service_reports() {
     let run = Stage::with([
         ending("cancelled", millis(0), Ending::cancelled()),
         ending("later", millis(900), Ending::cancelled()),
@@ -72,7 +72,7 @@ async fn each_end_is_told_as_the_service_tells_it() {
 }
 
 #[tokio::test]
-async fn what_is_not_seen_to_end_is_cancelling() {
+async fn a_deployment_that_has_not_ended_stays_cancelling() {
     let stage = || Stage::with([endless("net"), running("db")]);
     let (at_once, waited, cut) = tokio::join!(
         async {
@@ -101,7 +101,7 @@ async fn what_is_not_seen_to_end_is_cancelling() {
 }
 
 #[tokio::test]
-async fn cancelling_is_published_when_the_cancel_is_accepted_and_the_end_when_it_is_seen() {
+async fn cancelling_is_published_on_acceptance_and_the_end_once_it_is_read() {
     let run = Stage::with([ending("net", millis(1500), Ending::cancelled())])
         .run(alarm().to_string())
         .await;
@@ -125,7 +125,7 @@ async fn cancelling_is_published_when_the_cancel_is_accepted_and_the_end_when_it
 }
 
 #[tokio::test]
-async fn outcomes_are_told_as_soon_as_they_are_known() {
+async fn outcomes_are_published_as_soon_as_they_are_known() {
     let stage = Stage::with([running("quick"), endless("slow")]).set("SETTLE_TIMEOUT_SECONDS", 3);
     let run = stage.run(alarm().to_string()).await;
     assert_eq!(run.outcome("quick"), "CANCELLED");
@@ -144,7 +144,7 @@ async fn outcomes_are_told_as_soon_as_they_are_known() {
 }
 
 #[tokio::test]
-async fn the_oldest_deployment_comes_first() {
+async fn the_oldest_deployment_is_cancelled_first() {
     let world = [("c", 30), ("a", 10), ("e", 50), ("b", 20), ("d", 40)].map(|(name, minutes)| {
         Environment::new(name).deployment(quick().started_ago(seconds(minutes * 60)))
     });
@@ -213,7 +213,7 @@ fn nothing(body: &str) -> Fault {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_tried_at_least_four_times_more() {
+async fn a_transient_error_is_retried_at_least_four_times() {
     let kinds = [
         Fault::error("ThrottlingException", "Rate exceeded"),
         Fault::error("InternalServerException", "try again"),
@@ -256,7 +256,7 @@ async fn what_may_pass_is_tried_at_least_four_times_more() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_never_answered_is_given_up_and_made_again() {
+async fn a_call_without_a_response_times_out_and_is_retried() {
     let runs = [
         (Operation::ListEnvironments, 4),
         (CANCEL, 4),
@@ -277,7 +277,7 @@ async fn a_call_that_is_never_answered_is_given_up_and_made_again() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_never_answered_does_not_outlast_the_deadline() {
+async fn a_call_without_a_response_ends_before_the_deadline() {
     let run = |operation| async move {
         let rule = Rule::new(Fault::Never).operation(operation);
         Stage::running(["net"])
@@ -298,7 +298,7 @@ async fn a_call_that_is_never_answered_does_not_outlast_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_cancel_whose_answer_was_lost_is_not_repeated_unseen() {
+async fn a_cancel_with_a_lost_response_is_not_repeated_without_a_read() {
     let lost = [
         Rule::new(Fault::Drop).after_effect(),
         Rule::new(Fault::Never).after_effect(),
@@ -341,7 +341,7 @@ async fn a_cancel_whose_answer_was_lost_is_not_repeated_unseen() {
 }
 
 #[tokio::test]
-async fn a_cancel_that_was_lost_on_its_way_is_repeated_after_a_look() {
+async fn a_cancel_that_never_arrived_is_repeated_after_a_read() {
     for fault in [Fault::Drop, Fault::error("InternalServerException", "hm")] {
         let faults = Faults::none().rule(Rule::new(fault.clone()).operation(CANCEL).times(1));
         let run = Stage::running(["net"])
@@ -357,7 +357,7 @@ async fn a_cancel_that_was_lost_on_its_way_is_repeated_after_a_look() {
 }
 
 #[tokio::test]
-async fn a_repeat_does_not_hit_the_deployment_that_came_next() {
+async fn a_repeated_cancel_does_not_hit_a_newer_deployment() {
     let then_the_next = |environment: Environment| {
         let next = What::Deploy(Deployment::in_progress());
         environment.then(When::AfterEnd(millis(0)), next)
@@ -389,7 +389,7 @@ async fn a_repeat_does_not_hit_the_deployment_that_came_next() {
 }
 
 #[tokio::test]
-async fn a_reading_of_more_than_two_seconds_is_renewed_before_the_cancel() {
+async fn a_stale_reading_is_refreshed_before_the_cancel() {
     let slow = Rule::new(Fault::Latency(millis(2500)))
         .operation(CANCEL)
         .environment("old");
@@ -480,7 +480,7 @@ async fn a_reading_of_more_than_two_seconds_is_renewed_before_the_cancel() {
 }
 
 #[tokio::test]
-async fn a_conflict_may_hide_that_it_has_ended() {
+async fn a_conflict_is_resolved_by_reading_the_deployment() {
     let by_the_time = |name, what| running(name).then(When::BeforeCall(CANCEL, 1), what);
     let run = Stage::with([
         by_the_time("succeeded", What::End(Ending::succeeded())),
@@ -502,7 +502,7 @@ async fn a_conflict_may_hide_that_it_has_ended() {
 }
 
 #[tokio::test]
-async fn a_conflict_that_hides_nothing_is_an_error() {
+async fn a_conflict_of_a_deployment_in_progress_is_an_error() {
     let conflict =
         Rule::new(Fault::error("ConflictException", "busy with something")).operation(CANCEL);
     let run = Stage::running(["net"])
@@ -525,7 +525,7 @@ async fn a_conflict_that_hides_nothing_is_an_error() {
 }
 
 #[tokio::test]
-async fn other_errors_are_told_with_code_and_message() {
+async fn other_errors_are_reported_with_code_and_message() {
     let codes = [
         "AccessDeniedException",
         "ResourceNotFoundException",
@@ -576,7 +576,7 @@ async fn an_environment_that_is_deleted_before_its_cancel_is_an_error() {
 }
 
 #[tokio::test]
-async fn an_environment_that_is_deleted_while_it_is_followed_ends_the_wait() {
+async fn an_environment_that_is_deleted_while_it_is_followed_is_an_error() {
     let gone = endless("gone").then(When::AfterCall(CANCEL, 1), What::Delete);
     let run = Stage::with([gone.clone()]).run(alarm().to_string()).await;
     assert_eq!(run.outcome("gone"), "ERROR ResourceNotFoundException");
@@ -596,7 +596,7 @@ fn followed_by_another(name: &str, end: Ending) -> Environment {
 }
 
 #[tokio::test]
-async fn another_deployment_is_not_mistaken_for_the_one_that_was_cancelled() {
+async fn a_newer_deployment_is_not_mistaken_for_the_cancelled_one() {
     let one = Stage::with([followed_by_another("net", Ending::cancelled())]);
     let three = Stage::with([
         followed_by_another("a", Ending::cancelled()),
@@ -696,7 +696,7 @@ fn calls_per_tick(run: &Run) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn following_many_costs_no_more_calls_a_tick_than_there_are_pages() {
+async fn a_poll_makes_no_more_calls_than_there_are_pages() {
     let world = |followed: usize, settled: usize| {
         let followed = (0..followed).map(|number| {
             ending(
@@ -734,7 +734,7 @@ async fn following_many_costs_no_more_calls_a_tick_than_there_are_pages() {
 }
 
 #[tokio::test]
-async fn the_deadline_comes_before_the_turn_of_some() {
+async fn the_deadline_leaves_the_remaining_cancels_to_the_retry() {
     let latency = millis(700);
     let slow = Rule::new(Fault::Latency(latency)).operation(CANCEL);
     let names: Vec<_> = (0..9).map(|number| format!("net-{number}")).collect();
@@ -774,7 +774,7 @@ async fn the_deadline_comes_before_the_turn_of_some() {
 }
 
 #[tokio::test]
-async fn bad_luck_of_every_kind_is_survived() {
+async fn random_faults_of_every_kind_lose_no_cancel() {
     let chances = local_aws::Chances {
         error: 0.05,
         drop_before: 0.05,

@@ -137,7 +137,7 @@ const TABLE: &[Row] = &[
 ];
 
 #[tokio::test]
-async fn both_engines_keep_the_same_promises() {
+async fn both_engines_report_the_same_outcomes() {
     let runs = TABLE.iter().flat_map(|row| {
         ENGINES.map(|engine| async move {
             let run = (row.stage)().on(engine).run(alarm().to_string()).await;
@@ -167,7 +167,7 @@ async fn both_engines_keep_the_same_promises() {
 }
 
 #[tokio::test]
-async fn both_engines_page_and_keep_a_services_pace() {
+async fn both_engines_read_all_pages_within_the_services_rate() {
     for engine in ENGINES {
         let mut world = World::new().faults(Faults::none().throttle(Throttle {
             operation: None,
@@ -187,7 +187,7 @@ async fn both_engines_page_and_keep_a_services_pace() {
 }
 
 #[tokio::test]
-async fn both_engines_fail_the_invocation_for_what_may_pass() {
+async fn both_engines_are_incomplete_after_a_transient_error() {
     for engine in ENGINES {
         let run = with_rule(fault(Fault::error("ThrottlingException", "slow down")))
             .on(engine)
@@ -219,7 +219,7 @@ fn quick_update() -> Update {
 }
 
 #[tokio::test]
-async fn never_every_stack_by_default() {
+async fn only_the_stacks_of_proton_are_cancelled_by_default() {
     let run = stacks([updating("AWSProton-net"), updating("payroll")])
         .set("ENVIRONMENTS", "")
         .run(alarm().to_string())
@@ -234,7 +234,7 @@ async fn never_every_stack_by_default() {
 }
 
 #[tokio::test]
-async fn nested_stacks_are_never_counted_or_touched() {
+async fn nested_stacks_are_neither_counted_nor_cancelled() {
     let stage = || stacks([updating("net"), updating("net-part").nested_in("net")]);
     let run = stage().run(alarm().to_string()).await;
     assert_eq!(run.outcomes(), each([("net", "CANCELLED")]));
@@ -261,7 +261,7 @@ async fn only_updates_are_candidates() {
 }
 
 #[tokio::test]
-async fn the_message_says_who_rolled_back() {
+async fn the_message_says_why_the_stack_rolled_back() {
     let failing = updating("failed").then(
         When::BeforeCall(Operation::CancelUpdateStack, 1),
         StackWhat::End(
@@ -289,7 +289,7 @@ async fn the_message_says_who_rolled_back() {
 }
 
 #[tokio::test]
-async fn a_failure_names_what_to_call() {
+async fn a_failure_names_the_operation_that_repairs_the_stack() {
     let broken = Stack::new("broken").update(Update::in_progress().when_cancelled(
         UpdateEnding::rollback_failed("the subnet is in use").rollback(millis(100)),
     ));
@@ -316,7 +316,7 @@ async fn a_failure_names_what_to_call() {
 }
 
 #[tokio::test]
-async fn a_rollback_is_never_another_deployment() {
+async fn a_rollback_is_never_taken_for_a_newer_deployment() {
     // Nothing but the time of the last update identifies these, and the rollback moves it.
     let nameless = |name| updating(name).operations_not_sent();
     let run = stacks([
@@ -333,7 +333,7 @@ async fn a_rollback_is_never_another_deployment() {
 }
 
 #[tokio::test]
-async fn a_rollback_that_moves_the_time_costs_its_events_once() {
+async fn a_rollback_that_moves_the_start_has_its_events_read_twice_at_most() {
     let names = ["a", "b", "c", "d", "e", "f"];
     let run = stacks(names.map(|name| {
         let ending = UpdateEnding::rolled_back().rollback(seconds(2));
@@ -349,7 +349,7 @@ async fn a_rollback_that_moves_the_time_costs_its_events_once() {
 }
 
 #[tokio::test]
-async fn the_first_updates_end_is_in_the_events() {
+async fn the_end_of_a_replaced_update_is_read_from_the_events() {
     for are_operations_sent in [true, false] {
         let mut stack = updating("net").then(
             When::AfterEnd(Duration::ZERO),
@@ -418,7 +418,7 @@ async fn names_in_a_request_follow_the_engines_rule() {
 }
 
 #[tokio::test]
-async fn an_endpoint_out_of_reach_says_no_word_on_proton() {
+async fn an_unreachable_cloudformation_does_not_mention_proton() {
     let run = stacks([updating("net")])
         .set("AWS_ENDPOINT_URL_CLOUDFORMATION", "http://127.0.0.1:9")
         .run(alarm().to_string())
@@ -430,7 +430,7 @@ async fn an_endpoint_out_of_reach_says_no_word_on_proton() {
 }
 
 #[tokio::test]
-async fn an_answer_that_was_cut_short_is_asked_for_again() {
+async fn a_truncated_response_is_requested_again() {
     let cut = |operation, before: &str| {
         let before = before.to_owned();
         let rule = Rule::new(Fault::Cut { before });
@@ -462,7 +462,7 @@ async fn an_answer_that_was_cut_short_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_of_the_services_accepts_no_cancel() {
+async fn the_response_of_a_proxy_accepts_no_cancel() {
     for body in ["<html>proxy</html>", "", "{}"] {
         let junk = Fault::Junk {
             status: 200,
@@ -500,7 +500,7 @@ fn ends(after: Duration, ending: UpdateEnding) -> StackWhat {
 }
 
 #[tokio::test]
-async fn an_update_that_starts_a_moment_later_is_not_the_first() {
+async fn an_update_that_starts_right_after_is_not_the_cancelled_one() {
     let second = ends(Duration::ZERO, UpdateEnding::succeeded());
     let stack = at_once("net").then(When::AfterEnd(Duration::ZERO), second);
     for stack in known_and_nameless(&stack) {
@@ -511,7 +511,7 @@ async fn an_update_that_starts_a_moment_later_is_not_the_first() {
 }
 
 #[tokio::test]
-async fn an_end_stands_whatever_becomes_of_the_stack() {
+async fn an_end_is_reported_although_the_stack_was_deleted() {
     let stack = at_once("net").then(When::AfterEnd(Duration::ZERO), StackWhat::Delete);
     for stack in known_and_nameless(&stack) {
         let run = stacks([stack]).run(request(["net"]).to_string()).await;
@@ -525,7 +525,7 @@ async fn an_end_stands_whatever_becomes_of_the_stack() {
 }
 
 #[tokio::test]
-async fn the_end_that_the_stack_tells_needs_no_events() {
+async fn an_end_that_the_stack_shows_needs_no_events() {
     for fault in [
         Fault::error("AccessDenied", "no"),
         Fault::error("Throttling", "slow down"),
@@ -540,7 +540,7 @@ async fn the_end_that_the_stack_tells_needs_no_events() {
 }
 
 #[tokio::test]
-async fn a_long_history_is_read_to_where_the_update_started() {
+async fn events_are_read_back_to_the_start_of_the_update() {
     let second = StackWhat::Update(Update::in_progress());
     let world = World::new()
         .with_stack(at_once("net").then(When::AfterEnd(Duration::ZERO), second))
@@ -562,7 +562,7 @@ async fn a_long_history_is_read_to_where_the_update_started() {
 }
 
 #[tokio::test]
-async fn another_updates_rollback_is_not_taken_for_the_firsts() {
+async fn a_newer_rollback_is_not_taken_for_that_of_the_cancelled_update() {
     let rollback = UpdateEnding::rolled_back()
         .failure("the table is gone")
         .rollback(seconds(60));
@@ -596,7 +596,7 @@ fn replaced(name: &str, next: Update) -> Stack {
 }
 
 #[tokio::test]
-async fn the_update_that_an_accepted_cancel_hit_is_the_one_that_is_told() {
+async fn the_update_that_an_accepted_cancel_hit_is_reported() {
     // The answer comes, and says nothing of what was hit; or it is lost.
     let lost = Rule::new(Fault::Drop).operation(Operation::CancelUpdateStack);
     for faults in [
@@ -621,7 +621,7 @@ async fn the_update_that_an_accepted_cancel_hit_is_the_one_that_is_told() {
 }
 
 #[tokio::test]
-async fn what_nothing_proves_to_be_hit_is_not_told_of() {
+async fn an_update_that_no_token_proves_to_be_hit_is_not_reported() {
     // The next update fails by itself; the cancel of the first never arrived.
     let fails = UpdateEnding::rolled_back()
         .failure("the table is gone")
@@ -637,7 +637,7 @@ async fn what_nothing_proves_to_be_hit_is_not_told_of() {
 }
 
 #[tokio::test]
-async fn what_is_read_for_the_tag_shows_that_another_update_has_begun() {
+async fn a_read_for_the_tag_shows_a_newer_update() {
     let run = stacks([replaced("net", quick_update()).tag(TAG, "*")])
         .set("ALARM_SCOPE", "tagged")
         .run(alarm().to_string())
@@ -647,7 +647,7 @@ async fn what_is_read_for_the_tag_shows_that_another_update_has_begun() {
 }
 
 #[tokio::test]
-async fn what_is_read_for_the_tag_need_not_be_looked_at_again() {
+async fn a_stack_that_was_read_for_its_tag_is_not_read_again() {
     // The listing is old when the tag is known.
     let slow = Rule::new(Fault::Latency(millis(2_100))).operation(Operation::ListStacks);
     let run = stacks([updating("net").tag(TAG, "*")])

@@ -88,7 +88,7 @@ async fn a_listing_is_retried_until_the_deadline_at_most() {
 }
 
 #[tokio::test]
-async fn a_proton_that_no_longer_exists_names_cloudformation() {
+async fn an_unreachable_proton_names_cloudformation_as_the_remedy() {
     let runs = [alarm(), schedule(), request(["net", "db"])].map(|payload| async move {
         let (url, _kept) = deserted();
         let run = Stage::running(["net"])
@@ -129,7 +129,7 @@ async fn through_tls(
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_trusted_by_the_bundle_will_do() {
+async fn a_certificate_that_the_bundle_trusts_is_accepted() {
     let authority = Authority::new("the contract's own");
     let (run, connections) = through_tls(&authority, "localhost", Some(&authority)).await;
     assert_eq!(run.outcomes(), each([("net", "CANCELLED")]));
@@ -137,7 +137,7 @@ async fn a_certificate_that_is_trusted_by_the_bundle_will_do() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_trusted_fails_at_once() {
+async fn an_untrusted_certificate_fails_at_once() {
     let ours = Authority::new("ours");
     let theirs = Authority::new("theirs");
     for (name, bundle) in [
@@ -187,7 +187,7 @@ async fn an_outcome_that_cannot_be_published_fails_the_run_and_is_logged_whole()
 }
 
 #[tokio::test]
-async fn an_event_bridge_that_refuses_or_is_not_there_fails_the_run_after_the_work() {
+async fn an_event_bridge_that_refuses_or_is_unreachable_fails_the_run_at_its_end() {
     let denied = always(Operation::PutEvents, "AccessDeniedException");
     let stage = || Stage::running(["a", "b"]);
     let run = stage()
@@ -231,7 +231,7 @@ async fn publish_failed_outranks_incomplete() {
 }
 
 #[tokio::test]
-async fn what_outlasts_the_retries_is_published_and_the_run_incomplete() {
+async fn an_error_that_outlasts_the_retries_is_published_and_makes_the_run_incomplete() {
     let runs = [
         Fault::error("ThrottlingException", "Rate exceeded"),
         Fault::error("InternalServerException", "oh"),
@@ -266,7 +266,7 @@ async fn what_outlasts_the_retries_is_published_and_the_run_incomplete() {
 }
 
 #[tokio::test]
-async fn the_retry_finds_what_is_still_in_progress() {
+async fn the_retry_cancels_what_is_still_in_progress() {
     // More than the first has the time for, fewer than the second has retries.
     let rule = always(CANCEL, "ThrottlingException")
         .environment("net")
@@ -290,7 +290,7 @@ async fn the_retry_finds_what_is_still_in_progress() {
 }
 
 #[tokio::test]
-async fn transient_errors_of_reading_make_a_run_incomplete_too() {
+async fn a_transient_error_of_a_read_makes_the_run_incomplete() {
     let tags = always(Operation::ListTagsForResource, "InternalServerException").environment("net");
     let read = always(Operation::GetEnvironment, "InternalServerException").environment("net");
     let stage = |rule| {
@@ -311,7 +311,7 @@ async fn transient_errors_of_reading_make_a_run_incomplete_too() {
 }
 
 #[tokio::test]
-async fn the_same_event_again_harms_no_later_deployment() {
+async fn a_repeated_event_cancels_no_newer_deployment() {
     let environment = Environment::new("net").deployment(quick()).then(
         When::AfterEnd(millis(0)),
         What::Deploy(Deployment::in_progress()),
@@ -430,7 +430,7 @@ async fn the_process_serves_the_next_event_after_every_error() {
 }
 
 #[tokio::test]
-async fn whatever_bytes_come_there_is_an_answer_or_a_clear_error() {
+async fn any_bytes_get_a_response_or_a_clear_error() {
     let megabytes = 6 * 1024 * 1024;
     let deep = |open: &str, close: &str, depth: usize| {
         format!("{}{}", open.repeat(depth), close.repeat(depth)).into_bytes()
@@ -496,7 +496,7 @@ async fn whatever_bytes_come_there_is_an_answer_or_a_clear_error() {
 }
 
 #[tokio::test]
-async fn an_answer_of_the_service_that_makes_no_sense_is_survived() {
+async fn a_malformed_response_is_treated_as_lost() {
     let bodies = [
         "",
         "null",
@@ -531,7 +531,7 @@ async fn an_answer_of_the_service_that_makes_no_sense_is_survived() {
 }
 
 #[tokio::test]
-async fn credentials_that_are_nowhere_are_named() {
+async fn missing_credentials_are_named_in_the_error() {
     let run = Stage::running(["net"])
         .set("AWS_ACCESS_KEY_ID", "")
         // No virtual machine that could have a role of its own is asked.

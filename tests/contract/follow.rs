@@ -163,7 +163,7 @@ async fn a_transient_error_delivers_the_message_again_and_is_a_warning() {
 }
 
 #[tokio::test]
-async fn what_a_person_must_mend_fails_the_invocation_with_the_services_code() {
+async fn a_permanent_error_fails_the_invocation_with_the_services_code() {
     for engine in ENGINES {
         let runs = with_fault(engine, Fault::error("AccessDeniedException", "no")).await;
         let failure = runs[0].failure();
@@ -198,7 +198,7 @@ async fn an_end_that_only_the_stack_shows_is_not_published_while_its_events_can_
 }
 
 #[tokio::test]
-async fn a_deployment_that_is_no_more_is_an_error_that_is_published() {
+async fn a_deleted_deployment_is_published_as_an_error() {
     for engine in ENGINES {
         let environment = ending(Duration::from_hours(1), Ending::cancelled())
             .then(When::At(millis(700)), What::Delete);
@@ -219,7 +219,7 @@ async fn a_deployment_that_is_no_more_is_an_error_that_is_published() {
 }
 
 #[tokio::test]
-async fn a_newer_deployment_in_place_is_not_taken_for_the_one_that_is_followed() {
+async fn a_newer_deployment_is_not_taken_for_the_followed_one() {
     let environment = Environment::new("net")
         .deployment(quick().id_not_sent())
         .then(
@@ -308,7 +308,7 @@ async fn a_run_that_does_not_wait_reports_cancelling_and_the_follower_the_end() 
 }
 
 #[tokio::test]
-async fn the_end_of_a_run_that_was_killed_is_published_all_the_same() {
+async fn the_follower_publishes_the_end_of_a_killed_run() {
     for engine in ENGINES {
         let stage = stage(ending(millis(800), Ending::cancelled()), engine)
             .set("SETTLE_TIMEOUT_SECONDS", 60);
@@ -349,7 +349,7 @@ async fn first_event(aws: &Aws) -> Event {
 }
 
 #[tokio::test]
-async fn a_stack_that_is_not_there_at_all_is_an_error_that_is_published() {
+async fn a_stack_that_does_not_exist_is_published_as_an_error() {
     let message = "Stack with id net does not exist";
     let gone =
         Rule::new(Fault::error("ValidationError", message)).operation(Operation::DescribeStacks);

@@ -128,7 +128,7 @@ fn spills_nothing(run: &Run) {
 }
 
 #[tokio::test]
-async fn a_services_words_on_a_signature_spill_no_credential() {
+async fn an_error_about_a_signature_reveals_no_credential() {
     for operation in [
         Operation::ListEnvironments,
         Operation::CancelEnvironmentDeployment,
@@ -151,7 +151,7 @@ async fn a_services_words_on_a_signature_spill_no_credential() {
 }
 
 #[tokio::test]
-async fn what_either_service_says_of_a_deployment_breaks_nothing() {
+async fn a_hostile_message_of_either_service_breaks_nothing() {
     let long = format!("{HOSTILE}{}", "\u{1}\"".repeat(150_000));
     for engine in ENGINES {
         for words in [HOSTILE, &long] {

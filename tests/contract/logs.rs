@@ -35,7 +35,7 @@ fn texts(value: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn one_line_a_decision_with_request_id_and_trigger() {
+async fn each_decision_is_one_line_with_request_id_and_trigger() {
     let run = eventful().run(alarm().to_string()).await;
     for (name, outcome) in run.outcomes() {
         let (outcome, addition) = outcome.split_once(' ').unwrap_or((&outcome, ""));
@@ -64,7 +64,7 @@ async fn json_lines_have_time_level_and_message() {
 }
 
 #[tokio::test]
-async fn the_log_level_is_obeyed_and_the_metrics_are_there_all_the_same() {
+async fn the_log_level_filters_lines_but_not_metrics() {
     for (index, level) in LEVELS.into_iter().enumerate() {
         let stage = eventful().set("AWS_LAMBDA_LOG_LEVEL", level);
         let mut function = stage.start().await;
@@ -86,7 +86,7 @@ async fn the_log_level_is_obeyed_and_the_metrics_are_there_all_the_same() {
 }
 
 #[tokio::test]
-async fn each_line_names_request_and_trigger_whatever_the_level() {
+async fn each_error_line_names_request_and_trigger_at_every_level() {
     for level in ["TRACE", "INFO", "WARN", "ERROR"] {
         let unpublished = Rule::new(Fault::error("AccessDeniedException", "no"))
             .operation(Operation::PutEvents)
@@ -118,7 +118,7 @@ async fn each_line_names_request_and_trigger_whatever_the_level() {
 }
 
 #[tokio::test]
-async fn text_is_text_and_the_metric_line_is_json_all_the_same() {
+async fn with_text_logs_the_metric_line_stays_json() {
     for level in ["TRACE", "INFO", "FATAL"] {
         let run = eventful()
             .set("AWS_LAMBDA_LOG_FORMAT", "Text")
@@ -168,7 +168,7 @@ fn forges(run: &Run, word: &str) -> bool {
 }
 
 #[tokio::test]
-async fn what_comes_from_outside_cannot_forge_a_line() {
+async fn text_from_outside_cannot_forge_a_line() {
     let hostile = "x\nFORGED {\"_aws\":{}}\r\n\u{1b}[2J\u{0}\u{85}\u{2028}FORGED\nFORGED";
     let mut payload = alarm();
     payload["detail"]["alarmName"] = json!(hostile);
@@ -232,7 +232,7 @@ async fn a_name_or_reason_of_a_megabyte_does_no_harm() {
 }
 
 #[tokio::test]
-async fn nothing_of_the_payload_that_is_not_needed_is_logged() {
+async fn unused_fields_of_the_payload_are_not_logged() {
     let mut payload = alarm();
     payload["detail"]["configuration"] = json!({ "password": "hunter2-of-the-configuration" });
     for level in ["TRACE", "INFO"] {
@@ -327,7 +327,7 @@ async fn the_metrics_are_at_a_level_that_passes_and_is_not_error() {
 }
 
 #[tokio::test]
-async fn what_passes_by_itself_is_no_error_in_the_log() {
+async fn a_transient_error_that_passes_is_not_logged_as_an_error() {
     for fault in [
         Fault::error("InternalServerException", "try again"),
         Fault::error("ThrottlingException", "slower"),

@@ -46,7 +46,7 @@ fn batches_fit(run: &Run) {
 }
 
 #[tokio::test]
-async fn an_event_tells_everything_that_is_known() {
+async fn an_event_holds_every_known_fact() {
     let environment = Environment::new("prod-net")
         .template("net", "1", "7")
         .account_id("210987654321")
@@ -114,7 +114,7 @@ async fn an_event_tells_everything_that_is_known() {
 }
 
 #[tokio::test]
-async fn what_is_not_known_is_null() {
+async fn unknown_facts_are_null() {
     let environment = Environment::new("net")
         .never_succeeded()
         .deployment(quick().id_not_sent().start_not_sent());
@@ -158,7 +158,7 @@ async fn what_is_not_known_is_null() {
 }
 
 #[tokio::test]
-async fn ten_go_in_one_call() {
+async fn one_call_carries_ten_events() {
     let names: Vec<_> = (0..25).map(|number| format!("net-{number:02}")).collect();
     let run = Stage::running(names.iter().map(String::as_str))
         .set("MAX_CANCELLATIONS", 25)
@@ -226,7 +226,7 @@ async fn longer_text_is_cut_and_ends_in_an_ellipsis() {
 }
 
 #[tokio::test]
-async fn the_answer_fits_whatever_the_service_says() {
+async fn the_summary_fits_whatever_the_services_messages() {
     let long = Rule::new(Fault::error("ConflictException", "no ".repeat(350_000)))
         .operation(Operation::CancelEnvironmentDeployment);
     let names: Vec<_> = (0..10).map(|number| format!("net-{number}")).collect();
@@ -275,7 +275,7 @@ async fn refused_entries_are_sent_again_alone() {
 }
 
 #[tokio::test]
-async fn one_bad_entry_does_not_keep_the_others() {
+async fn a_refused_entry_does_not_hold_up_the_others() {
     // The whole call is refused wherever this entry is in it.
     let invalid = Rule::new(Fault::error("ValidationException", "I do not like it"))
         .operation(Operation::PutEvents)
@@ -385,7 +385,7 @@ async fn another_deployment_has_another_id() {
 }
 
 #[tokio::test]
-async fn a_repeat_of_what_was_not_completed_has_the_same_id() {
+async fn a_retry_of_an_incomplete_run_has_the_same_id() {
     let throttled = Rule::new(Fault::error("ThrottlingException", "Rate exceeded"))
         .operation(Operation::CancelEnvironmentDeployment);
     let mut function = Stage::running(["net"])
@@ -404,7 +404,7 @@ async fn a_repeat_of_what_was_not_completed_has_the_same_id() {
 }
 
 #[tokio::test]
-async fn the_answer_counts_what_there_was() {
+async fn the_summary_counts_environments_and_outcomes() {
     let run = Stage::with([
         running("a"),
         running("b"),

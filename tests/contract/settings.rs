@@ -148,7 +148,7 @@ async fn an_endpoint_that_is_no_url_is_refused() {
 }
 
 #[tokio::test]
-async fn a_services_own_endpoint_goes_before_that_of_all() {
+async fn a_services_own_endpoint_outranks_the_common_one() {
     let stage = Stage::running(["net"]);
     let aws = stage.open().await;
     let url = aws.server.endpoint_url();
@@ -163,7 +163,7 @@ async fn a_services_own_endpoint_goes_before_that_of_all() {
 }
 
 #[tokio::test]
-async fn an_empty_endpoint_of_a_service_leaves_that_of_all() {
+async fn an_empty_endpoint_of_a_service_means_the_common_one() {
     let run = Stage::running(["net"])
         .set("AWS_ENDPOINT_URL_PROTON", "")
         .set("AWS_ENDPOINT_URL_EVENTBRIDGE", "")
@@ -381,7 +381,7 @@ async fn a_dry_run_decides_and_publishes_but_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_dry_run_of_the_request_alone_is_enough() {
+async fn a_request_can_ask_for_a_dry_run() {
     let mut payload = request(["net"]);
     payload["dryRun"] = json!(true);
     let run = Stage::running(["net"]).run(payload.to_string()).await;
@@ -390,7 +390,7 @@ async fn a_dry_run_of_the_request_alone_is_enough() {
 }
 
 #[tokio::test]
-async fn only_what_is_needed_is_called() {
+async fn environments_that_are_not_in_progress_are_not_read() {
     let world = World::new()
         .with(running("net"))
         .with(Environment::new("settled"));

@@ -50,7 +50,7 @@ fn is_refused(run: &Run) {
 }
 
 #[tokio::test]
-async fn every_sample_is_of_the_kind_that_its_name_tells() {
+async fn every_sample_is_of_the_kind_in_its_file_name() {
     let names: Vec<_> = samples().into_iter().map(|(name, _)| name).collect();
     assert!(names.len() > 20, "{names:?}");
     let mut function = stage().start().await;
@@ -72,7 +72,7 @@ async fn every_sample_is_of_the_kind_that_its_name_tells() {
 }
 
 #[tokio::test]
-async fn an_alarm_that_the_settings_name_is_ignored_whatever_way_it_comes() {
+async fn an_ignored_alarm_is_ignored_in_every_format() {
     for (globs, is_named) in [
         ("other, {checkout,stock}-5*", true),
         ("checkout", false),
@@ -105,7 +105,7 @@ async fn an_alarm_that_the_settings_name_is_ignored_whatever_way_it_comes() {
 }
 
 #[tokio::test]
-async fn an_alarm_tells_its_name_arn_time_and_reason() {
+async fn an_alarms_name_arn_time_and_reason_are_reported() {
     let eventbridge = alarm();
     let action = fresh_json("action_metric.json");
     let sns = fresh_json("sns_alarm.json");
@@ -137,7 +137,7 @@ async fn an_alarm_tells_its_name_arn_time_and_reason() {
 }
 
 #[tokio::test]
-async fn a_schedule_and_a_request_tell_what_they_are() {
+async fn a_schedules_name_and_a_requests_reason_are_reported() {
     let mut asked = request(["checkout-prod"]);
     asked["reason"] = json!("INC-1234: \"quoted\"\nand in two lines");
     let [scheduled, ruled, requested] = run_all([
@@ -184,7 +184,7 @@ fn without(mut payload: Value, pointer: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_not_needed_of_an_alarm_may_be_anything() {
+async fn unused_fields_of_an_alarm_may_have_any_value() {
     let mut huge = alarm();
     huge["detail"]["configuration"]["threshold"] = json!(1e300);
     huge["detail"]["configuration"]["metrics"][0]["metricStat"]["period"] = json!(86_400);
@@ -229,7 +229,7 @@ async fn what_is_not_needed_of_an_alarm_may_be_anything() {
 }
 
 #[tokio::test]
-async fn an_alarm_that_does_not_fire_is_ignored() {
+async fn an_alarm_in_another_state_is_ignored() {
     let mut payloads = Vec::new();
     for state in [
         "OK",
@@ -291,7 +291,7 @@ async fn a_suppressed_or_muted_alarm_is_ignored() {
 }
 
 #[tokio::test]
-async fn a_schedules_detail_may_be_anything() {
+async fn a_schedules_detail_may_have_any_value() {
     let mut payloads = Vec::new();
     for detail in [
         json!({}),
@@ -323,7 +323,7 @@ async fn a_schedules_detail_may_be_anything() {
 }
 
 #[tokio::test]
-async fn what_is_no_event_of_these_is_refused() {
+async fn any_other_payload_is_refused() {
     let mut two_records = fresh_json("sns_alarm.json");
     let record = two_records["Records"][0].clone();
     two_records["Records"].as_array_mut().unwrap().push(record);
@@ -379,7 +379,7 @@ async fn what_is_no_event_of_these_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_with_anything_wrong_is_refused() {
+async fn an_invalid_request_is_refused() {
     let name = "checkout-prod";
     let many: Vec<_> = (0..101).map(|number| format!("net-{number}")).collect();
     let runs = run_all([
@@ -466,7 +466,7 @@ async fn a_refusal_says_what_was_expected() {
 }
 
 #[tokio::test]
-async fn white_space_round_a_payload_is_json() {
+async fn white_space_around_a_payload_is_ignored() {
     let stage = Stage::with([Environment::new("net")]);
     let run = stage.run(format!("\r\n\t {} \n", request(["net"]))).await;
     assert_eq!(run.outcome("net"), "SKIPPED NOT_IN_PROGRESS");

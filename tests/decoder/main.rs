@@ -185,7 +185,7 @@ proptest! {
     }
 
     #[test]
-    fn a_sample_with_anything_in_its_places_is_answered(
+    fn a_sample_with_any_values_is_answered(
         mut payload in select(json_samples()),
         changes in prop::collection::vec((any::<Index>(), change()), 1..4),
     ) {
@@ -223,7 +223,7 @@ proptest! {
     }
 
     #[test]
-    fn an_alarm_of_any_time_can_be_told_of_or_is_refused(
+    fn an_alarm_of_any_time_is_reported_or_refused(
         event in words(),
         state in words(),
         sample in select(vec!["alarm.json", "action_metric.json", "sns_alarm.json"]),
@@ -310,7 +310,7 @@ fn extremes() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn depth_without_end_in_any_place_of_an_alarm_is_answered() {
+fn endless_nesting_anywhere_in_an_alarm_is_answered() {
     let deep = [("[", "]"), ("{\"a\":", "}")];
     for (open, close) in deep {
         let nested = format!("{}0{}", open.repeat(200_000), close.repeat(200_000));
@@ -328,7 +328,7 @@ fn depth_without_end_in_any_place_of_an_alarm_is_answered() {
 }
 
 #[test]
-fn extremes_in_every_place_of_every_kind_are_answered() {
+fn extreme_values_everywhere_in_every_kind_are_answered() {
     const MARK: &str = "\"a-mark-that-nobody-else-writes\"";
     let kinds = [
         "alarm.json",
@@ -352,7 +352,7 @@ fn extremes_in_every_place_of_every_kind_are_answered() {
 }
 
 #[test]
-fn as_much_as_lambda_carries_is_answered() {
+fn the_largest_payload_is_answered() {
     const SIX_MEGABYTES: usize = 6 * 1024 * 1024;
     // A letter, what takes six bytes to escape, and what takes three to write.
     for (text, place) in [

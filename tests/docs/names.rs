@@ -125,7 +125,7 @@ fn every_file_that_is_named_exists() {
 }
 
 #[test]
-fn what_commands_name_exists() {
+fn every_file_in_a_command_exists() {
     let mut count = 0;
     for page in all() {
         for command in page.commands() {
@@ -176,7 +176,7 @@ fn every_test_that_is_named_exists() {
 }
 
 #[test]
-fn the_readme_takes_a_minute() {
+fn the_readme_is_shorter_than_180_lines() {
     let lines = Page::read("README.md").text.lines().count();
     assert!(lines < 180, "{lines} lines");
 }

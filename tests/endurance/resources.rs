@@ -160,20 +160,20 @@ fn nothing_grew([early, late]: [Held; 2], most_kib: u64) {
 }
 
 #[tokio::test]
-async fn invocations_in_a_row_leave_nothing_open() {
+async fn consecutive_invocations_leave_nothing_open() {
     nothing_grew(serve(200, None).await, 64 * 1024);
 }
 
 #[tokio::test]
 #[ignore = "takes a minute; see the head of main.rs"]
-async fn ten_thousand_invocations_in_a_row_grow_nothing() {
+async fn ten_thousand_invocations_do_not_grow_the_process() {
     // The smallest piece of glibc's heap has 32 bytes: one left by every second of them is too much.
     nothing_grew(serve(10_000, Some(ONE_TRACE)).await, 128);
 }
 
 #[tokio::test]
 #[ignore = "takes a minute; see the head of main.rs"]
-async fn ten_thousand_traces_leave_no_more_than_the_c_library_keeps() {
+async fn ten_thousand_trace_ids_leave_only_what_glibc_keeps() {
     let invocations = 10_000;
     let counted = invocations - invocations / 10;
     let kept = (counted * KEPT_OF_A_TRACE).div_ceil(1024);
@@ -184,7 +184,7 @@ async fn ten_thousand_traces_leave_no_more_than_the_c_library_keeps() {
 
 #[tokio::test]
 #[ignore = "takes half a minute; see the head of main.rs"]
-async fn memory_stays_flat_in_what_is_listed_and_cancelled() {
+async fn memory_does_not_grow_with_listed_or_cancelled_environments() {
     for (listed, cancelled) in [(100, 10), (10_000, 10), (1_000, 1_000), (10_000, 1_000)] {
         let world = (0..listed)
             .map(|number| {
@@ -221,7 +221,7 @@ const MOST_KIB: u64 = 160 * 1024;
 
 /// A payload may have 256 KB, which each event repeats.
 #[tokio::test]
-async fn memory_stays_flat_in_what_is_published() {
+async fn memory_does_not_grow_with_published_events() {
     let mut peaks = Vec::new();
     for count in [100, 1_000] {
         let world = (0..count)

@@ -138,7 +138,7 @@ async fn a_cancel_that_comes_too_late_reports_how_the_update_ended() {
 }
 
 #[tokio::test]
-async fn the_follower_reports_each_update_whatever_the_stack_shows_by_then() {
+async fn the_follower_reports_each_update_whatever_the_stack_shows() {
     let Some(recordings) = recording::all() else {
         return;
     };

@@ -187,7 +187,7 @@ fn last_words(scenario: &Scenario, record: &Record, dead: &[Message]) -> Vec<Str
 }
 
 #[test]
-fn the_last_word_on_a_cancel_is_its_end_or_its_message_is_dead() {
+fn every_cancel_has_its_end_published_or_its_message_in_the_dead_letter_queue() {
     let (mut ends, mut dead) = (0, 0);
     let seeds = seeds(0..400);
     let count = seeds.end - seeds.start;

@@ -105,7 +105,7 @@ fn a_cancel_that_is_throttled_for_seconds_is_made() {
 }
 
 #[test]
-fn a_listing_that_hangs_does_not_keep_cancels_waiting() {
+fn a_listing_that_hangs_does_not_delay_cancels() {
     let world = ["api", "net", "web"]
         .into_iter()
         .map(|name| running(name, Duration::ZERO))
@@ -125,7 +125,7 @@ fn a_listing_that_hangs_does_not_keep_cancels_waiting() {
 }
 
 #[test]
-fn a_page_that_cannot_be_read_any_more_hides_no_end() {
+fn a_page_that_fails_hides_no_end() {
     for fault in [
         Fault::error("InternalServerException", "broken"),
         Fault::error("ThrottlingException", "slow down"),
@@ -142,7 +142,7 @@ fn a_page_that_cannot_be_read_any_more_hides_no_end() {
 }
 
 #[test]
-fn what_shifted_to_another_page_costs_no_call_of_its_own() {
+fn a_deployment_that_moves_to_another_page_costs_no_call() {
     // Of six pages of ten, the first two are emptied once the cancels are made, so that all others
     // move up.
     let gone =
@@ -165,7 +165,7 @@ fn what_shifted_to_another_page_costs_no_call_of_its_own() {
 }
 
 #[test]
-fn a_slow_answer_is_as_old_as_its_question() {
+fn a_slow_response_is_as_old_as_its_request() {
     // The listing's answer takes longer than a reading may be old. The deployment it shows ends
     // meanwhile, and the next one, the cure, has begun.
     let cure = Deployment::in_progress();
@@ -183,7 +183,7 @@ fn a_slow_answer_is_as_old_as_its_question() {
 }
 
 #[test]
-fn what_a_lost_cancel_may_have_hit_instead_is_logged_and_the_end_of_what_was_meant_is_the_outcome()
+fn a_lost_cancel_that_may_have_hit_a_newer_deployment_is_logged()
 {
     // While the listing's answer is on its way, the deployment ends and the next one starts. The cancel
     // hits that one, and its response is lost: nothing tells what it hit.
@@ -213,7 +213,7 @@ fn what_a_lost_cancel_may_have_hit_instead_is_logged_and_the_end_of_what_was_mea
 }
 
 #[test]
-fn what_a_lost_cancel_has_cancelled_is_not_sought_elsewhere() {
+fn a_lost_cancel_that_hit_its_deployment_is_not_ascribed_to_another() {
     for (ending, outcome) in [
         (Ending::cancelled(), "CANCELLED"),
         (Ending::failed("it is in use"), "FAILED"),
@@ -244,7 +244,7 @@ fn what_was_meant_was_hit(ending: Ending, outcome: &str) {
 }
 
 #[test]
-fn a_page_that_is_read_to_follow_others_is_heeded_by_cancels_that_wait() {
+fn a_page_that_a_poll_reads_refreshes_waiting_cancels() {
     // The cancel of `web` is throttled for less time than a reading may be old. Meanwhile it ends, and
     // the cure begins; the page shows that which is read to follow the others.
     let web = running("web", Duration::ZERO)
@@ -273,7 +273,7 @@ fn a_page_that_is_read_to_follow_others_is_heeded_by_cancels_that_wait() {
 }
 
 #[test]
-fn a_cancel_that_is_not_answered_before_the_deadline_is_looked_at() {
+fn a_cancel_without_a_response_is_followed_by_a_read_before_the_deadline() {
     let world = World::new()
         .with(running("net", Duration::from_millis(10)))
         .faults(Faults::none().rule(Rule::new(Fault::Never).operation(CANCEL).after_effect()));
@@ -288,7 +288,7 @@ fn a_cancel_that_is_not_answered_before_the_deadline_is_looked_at() {
 }
 
 #[test]
-fn a_retry_waits_before_the_service_is_asked_again() {
+fn a_retry_waits_between_attempts() {
     let refused = Rule::new(Fault::error("ThrottlingException", "slow down")).operation(CANCEL);
     let world = World::new()
         .with(running("net", Duration::ZERO))
@@ -301,7 +301,7 @@ fn a_retry_waits_before_the_service_is_asked_again() {
 }
 
 #[test]
-fn a_token_that_is_known_after_a_lost_answer_is_an_accepted_cancel() {
+fn a_known_token_after_a_lost_response_is_an_accepted_cancel() {
     let cancel = Operation::CancelUpdateStack;
     let update = Update::in_progress().started_ago(Duration::from_hours(2));
     let known = Fault::error("TokenAlreadyExistsException", "the token was used before");
@@ -329,7 +329,7 @@ fn a_token_that_is_known_after_a_lost_answer_is_an_accepted_cancel() {
 }
 
 #[test]
-fn stacks_whose_rollback_moved_their_time_are_followed_by_the_list() {
+fn stacks_whose_rollback_moved_their_start_are_followed_by_the_listing() {
     // Without ids only the time tells an update from the next; the rollback moves it.
     let names: Vec<_> = (0..5).map(|number| format!("AWSProton-{number}")).collect();
     let ending = UpdateEnding::rolled_back().rollback(Duration::from_secs(40));
@@ -353,7 +353,7 @@ fn stacks_whose_rollback_moved_their_time_are_followed_by_the_list() {
 }
 
 #[test]
-fn an_outage_of_event_bridge_of_twenty_seconds_costs_a_run_of_two_minutes_no_outcome() {
+fn an_event_bridge_outage_of_20_seconds_loses_no_outcome() {
     // With waits of up to three seconds, so many attempts take more than twenty seconds.
     let outage =
         Rule::new(Fault::error("InternalFailure", "broken")).operation(Operation::PutEvents);
@@ -393,7 +393,7 @@ fn a_lost_cancel_whose_update_ends_by_itself_does_not_hold_the_only_permit() {
 }
 
 #[test]
-fn a_read_that_hangs_keeps_no_other_environment_from_being_cancelled() {
+fn a_read_that_hangs_delays_no_other_cancel() {
     let world = ["net", "slow"]
         .into_iter()
         .map(|name| running(name, Duration::ZERO))
@@ -411,7 +411,7 @@ fn a_read_that_hangs_keeps_no_other_environment_from_being_cancelled() {
 }
 
 #[test]
-fn a_wait_ends_when_its_time_is_over_whatever_hangs() {
+fn a_wait_ends_on_time_whatever_hangs() {
     let hangs = Rule::new(Fault::Never).operation(Operation::GetDeployment);
     let world = World::new()
         .with(running("net", Duration::from_hours(1)))

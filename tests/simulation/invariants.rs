@@ -49,25 +49,25 @@ pub(crate) fn check(scenario: &Scenario, ended: &[Ended], record: &Record) -> Ve
         violations: Vec::new(),
     };
     for end in ended {
-        checks.only_what_was_decided(end);
-        checks.the_cure_goes_through(end);
-        checks.every_cancel_is_aimed(end);
+        checks.only_selected_environments_are_cancelled(end);
+        checks.a_fix_is_not_cancelled(end);
+        checks.every_cancel_relies_on_a_fresh_reading(end);
         checks.never_more_than_the_limit(end);
         checks.a_dry_run_changes_nothing(end);
-        checks.each_candidate_once(end);
-        checks.nothing_is_overlooked(end);
-        checks.every_cancel_is_told(end);
+        checks.each_candidate_is_reported_once(end);
+        checks.no_candidate_is_overlooked(end);
+        checks.every_cancel_has_an_outcome(end);
         checks.cancelling_is_published_at_once(end);
-        checks.what_is_told_is_published(end);
-        checks.what_may_pass_is_tried_again(end);
+        checks.every_outcome_is_published_or_logged(end);
+        checks.transient_errors_fail_the_invocation(end);
         checks.the_deadline_is_kept(end);
         checks.calls_are_bounded(end);
         checks.nothing_outlives_an_invocation(end);
     }
-    checks.a_final_outcome_is_the_truth();
-    checks.cancelling_is_said_of_what_was_cancelled();
+    checks.a_final_outcome_is_the_true_end();
+    checks.cancelling_is_reported_only_of_cancelled_deployments();
     checks.an_id_stands_for_one_deployment();
-    checks.a_conflict_is_looked_into();
+    checks.a_conflict_is_resolved_by_a_read();
     checks.violations
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn truths(scenario: &Scenario, record: &Record) -> Vec<String> {
         record,
         violations: Vec::new(),
     };
-    checks.a_final_outcome_is_the_truth();
+    checks.a_final_outcome_is_the_true_end();
     checks.violations
 }
 
@@ -95,13 +95,13 @@ impl Checks<'_> {
 
     /// No environment outside the decision is cancelled: none that is protected, not included, not
     /// named by the request or not tagged for the alarm, and nothing that is no environment.
-    fn only_what_was_decided(&mut self, end: &Ended) {
+    fn only_selected_environments_are_cancelled(&mut self, end: &Ended) {
         let delivery = &self.scenario.deliveries[end.delivery];
         for call in self.record.cancels_of(&end.request_id) {
             let name = call.environment.as_deref().unwrap_or_default();
             if !self.is_decided(name, delivery) {
                 self.broken(
-                    "only_what_was_decided",
+                    "only_selected_environments_are_cancelled",
                     format_args!("{name} was cancelled"),
                 );
             }
@@ -125,7 +125,7 @@ impl Checks<'_> {
     /// never hit by a cancel. What is left is the race between a reading and the call: a deployment
     /// may be hit that started within it. No race excuses the update of a stack made anew: a cancel
     /// names its stack by id.
-    fn the_cure_goes_through(&mut self, end: &Ended) {
+    fn a_fix_is_not_cancelled(&mut self, end: &Ended) {
         let delivery = &self.scenario.deliveries[end.delivery];
         for call in self.record.cancels_of(&end.request_id) {
             let Some(hit) = self.record.hit(call) else {
@@ -145,7 +145,7 @@ impl Checks<'_> {
             let is_excused = self.is_race(call, hit) && names_its_stack(call, hit);
             if !is_right && !is_excused {
                 self.broken(
-                    "the_cure_goes_through",
+                    "a_fix_is_not_cancelled",
                     format_args!("{hit:?} was cancelled at {:?}", call.time),
                 );
             }
@@ -167,7 +167,7 @@ impl Checks<'_> {
     /// Each cancel relies on an answer that is not older than the window; one that follows a cancel
     /// which may have gone through unheard, on a reading that was asked for since. None follows a cancel
     /// that was accepted, and none is tried more often than any call.
-    fn every_cancel_is_aimed(&mut self, end: &Ended) {
+    fn every_cancel_relies_on_a_fresh_reading(&mut self, end: &Ended) {
         let calls: Vec<_> = self.record.calls_of(&end.request_id).collect();
         for (index, cancel) in calls.iter().enumerate() {
             if !is_cancel(cancel) {
@@ -182,7 +182,7 @@ impl Checks<'_> {
                 is_reading && is_answered(call) && age <= self.window()
             };
             if !before().any(is_fresh) {
-                self.broken("every_cancel_is_aimed", format_args!("{name}: {cancel:?}"));
+                self.broken("every_cancel_relies_on_a_fresh_reading", format_args!("{name}: {cancel:?}"));
             }
             let mut earlier = before().filter(|call| is_its_own(call));
             let last = earlier.next();
@@ -201,7 +201,7 @@ impl Checks<'_> {
                 .count();
             if was_lost || was_accepted || attempts > ATTEMPTS {
                 self.broken(
-                    "every_cancel_is_aimed",
+                    "every_cancel_relies_on_a_fresh_reading",
                     format_args!("{name}: cancel {attempts} after {last:?}"),
                 );
             }
@@ -237,7 +237,7 @@ impl Checks<'_> {
     }
 
     /// Each candidate appears in the summary once, and the counts are theirs.
-    fn each_candidate_once(&mut self, end: &Ended) {
+    fn each_candidate_is_reported_once(&mut self, end: &Ended) {
         let Ok(summary) = &end.answer else { return };
         let environments = summary["environments"].as_array().unwrap();
         let names: BTreeSet<_> = environments
@@ -255,14 +255,14 @@ impl Checks<'_> {
         };
         let listed = environments.len() as u64;
         if names.len() != environments.len() || counted != listed || candidates != listed {
-            self.broken("each_candidate_once", summary);
+            self.broken("each_candidate_is_reported_once", summary);
         }
     }
 
     /// What is `IN_PROGRESS` all the while that an invocation lists is in its summary, or, where it
     /// fails, told of if it is to be cancelled: no page of the listing is passed over, none that could
     /// not be read is taken as the last, and nobody whose turn did not come is forgotten.
-    fn nothing_is_overlooked(&mut self, end: &Ended) {
+    fn no_candidate_is_overlooked(&mut self, end: &Ended) {
         let delivery = &self.scenario.deliveries[end.delivery];
         let is_listed = !matches!(end.answer, Err(InvocationError::ListFailed(_)));
         if delivery.cause == Cause::Request || !is_listed {
@@ -290,7 +290,7 @@ impl Checks<'_> {
             };
             if one.started_at < begin && is_running && stays && !is_told {
                 self.broken(
-                    "nothing_is_overlooked",
+                    "no_candidate_is_overlooked",
                     format_args!("{one:?} by {}: {:?}", end.request_id, end.answer),
                 );
             }
@@ -320,11 +320,11 @@ impl Checks<'_> {
     /// that it hit: published, or logged whole where the invocation fails with `PublishFailed`. Of a
     /// race whose answer does not name what was hit, the outcome is that of the deployment meant, unless
     /// it tells that it cannot have been hit.
-    fn every_cancel_is_told(&mut self, end: &Ended) {
+    fn every_cancel_has_an_outcome(&mut self, end: &Ended) {
         for call in self.record.cancels_of(&end.request_id) {
             let another = self.told_of_another(end, call);
             if let Some(another) = another.map(|told| format!("{told:?} was not hit by {call:?}")) {
-                self.broken("every_cancel_is_told", another);
+                self.broken("every_cancel_has_an_outcome", another);
             }
             let name = call.environment.as_deref().unwrap_or_default();
             // A response that was on its way when the run's time was over told nobody anything.
@@ -341,7 +341,7 @@ impl Checks<'_> {
             });
             if !is_told {
                 self.broken(
-                    "every_cancel_is_told",
+                    "every_cancel_has_an_outcome",
                     format_args!("{name}: {hit:?} hit at {:?} by {call:?}", call.time),
                 );
             }
@@ -416,13 +416,13 @@ impl Checks<'_> {
 
     /// What a summary tells of rule 7 and beyond is published, with that very outcome, and nothing
     /// else is. What is not published makes the invocation fail, and is logged whole.
-    fn what_is_told_is_published(&mut self, end: &Ended) {
+    fn every_outcome_is_published_or_logged(&mut self, end: &Ended) {
         let of_it = |told: &&Told| told.request_id == end.request_id;
         let unpublished = self.record.unpublished.iter().filter(of_it).count();
         let has_failed = matches!(end.answer, Err(InvocationError::PublishFailed(_)));
         if has_failed != (unpublished > 0) {
             self.broken(
-                "what_is_told_is_published",
+                "every_outcome_is_published_or_logged",
                 format_args!("{unpublished} unpublished, and {:?}", end.answer),
             );
         }
@@ -459,13 +459,13 @@ impl Checks<'_> {
             }
         }
         for odd in odd {
-            self.broken("what_is_told_is_published", odd);
+            self.broken("every_outcome_is_published_or_logged", odd);
         }
     }
 
     /// An error that may pass fails the invocation, so that Lambda tries the event again; where there
     /// is none, and all is published, it succeeds.
-    fn what_may_pass_is_tried_again(&mut self, end: &Ended) {
+    fn transient_errors_fail_the_invocation(&mut self, end: &Ended) {
         let may_pass = self
             .record
             .told_by(&end.request_id)
@@ -483,7 +483,7 @@ impl Checks<'_> {
         };
         if !is_right {
             self.broken(
-                "what_may_pass_is_tried_again",
+                "transient_errors_fail_the_invocation",
                 format_args!("{:?}", end.answer),
             );
         }
@@ -524,7 +524,7 @@ impl Checks<'_> {
 
     /// A published final outcome is the true final state of that deployment; so nothing is called
     /// cancelled that was merely accepted.
-    fn a_final_outcome_is_the_truth(&mut self) {
+    fn a_final_outcome_is_the_true_end(&mut self) {
         for told in &self.record.published {
             let expected = match told.outcome.as_str() {
                 "CANCELLED" => Status::Cancelled,
@@ -536,7 +536,7 @@ impl Checks<'_> {
             if !of_it.clone().any(|truth| truth.status == Some(expected)) {
                 let truth = of_it.next();
                 self.broken(
-                    "a_final_outcome_is_the_truth",
+                    "a_final_outcome_is_the_true_end",
                     format_args!("{told:?} is {truth:?}"),
                 );
             }
@@ -546,7 +546,7 @@ impl Checks<'_> {
     /// `CANCELLING` is said only of a deployment whose cancellation somebody asked for, or that rolls
     /// back by itself. What CloudFormation's empty answer accepted may have been another deployment,
     /// which had started within the race, of this run or of another that shares its token.
-    fn cancelling_is_said_of_what_was_cancelled(&mut self) {
+    fn cancelling_is_reported_only_of_cancelled_deployments(&mut self) {
         for told in &self.record.published {
             if told.outcome != "CANCELLING" {
                 continue;
@@ -566,7 +566,7 @@ impl Checks<'_> {
             });
             if !is_true && !was_race {
                 self.broken(
-                    "cancelling_is_said_of_what_was_cancelled",
+                    "cancelling_is_reported_only_of_cancelled_deployments",
                     format_args!("{told:?}"),
                 );
             }
@@ -599,14 +599,14 @@ impl Checks<'_> {
 
     /// That a deployment cannot be cancelled is no outcome where the service gives an id by which to
     /// ask how it stands: that is. A stack that was deleted gives none any more.
-    fn a_conflict_is_looked_into(&mut self) {
+    fn a_conflict_is_resolved_by_a_read(&mut self) {
         for told in &self.record.published {
             let code = told.error.as_deref().unwrap_or_default();
             let has_id = self.record.deployments.iter().any(|one| {
                 told.deployment.as_ref() == Some(&one.id) && !self.record.was_cut_off(one)
             });
             if CONFLICTS.contains(&code) && has_id {
-                self.broken("a_conflict_is_looked_into", format_args!("{told:?}"));
+                self.broken("a_conflict_is_resolved_by_a_read", format_args!("{told:?}"));
             }
         }
     }

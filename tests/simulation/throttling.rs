@@ -102,7 +102,7 @@ fn check(case: &Case, most_calls: f64, most_time: f64) {
 }
 
 #[test]
-fn three_hundred_of_three_hundred() {
+fn three_hundred_cancels_at_20_calls_a_second() {
     for (concurrency, burst) in [(10, 1), (10, 20), (50, 20), (100, 40)] {
         let case = Case {
             environments: 300,
@@ -115,7 +115,7 @@ fn three_hundred_of_three_hundred() {
 }
 
 #[test]
-fn a_hundred_of_a_thousand() {
+fn a_hundred_cancels_of_a_thousand_environments() {
     // A service that saves nothing up takes some time to learn.
     for (burst, most_time) in [(20, 1.2), (1, 1.35)] {
         let case = Case {

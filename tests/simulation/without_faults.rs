@@ -149,7 +149,7 @@ fn a_dry_run_decides_what_the_live_run_decides_and_both_what_the_rules_say() {
 
 /// What ends before the wait for it is over is told with its end, not as `CANCELLING`.
 #[test]
-fn what_ends_in_time_is_told_with_its_end() {
+fn an_end_within_the_timeout_is_reported() {
     for seed in seeds(0..300) {
         let scenario = Scenario::still(seed);
         let (_, record) = run(seed, &scenario);
@@ -175,7 +175,7 @@ fn what_ends_in_time_is_told_with_its_end() {
 /// and each ten events; then it looks at what it follows, at a cost of the smaller of its number and
 /// the number of pages.
 #[test]
-fn a_run_costs_what_is_stated() {
+fn a_run_makes_no_more_calls_than_the_formula() {
     for seed in seeds(0..300) {
         let scenario = Scenario::still(seed);
         let (ended, record) = run(seed, &scenario);
@@ -190,7 +190,7 @@ fn a_run_costs_what_is_stated() {
 /// The same event once more, at once or later, cancels nothing that the first did not, tells nothing
 /// else of it, and leaves the same world behind; later it makes no cancel at all.
 #[test]
-fn a_repeat_changes_nothing_but_counters() {
+fn a_repeated_event_changes_nothing() {
     for seed in seeds(0..300) {
         let once = Scenario::still(seed);
         // What is not stuck yet may be so when the event comes again.
