@@ -1,4 +1,4 @@
-//! Chapter 4: what is done.
+//! Section 4: cancelling, following and the outcomes.
 
 use std::time::Duration;
 
@@ -8,23 +8,15 @@ use local_aws::{
     What, When, World,
 };
 
-use crate::harness::{Run, Stage, each, millis, quick, running, seconds};
+use crate::harness::{CANCEL, Run, Stage, each, ending, millis, quick, running, seconds};
 use test_support::payloads::{alarm, request};
 
-const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
-
-/// In progress; a cancel leads there after a while.
-fn ending(name: &str, after: Duration, ending: Ending) -> Environment {
-    let cancellation = Cancellation::after(after, ending);
-    Environment::new(name).deployment(Deployment::in_progress().when_cancelled(cancellation))
-}
-
-/// In progress; it takes longer to be cancelled than any test.
+/// An environment in progress whose rollback takes longer than any test.
 fn endless(name: &str) -> Environment {
     ending(name, seconds(3600), Ending::cancelled())
 }
 
-/// The operations of the calls to one environment up to the last cancel of any.
+/// The operations called for one environment, up to the last cancel of any environment.
 fn before_and_with_the_last_cancel<'a>(run: &'a Run, environment: &str) -> Vec<&'a str> {
     let last = run
         .calls
@@ -130,15 +122,15 @@ async fn outcomes_are_published_as_soon_as_they_are_known() {
     let run = stage.run(alarm().to_string()).await;
     assert_eq!(run.outcome("quick"), "CANCELLED");
     assert_eq!(run.outcome("slow"), "CANCELLING");
-    let told = run.event("quick").event.time;
-    let looks_later = run
+    let published = run.event("quick").event.time;
+    let later_polls = run
         .calls
         .iter()
-        .filter(|call| call.time > told && call.environment.as_deref() == Some("slow"))
+        .filter(|call| call.time > published && call.environment.as_deref() == Some("slow"))
         .count();
     assert!(
-        looks_later > 0,
-        "it was told after all was over: {:#?}",
+        later_polls > 0,
+        "published only at the end of the run: {:#?}",
         run.call_names()
     );
 }
@@ -155,7 +147,7 @@ async fn the_oldest_deployment_is_cancelled_first() {
     assert_eq!(run.cancels(), ["e", "d", "c", "b", "a"]);
 }
 
-/// The most calls of Proton that were in flight at once, where each takes at least this long.
+/// The highest number of engine calls in flight at once, if each takes at least this long.
 fn most_in_flight(run: &Run, latency: Duration) -> usize {
     let calls: Vec<_> = run
         .calls
@@ -191,12 +183,12 @@ async fn no_more_calls_are_in_flight_than_allowed() {
         let most = most_in_flight(&run, latency);
         assert!(
             most <= concurrency,
-            "{most} in flight, where {concurrency} are allowed"
+            "{most} in flight, {concurrency} allowed"
         );
     }
 }
 
-/// An error of the service whose answer ends before it is whole.
+/// A truncated error response of the service.
 fn broken_off(code: &str) -> Fault {
     Fault::Junk {
         status: 400,
@@ -204,7 +196,7 @@ fn broken_off(code: &str) -> Fault {
     }
 }
 
-/// A success that says nothing.
+/// A successful response without the expected content.
 fn nothing(body: &str) -> Fault {
     Fault::Junk {
         status: 200,
@@ -330,7 +322,11 @@ async fn a_cancel_with_a_lost_response_is_not_repeated_without_a_read() {
             .run(alarm().to_string())
             .await;
         assert_eq!(run.outcome("net"), "CANCELLED", "{rule:?}");
-        assert_eq!(run.cancels(), ["net"], "it is CANCELLING: no call is made");
+        assert_eq!(
+            run.cancels(),
+            ["net"],
+            "a deployment in `CANCELLING` is not cancelled again"
+        );
         assert!(
             run.event("net")
                 .text("/deployment/cancelRequestedAt")
@@ -352,7 +348,7 @@ async fn a_cancel_that_never_arrived_is_repeated_after_a_read() {
         let calls = before_and_with_the_last_cancel(&run, "net");
         assert_eq!(calls.first(), Some(&"CancelEnvironmentDeployment"));
         assert_eq!(calls.last(), Some(&"CancelEnvironmentDeployment"));
-        assert_eq!(calls.len(), 3, "one look between two cancels: {calls:?}");
+        assert_eq!(calls.len(), 3, "one read between two cancels: {calls:?}");
     }
 }
 
@@ -362,8 +358,8 @@ async fn a_repeated_cancel_does_not_hit_a_newer_deployment() {
         let next = What::Deploy(Deployment::in_progress());
         environment.then(When::AfterEnd(millis(0)), next)
     };
-    let heard = Rule::new(Fault::Drop).after_effect();
-    let unheard = Rule::new(Fault::Drop);
+    let response_lost = Rule::new(Fault::Drop).after_effect();
+    let request_lost = Rule::new(Fault::Drop);
     let cancelled = ending("net", millis(0), Ending::cancelled());
     let succeeded = running("net").then(When::AfterCall(CANCEL, 1), What::End(Ending::succeeded()));
     let failed = running("net").then(
@@ -371,9 +367,9 @@ async fn a_repeated_cancel_does_not_hit_a_newer_deployment() {
         What::End(Ending::failed("by itself")),
     );
     for (environment, rule, outcome) in [
-        (cancelled, heard.clone(), "CANCELLED"),
-        (succeeded, heard, "SUCCEEDED"),
-        (failed, unheard, "FAILED"),
+        (cancelled, response_lost.clone(), "CANCELLED"),
+        (succeeded, response_lost, "SUCCEEDED"),
+        (failed, request_lost, "FAILED"),
     ] {
         let faults = Faults::none().rule(rule.operation(CANCEL).times(1));
         let run = Stage::with([then_the_next(environment)])
@@ -466,27 +462,27 @@ async fn a_stale_reading_is_refreshed_before_the_cancel() {
             .text("/deployment/cancelRequestedAt")
             .is_none()
     );
-    let looks = many
+    let listings = many
         .calls
         .iter()
         .take_while(|call| call.environment.as_deref() != Some("same-4"))
         .filter(|call| call.operation == "ListEnvironments")
         .count();
     assert!(
-        looks >= 2,
-        "a list page does for many: {:#?}",
+        listings >= 2,
+        "one refreshed page serves many cancels: {:#?}",
         many.call_names()
     );
 }
 
 #[tokio::test]
 async fn a_conflict_is_resolved_by_reading_the_deployment() {
-    let by_the_time = |name, what| running(name).then(When::BeforeCall(CANCEL, 1), what);
+    let before_the_cancel = |name, what| running(name).then(When::BeforeCall(CANCEL, 1), what);
     let run = Stage::with([
-        by_the_time("succeeded", What::End(Ending::succeeded())),
-        by_the_time("failed", What::End(Ending::failed("by itself"))),
-        by_the_time("cancelled", What::End(Ending::cancelled())),
-        by_the_time("cancelling", What::Cancel),
+        before_the_cancel("succeeded", What::End(Ending::succeeded())),
+        before_the_cancel("failed", What::End(Ending::failed("by itself"))),
+        before_the_cancel("cancelled", What::End(Ending::cancelled())),
+        before_the_cancel("cancelling", What::Cancel),
     ])
     .run(alarm().to_string())
     .await;
@@ -498,7 +494,11 @@ async fn a_conflict_is_resolved_by_reading_the_deployment() {
     ]);
     assert_eq!(run.outcomes(), expected);
     assert_eq!(run.published_outcomes(), expected);
-    assert_eq!(run.cancels().len(), 4, "a conflict is not repeated");
+    assert_eq!(
+        run.cancels().len(),
+        4,
+        "a cancel with a conflict is not retried"
+    );
 }
 
 #[tokio::test]
@@ -515,7 +515,7 @@ async fn a_conflict_of_a_deployment_in_progress_is_an_error() {
         Some("busy with something")
     );
     assert_eq!(run.cancels(), ["net"]);
-    // The same where the conflict hides a cancel that nobody sees the end of.
+    // A conflict because somebody else's cancel is under way, with an end after the timeout.
     let cancelling = endless("net").then(When::BeforeCall(CANCEL, 1), What::Cancel);
     let run = Stage::with([cancelling])
         .set("SETTLE_TIMEOUT_SECONDS", 1)
@@ -587,7 +587,7 @@ async fn an_environment_that_is_deleted_while_it_is_followed_is_an_error() {
     assert_eq!(run.outcome("a"), "CANCELLED");
 }
 
-/// A deployment that ends so when cancelled, and another one that starts right then.
+/// An environment whose deployment has this end once cancelled, and in which another deployment then starts.
 fn followed_by_another(name: &str, end: Ending) -> Environment {
     ending(name, millis(50), end).then(
         When::AfterEnd(millis(0)),
@@ -664,20 +664,20 @@ async fn without_an_id_environment_and_start_identify_a_deployment() {
     assert_eq!(
         run.outcome("superseded"),
         "CANCELLING",
-        "its end is not known"
+        "the end is unknown"
     );
     assert_eq!(run.cancels(), ["superseded"]);
 }
 
-/// The calls after the last cancel, tick by tick: within a tick they follow on each other, between
-/// two the function waits longer than this.
-fn calls_per_tick(run: &Run) -> Vec<usize> {
+/// The number of engine calls in each poll after the last cancel. Calls less than 40 ms apart belong to
+/// one poll.
+fn calls_per_poll(run: &Run) -> Vec<usize> {
     let last = run
         .calls
         .iter()
         .rposition(|call| call.operation == CANCEL.to_string())
         .unwrap();
-    let mut ticks: Vec<usize> = Vec::new();
+    let mut polls: Vec<usize> = Vec::new();
     let mut before = None;
     for call in run.calls[last + 1..]
         .iter()
@@ -686,13 +686,13 @@ fn calls_per_tick(run: &Run) -> Vec<usize> {
         let follows_on = before.is_some_and(|before| {
             call.time.duration_since(before).unwrap_or_default() < millis(40)
         });
-        match ticks.last_mut().filter(|_| follows_on) {
-            Some(tick) => *tick += 1,
-            None => ticks.push(1),
+        match polls.last_mut().filter(|_| follows_on) {
+            Some(calls) => *calls += 1,
+            None => polls.push(1),
         }
         before = Some(call.time);
     }
-    ticks
+    polls
 }
 
 #[tokio::test]
@@ -721,11 +721,11 @@ async fn a_poll_makes_no_more_calls_than_there_are_pages() {
         async move {
             let run = world(followed, settled).run(payload).await;
             assert_eq!(run.summary()["counts"]["CANCELLED"], followed);
-            let ticks = calls_per_tick(&run);
-            assert!(ticks.len() >= 3, "{ticks:?}");
+            let polls = calls_per_poll(&run);
+            assert!(polls.len() >= 3, "{polls:?}");
             assert!(
-                ticks.iter().all(|calls| *calls <= most),
-                "{followed} followed, {most} calls a tick at most: {ticks:?} {:#?}",
+                polls.iter().all(|calls| *calls <= most),
+                "{followed} followed, {most} calls a poll at most: {polls:?} {:#?}",
                 run.call_names()
             );
         }
@@ -751,21 +751,21 @@ async fn the_deadline_leaves_the_remaining_cancels_to_the_retry() {
     let [cut, retried] = function.finish().await;
     assert_eq!(cut.failure().kind, "Incomplete");
     let outcomes = cut.published_outcomes();
-    assert_eq!(outcomes.len(), 9, "each is told of: {outcomes:?}");
+    assert_eq!(outcomes.len(), 9, "each is reported: {outcomes:?}");
     assert_eq!(outcomes["net-8"], "ERROR DeadlineExceeded");
     let cancels = cut.cancels();
     assert!(!cancels.is_empty() && cancels.len() < 9, "{cancels:?}");
     for (name, outcome) in &outcomes {
-        let was_asked_for = cancels.contains(name);
+        let is_cancelled = cancels.contains(name);
         assert_eq!(
             outcome != "ERROR DeadlineExceeded",
-            was_asked_for,
+            is_cancelled,
             "{name}: {outcome}"
         );
     }
     let oldest_first: Vec<_> = names.iter().take(cancels.len()).collect();
     assert_eq!(cancels, oldest_first);
-    // Lambda tries again, and the retry completes it.
+    // Lambda retries the event; the retry makes the remaining cancels.
     let left = 9 - cancels.len();
     assert_eq!(retried.summary()["counts"]["CANCELLED"], left);
     for name in retried.cancels() {
@@ -783,10 +783,8 @@ async fn random_faults_of_every_kind_lose_no_cancel() {
         refused_entry: 0.1,
     };
     let runs = [1, 2, 3].map(|seed| async move {
-        let names: Vec<_> = (0..10).map(|number| format!("net-{number}")).collect();
-        let world = names
-            .iter()
-            .map(|name| running(name))
+        let world = (0..10)
+            .map(|number| running(&format!("net-{number}")))
             .fold(World::new().seed(seed), World::with)
             .faults(Faults::none().chances(chances));
         let run = Stage::of(world).run(alarm().to_string()).await;

@@ -1,41 +1,33 @@
-//! One table for both engines: the same account, the same payload, the same outcomes. What only
-//! CloudFormation knows stands at the end.
+//! Both engines: one table of accounts and outcomes, then CloudFormation alone (section 7).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use local_aws::{
-    Cancellation, CloudFormationOptions, Deployment, Ending, Environment, Fault, Faults, Operation,
+    CloudFormationOptions, Deployment, Ending, Environment, Fault, Faults, Operation,
     RepeatedToken, Rule, Stack, StackStatus, StackWhat, Throttle, Update, UpdateEnding, What, When,
     World,
 };
 use proton_canceller::engine::EngineKind;
 use serde_json::json;
 
-use crate::harness::{ENGINES, Run, Stage, each, millis, quick, running, seconds};
+use crate::harness::{CANCEL, ENGINES, Run, Stage, each, ending, millis, quick, running, seconds};
 use test_support::payloads::{alarm, request};
-
-const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
 
 /// A row of the table.
 struct Row {
-    what: &'static str,
+    name: &'static str,
     stage: fn() -> Stage,
-    /// What becomes of each environment; the error codes are Proton's.
+    /// The outcome of each environment, with Proton's error codes.
     expected: &'static [(&'static str, &'static str)],
 }
 
-/// What CloudFormation's code is for an error of Proton's.
-fn in_cloudformations_words(outcome: &str) -> String {
+/// The outcome with CloudFormation's error code in place of Proton's.
+fn with_cloudformations_code(outcome: &str) -> String {
     outcome
         .replace("AccessDeniedException", "AccessDenied")
         .replace("ResourceNotFoundException", "ValidationError")
         .replace("ConflictException", "ValidationError")
-}
-
-fn ending(name: &str, after: Duration, ending: Ending) -> Environment {
-    let cancellation = Cancellation::after(after, ending);
-    Environment::new(name).deployment(Deployment::in_progress().when_cancelled(cancellation))
 }
 
 fn fault(fault: Fault) -> Rule {
@@ -50,7 +42,7 @@ const TAG: &str = "proton-canceller:alarms";
 
 const TABLE: &[Row] = &[
     Row {
-        what: "each end",
+        name: "each end",
         stage: || {
             Stage::with([
                 ending("cancelled", millis(300), Ending::cancelled()),
@@ -65,7 +57,7 @@ const TABLE: &[Row] = &[
         ],
     },
     Row {
-        what: "a conflict that hides a finished update",
+        name: "a conflict that hides a finished update",
         stage: || {
             Stage::with([
                 running("net").then(When::BeforeCall(CANCEL, 1), What::End(Ending::succeeded()))
@@ -74,17 +66,17 @@ const TABLE: &[Row] = &[
         expected: &[("net", "SUCCEEDED")],
     },
     Row {
-        what: "a conflict that somebody else's cancel makes",
+        name: "a conflict that somebody else's cancel makes",
         stage: || Stage::with([running("net").then(When::BeforeCall(CANCEL, 1), What::Cancel)]),
         expected: &[("net", "CANCELLED")],
     },
     Row {
-        what: "a conflict of what goes on",
+        name: "a conflict of a deployment that stays in progress",
         stage: || with_rule(fault(Fault::error("ConflictException", "not now"))),
         expected: &[("net", "ERROR ConflictException"), ("other", "CANCELLED")],
     },
     Row {
-        what: "a denial",
+        name: "a denial",
         stage: || with_rule(fault(Fault::error("AccessDeniedException", "no"))),
         expected: &[
             ("net", "ERROR AccessDeniedException"),
@@ -92,22 +84,22 @@ const TABLE: &[Row] = &[
         ],
     },
     Row {
-        what: "throttling that passes",
+        name: "transient throttling",
         stage: || with_rule(fault(Fault::error("ThrottlingException", "slow down")).times(3)),
         expected: &[("net", "CANCELLED"), ("other", "CANCELLED")],
     },
     Row {
-        what: "a service that breaks for a while",
+        name: "transient server errors",
         stage: || with_rule(fault(Fault::error("InternalServerException", "oops")).times(3)),
         expected: &[("net", "CANCELLED"), ("other", "CANCELLED")],
     },
     Row {
-        what: "an answer that is lost after the cancel took effect",
+        name: "a response lost after the cancel took effect",
         stage: || with_rule(fault(Fault::Drop).times(1).after_effect()),
         expected: &[("net", "CANCELLED"), ("other", "CANCELLED")],
     },
     Row {
-        what: "another deployment that starts while the first is followed",
+        name: "another deployment that starts while the first is followed",
         stage: || {
             let next = What::Deploy(Deployment::in_progress());
             Stage::with([
@@ -119,7 +111,7 @@ const TABLE: &[Row] = &[
         expected: &[("net", "CANCELLED"), ("other", "CANCELLED")],
     },
     Row {
-        what: "no ids",
+        name: "no deployment IDs",
         stage: || {
             let nameless = |name| Environment::new(name).deployment(quick().id_not_sent());
             Stage::with([nameless("a"), nameless("b")])
@@ -127,7 +119,7 @@ const TABLE: &[Row] = &[
         expected: &[("a", "CANCELLED"), ("b", "CANCELLED")],
     },
     Row {
-        what: "an end that is not seen",
+        name: "an end after the timeout",
         stage: || {
             Stage::with([ending("net", seconds(3600), Ending::cancelled())])
                 .set("SETTLE_TIMEOUT_SECONDS", 1)
@@ -146,7 +138,7 @@ async fn both_engines_report_the_same_outcomes() {
                 .iter()
                 .map(|(name, outcome)| match engine {
                     EngineKind::Proton => (*name, (*outcome).to_owned()),
-                    EngineKind::CloudFormation => (*name, in_cloudformations_words(outcome)),
+                    EngineKind::CloudFormation => (*name, with_cloudformations_code(outcome)),
                 })
                 .collect();
             let calls = run.call_names();
@@ -154,11 +146,11 @@ async fn both_engines_report_the_same_outcomes() {
                 run.outcomes(),
                 expected,
                 "{} on {engine:?}: {calls:#?}",
-                row.what
+                row.name
             );
         })
     });
-    // A few at a time: each is a process.
+    // Six at a time, because each is a process.
     let mut runs: Vec<_> = runs.collect();
     while !runs.is_empty() {
         let some = runs.split_off(runs.len().saturating_sub(6));
@@ -169,15 +161,13 @@ async fn both_engines_report_the_same_outcomes() {
 #[tokio::test]
 async fn both_engines_read_all_pages_within_the_services_rate() {
     for engine in ENGINES {
-        let mut world = World::new().faults(Faults::none().throttle(Throttle {
+        let throttle = Throttle {
             operation: None,
             per_second: 60.0,
             burst: 20,
-        }));
-        for number in 0..130 {
-            world = world.with(running(&format!("net-{number:03}")));
-        }
-        let run = Stage::of(world)
+        };
+        let run = Stage::numbered(130)
+            .faults(Faults::none().throttle(throttle))
             .set("MAX_CANCELLATIONS", 200)
             .on(engine)
             .run(alarm().to_string())
@@ -199,9 +189,13 @@ async fn both_engines_are_incomplete_after_a_transient_error() {
     }
 }
 
-/// Stacks that may all be touched.
+/// A world of these stacks, all in scope.
 fn stacks(stacks: impl IntoIterator<Item = Stack>) -> Stage {
-    Stage::of(stacks.into_iter().fold(World::new(), World::with_stack))
+    all_in_scope(stacks.into_iter().fold(World::new(), World::with_stack))
+}
+
+fn all_in_scope(world: World) -> Stage {
+    Stage::of(world)
         .set("ENGINE", "cloudformation")
         .set("ENVIRONMENTS", "*")
 }
@@ -317,7 +311,7 @@ async fn a_failure_names_the_operation_that_repairs_the_stack() {
 
 #[tokio::test]
 async fn a_rollback_is_never_taken_for_a_newer_deployment() {
-    // Nothing but the time of the last update identifies these, and the rollback moves it.
+    // Only `LastUpdatedTime` identifies these updates, and the rollback moves it.
     let nameless = |name| updating(name).operations_not_sent();
     let run = stacks([
         nameless("a"),
@@ -343,7 +337,7 @@ async fn a_rollback_that_moves_the_start_has_its_events_read_twice_at_most() {
     .run(alarm().to_string())
     .await;
     assert_eq!(run.outcomes(), each(names.map(|name| (name, "CANCELLED"))));
-    // To know that it is the same one, and at its end perhaps.
+    // Once to identify the update, and once for its end.
     let events = run.calls_of(Operation::DescribeStackEvents).len();
     assert!(events <= 2 * names.len(), "{events} calls");
 }
@@ -382,11 +376,7 @@ async fn one_update_has_one_token() {
                         .times(2),
                 ),
             );
-        let run = Stage::of(world)
-            .set("ENGINE", "cloudformation")
-            .set("ENVIRONMENTS", "*")
-            .run(alarm().to_string())
-            .await;
+        let run = all_in_scope(world).run(alarm().to_string()).await;
         assert_eq!(run.outcome("net"), "CANCELLED");
         let tokens: Vec<_> = run
             .calls_of(Operation::CancelUpdateStack)
@@ -478,7 +468,7 @@ async fn the_response_of_a_proxy_accepts_no_cancel() {
     }
 }
 
-/// A stack whose rollback is over before anybody looks.
+/// A stack whose rollback ends before the first poll.
 fn at_once(name: &str) -> Stack {
     let ending = UpdateEnding::rolled_back()
         .rollback(Duration::ZERO)
@@ -490,8 +480,8 @@ fn at_once(name: &str) -> Stack {
     )
 }
 
-/// The same stack, with operations' ids and without.
-fn known_and_nameless(stack: &Stack) -> [Stack; 2] {
+/// The stack, with operation IDs and without.
+fn with_and_without_ids(stack: &Stack) -> [Stack; 2] {
     [stack.clone(), stack.clone().operations_not_sent()]
 }
 
@@ -503,7 +493,7 @@ fn ends(after: Duration, ending: UpdateEnding) -> StackWhat {
 async fn an_update_that_starts_right_after_is_not_the_cancelled_one() {
     let second = ends(Duration::ZERO, UpdateEnding::succeeded());
     let stack = at_once("net").then(When::AfterEnd(Duration::ZERO), second);
-    for stack in known_and_nameless(&stack) {
+    for stack in with_and_without_ids(&stack) {
         let run = stacks([stack]).run(request(["net"]).to_string()).await;
         assert_eq!(run.outcome("net"), "CANCELLED");
         assert_eq!(run.event("net").text("/message"), Some("User Initiated"));
@@ -513,7 +503,7 @@ async fn an_update_that_starts_right_after_is_not_the_cancelled_one() {
 #[tokio::test]
 async fn an_end_is_reported_although_the_stack_was_deleted() {
     let stack = at_once("net").then(When::AfterEnd(Duration::ZERO), StackWhat::Delete);
-    for stack in known_and_nameless(&stack) {
+    for stack in with_and_without_ids(&stack) {
         let run = stacks([stack]).run(request(["net"]).to_string()).await;
         assert_eq!(run.outcome("net"), "CANCELLED");
     }
@@ -551,11 +541,7 @@ async fn events_are_read_back_to_the_start_of_the_update() {
         .faults(Faults::none().rule(
             Rule::new(Fault::Latency(millis(900))).operation(Operation::DescribeStackEvents),
         ));
-    let run = Stage::of(world)
-        .set("ENGINE", "cloudformation")
-        .set("ENVIRONMENTS", "*")
-        .run(request(["net"]).to_string())
-        .await;
+    let run = all_in_scope(world).run(request(["net"]).to_string()).await;
     assert_eq!(run.outcome("net"), "CANCELLED");
     let pages = run.calls_of(Operation::DescribeStackEvents).len();
     assert!((6..10).contains(&pages), "{pages} pages");
@@ -573,7 +559,7 @@ async fn a_newer_rollback_is_not_taken_for_that_of_the_cancelled_update() {
     let other = Stack::new("other").update(
         Update::in_progress().when_cancelled(UpdateEnding::rolled_back().rollback(seconds(1))),
     );
-    for first in known_and_nameless(&first) {
+    for first in with_and_without_ids(&first) {
         let run = stacks([first, other.clone()])
             .set("SETTLE_TIMEOUT_SECONDS", 10)
             .run(request(["net", "other"]).to_string())
@@ -586,7 +572,7 @@ async fn a_newer_rollback_is_not_taken_for_that_of_the_cancelled_update() {
     }
 }
 
-/// Once it was listed its update goes through, and the next one begins.
+/// A stack whose update succeeds after the listing, and in which the next update starts.
 fn replaced(name: &str, next: Update) -> Stack {
     let listed = || When::AfterCall(Operation::ListStacks, 1);
     let succeeded = UpdateEnding::succeeded().cleanup(Duration::ZERO);
@@ -597,7 +583,7 @@ fn replaced(name: &str, next: Update) -> Stack {
 
 #[tokio::test]
 async fn the_update_that_an_accepted_cancel_hit_is_reported() {
-    // The answer comes, and says nothing of what was hit; or it is lost.
+    // The response does not name the update that was hit; or the response is lost.
     let lost = Rule::new(Fault::Drop).operation(Operation::CancelUpdateStack);
     for faults in [
         Faults::none(),
@@ -610,19 +596,18 @@ async fn the_update_that_an_accepted_cancel_hit_is_reported() {
         assert_eq!(run.outcome("net"), "CANCELLED");
         assert_eq!(run.event("net").text("/deployment/id"), Some("the-next"));
         assert_eq!(run.event("net").text("/message"), Some("User Initiated"));
-        let told = run.lines.iter();
-        let mut told = told.filter(|line| {
+        let mut warnings = run.lines.iter().filter(|line| {
             line.text
                 .contains("cancelled a newer deployment than intended")
         });
-        assert!(told.any(|line| line.text.contains("the-next")));
+        assert!(warnings.any(|line| line.text.contains("the-next")));
         assert_eq!(run.calls_of(Operation::CancelUpdateStack).len(), 1);
     }
 }
 
 #[tokio::test]
 async fn an_update_that_no_token_proves_to_be_hit_is_not_reported() {
-    // The next update fails by itself; the cancel of the first never arrived.
+    // The next update fails by itself, and the cancel of the first never arrived.
     let fails = UpdateEnding::rolled_back()
         .failure("the table is gone")
         .rollback(Duration::ZERO)
@@ -648,7 +633,7 @@ async fn a_read_for_the_tag_shows_a_newer_update() {
 
 #[tokio::test]
 async fn a_stack_that_was_read_for_its_tag_is_not_read_again() {
-    // The listing is old when the tag is known.
+    // The listing is stale by the time the tag is read.
     let slow = Rule::new(Fault::Latency(millis(2_100))).operation(Operation::ListStacks);
     let run = stacks([updating("net").tag(TAG, "*")])
         .faults(Faults::none().rule(slow))

@@ -1,4 +1,4 @@
-//! Chapter 6: when things go wrong.
+//! Section 6: failures of services, of the network and of payloads.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -11,18 +11,16 @@ use local_aws::{
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
-use crate::harness::{Aws, Run, Stage, each, millis, quick, running, seconds};
+use crate::harness::{Aws, CANCEL, Run, Stage, each, millis, quick, running, seconds};
 use test_support::payloads::{alarm, request, schedule};
 use test_support::tls::{Authority, TlsServer};
-
-const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
 
 fn always(operation: Operation, code: &str) -> Rule {
     Rule::new(Fault::error(code, format!("the message of {code}"))).operation(operation)
 }
 
-/// An address at which nobody listens, and nobody will while the socket is kept.
-fn deserted() -> (String, TcpSocket) {
+/// An unused address, reserved while the socket is kept.
+fn unused_address() -> (String, TcpSocket) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());
@@ -46,15 +44,14 @@ async fn a_listing_that_is_refused_fails_at_once() {
             "{}",
             run.failure().message
         );
-        assert_eq!(run.calls.len(), 1, "{code}: it is not repeated");
+        assert_eq!(run.calls.len(), 1, "{code} is not retried");
     }
 }
 
 #[tokio::test]
 async fn a_listing_that_fails_on_a_later_page_cancels_nothing() {
     let second = always(Operation::ListEnvironments, "AccessDeniedException").calls(2..=u64::MAX);
-    let world = (0..150).map(|number| running(&format!("net-{number:03}")));
-    let run = Stage::with(world)
+    let run = Stage::numbered(150)
         .faults(Faults::none().rule(second))
         .set("MAX_CANCELLATIONS", 1000)
         .run(alarm().to_string())
@@ -90,7 +87,7 @@ async fn a_listing_is_retried_until_the_deadline_at_most() {
 #[tokio::test]
 async fn an_unreachable_proton_names_cloudformation_as_the_remedy() {
     let runs = [alarm(), schedule(), request(["net", "db"])].map(|payload| async move {
-        let (url, _kept) = deserted();
+        let (url, _kept) = unused_address();
         let run = Stage::running(["net"])
             .set("AWS_ENDPOINT_URL_PROTON", url)
             .timeout(seconds(3))
@@ -113,10 +110,10 @@ async fn through_tls(
 ) -> (Run, usize) {
     let stage = Stage::running(["net"]).timeout(seconds(20));
     let aws = stage.open().await;
-    let door = TlsServer::start(aws.server.address(), authority, name).await;
+    let server = TlsServer::start(aws.server.address(), authority, name).await;
     let port = aws.server.address().replace(':', "-");
     let file = std::env::temp_dir().join(format!("proton-canceller-{port}.pem"));
-    let mut stage = stage.set("AWS_ENDPOINT_URL_PROTON", door.url());
+    let mut stage = stage.set("AWS_ENDPOINT_URL_PROTON", server.url());
     if let Some(bundle) = bundle {
         std::fs::write(&file, bundle.certificate_pem()).unwrap();
         stage = stage.set("AWS_CA_BUNDLE", file.display());
@@ -125,7 +122,7 @@ async fn through_tls(
     function.invoke(alarm().to_string()).await;
     let [run] = function.finish().await;
     let _ = std::fs::remove_file(file);
-    (run, door.connections())
+    (run, server.connections())
 }
 
 #[tokio::test]
@@ -150,8 +147,8 @@ async fn an_untrusted_certificate_fails_at_once() {
         assert_eq!(failure.kind, "ListFailed", "{failure:?}");
         assert!(failure.message.contains("certificate"), "{failure:?}");
         assert!(failure.message.contains("AWS_CA_BUNDLE"), "{failure:?}");
-        // One ahead of the event and one for the call; retries would be more.
-        assert!(connections <= 2, "it is not transient: {failure:?}");
+        // One connection before the event and one for the call; retries would make more.
+        assert!(connections <= 2, "not retried: {failure:?}");
         assert_eq!(run.calls, []);
     }
 }
@@ -196,7 +193,7 @@ async fn an_event_bridge_that_refuses_or_is_unreachable_fails_the_run_at_its_end
         .await;
     assert_eq!(run.failure().kind, "PublishFailed");
     assert!(run.failure().message.contains("AccessDeniedException"));
-    let (url, _kept) = deserted();
+    let (url, _kept) = unused_address();
     let run_without = stage()
         .set("AWS_ENDPOINT_URL_EVENTBRIDGE", url)
         .timeout(seconds(3))
@@ -260,14 +257,17 @@ async fn an_error_that_outlasts_the_retries_is_published_and_makes_the_run_incom
         assert!(!failure.message.contains("`db`"), "{failure:?}");
         assert_eq!(first.event("net").outcome(), "ERROR");
         assert_eq!(first.event("db").outcome(), "CANCELLED");
-        assert!(!second.cancels().contains(&"db"), "it is done");
+        assert!(
+            !second.cancels().contains(&"db"),
+            "`db` was cancelled again"
+        );
     });
     join_all(runs).await;
 }
 
 #[tokio::test]
 async fn the_retry_cancels_what_is_still_in_progress() {
-    // More than the first has the time for, fewer than the second has retries.
+    // More than the first run has time for, fewer than the retries of the second.
     let rule = always(CANCEL, "ThrottlingException")
         .environment("net")
         .times(6);
@@ -373,8 +373,8 @@ async fn two_alarms_at_once_cancel_each_deployment_once() {
         let run = Run::new(id.to_owned(), &result, local, Vec::new());
         for (name, outcome) in run.outcomes() {
             assert_eq!(outcome, "CANCELLED", "{name}");
-            let told = run.event(name).text("/deployment/id").unwrap().to_owned();
-            assert!(hit.contains(&told), "{name}");
+            let reported = run.event(name).text("/deployment/id").unwrap();
+            assert!(hit.contains(reported), "{name}");
         }
     }
     for name in &names {
@@ -383,7 +383,11 @@ async fn two_alarms_at_once_cancel_each_deployment_once() {
             .iter()
             .rfind(|it| it.environment == *name)
             .unwrap();
-        assert_eq!(last.status.as_str(), "IN_PROGRESS", "the next one goes on");
+        assert_eq!(
+            last.status.as_str(),
+            "IN_PROGRESS",
+            "the newer deployment goes on"
+        );
     }
     drop(processes);
 }
@@ -392,7 +396,7 @@ async fn two_alarms_at_once_cancel_each_deployment_once() {
 async fn the_process_serves_the_next_event_after_every_error() {
     let faults = Faults::none()
         .rule(always(Operation::ListEnvironments, "AccessDeniedException").times(1))
-        // Its `CANCELLING`, and its end.
+        // `CANCELLING`, and the end.
         .rule(always(Operation::PutEvents, "AccessDeniedException").times(2))
         .rule(
             always(CANCEL, "ThrottlingException")
@@ -465,7 +469,7 @@ async fn any_bytes_get_a_response_or_a_clear_error() {
         .into_bytes(),
     ];
     let refused = all.len();
-    // These are alarms all the same.
+    // These are valid alarms.
     let with = |member: &str, value: &str| {
         let text = alarm().to_string();
         format!("{{\"{member}\":{value},{}", &text[1..]).into_bytes()
@@ -534,7 +538,7 @@ async fn a_malformed_response_is_treated_as_lost() {
 async fn missing_credentials_are_named_in_the_error() {
     let run = Stage::running(["net"])
         .set("AWS_ACCESS_KEY_ID", "")
-        // No virtual machine that could have a role of its own is asked.
+        // Without this, the SDK would ask a virtual machine for its role.
         .set("AWS_EC2_METADATA_DISABLED", "true")
         .run(alarm().to_string())
         .await;

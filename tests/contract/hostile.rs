@@ -1,6 +1,5 @@
-//! Hostile content: what comes from outside breaks no line, no metric, no event and no call, and
-//! brings no credential to light. [`invariants`](crate::invariants) checks the lines, the metrics and the
-//! events of every run; these tests bring it the worst.
+//! Hostile text from outside breaks no log line, metric, event or call, and reveals no credential.
+//! [`invariants`](crate::invariants) checks the lines, metrics and events of every run.
 
 use std::time::Duration;
 
@@ -8,15 +7,13 @@ use local_aws::{Cancellation, Deployment, Ending, Environment, Fault, Faults, Op
 use proton_canceller::engine::EngineKind;
 use serde_json::{Value, json};
 
-use crate::harness::{ENGINES, Failure, Run, SECRETS, Stage, running};
+use crate::harness::{CANCEL, ENGINES, Failure, Run, SECRETS, Stage, running};
 use test_support::payloads::{alarm, request};
 
-/// Quotes, ends of lines, escape sequences, and what looks like a line or a metric of the function.
+/// Quotes, line ends, escape sequences, and text like a log line or a metric of the function.
 const HOSTILE: &str = "\"'`\\\" \n{\"_aws\":{\"CloudWatchMetrics\":[]},\"Cancelled\":99}\r\n\u{1b}[2J\u{1b}]0;x\u{7}\u{0}\u{8}\u{7f}\u{85}\u{2028}\u{2029}\u{202e}\u{feff}${jndi:x} %s %n <script> ';--";
 
-const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
-
-/// The most bytes that CloudWatch keeps of a line.
+/// The longest line that CloudWatch keeps, in bytes.
 const LONGEST_LINE: usize = 256 * 1024;
 
 #[track_caller]
@@ -31,7 +28,7 @@ fn lines_are_short(run: &Run) {
     }
 }
 
-/// A listing's page with an environment of each of these names in progress.
+/// A page of the listing with environments of these names, all in progress.
 fn page(names: &[&str]) -> Fault {
     let environments: Vec<Value> = names
         .iter()
@@ -82,7 +79,7 @@ async fn a_listed_name_that_no_environment_can_have_is_used_in_no_call() {
         .start()
         .await;
     function.invoke(alarm().to_string()).await;
-    let runs = function.finish_among_lies().await;
+    let runs = function.finish_with_false_states().await;
     let run = &runs[0];
     assert_eq!(run.summary()["listed"], all.len());
     let outcomes = run.outcomes();
@@ -103,8 +100,8 @@ async fn a_listed_name_that_no_environment_can_have_is_used_in_no_call() {
     assert_eq!(run.summary()["environments"], json!([]));
 }
 
-/// What AWS answers to a signature that it cannot verify holds the request as it should have been
-/// signed, the session's token with it.
+/// The message of AWS for a signature that does not match. The message repeats the request's headers,
+/// with the session token.
 fn signature_mismatch() -> String {
     let (_, token) = SECRETS[1];
     format!(
@@ -113,14 +110,14 @@ fn signature_mismatch() -> String {
 }
 
 #[track_caller]
-fn spills_nothing(run: &Run) {
+fn reveals_nothing(run: &Run) {
     let (_, token) = SECRETS[1];
-    let told = run.events.iter().map(|event| event.event.detail.clone());
+    let details = run.events.iter().map(|event| event.event.detail.clone());
     let answer = match &run.answer {
         Ok(summary) => summary.to_string(),
         Err(Failure { message, .. }) => message.clone(),
     };
-    for text in told.chain([answer]) {
+    for text in details.chain([answer]) {
         assert!(!text.contains(token), "{text}");
         let lower = text.to_lowercase();
         assert!(!lower.contains("aws4-hmac"), "{text}");
@@ -129,11 +126,7 @@ fn spills_nothing(run: &Run) {
 
 #[tokio::test]
 async fn an_error_about_a_signature_reveals_no_credential() {
-    for operation in [
-        Operation::ListEnvironments,
-        Operation::CancelEnvironmentDeployment,
-        Operation::PutEvents,
-    ] {
+    for operation in [Operation::ListEnvironments, CANCEL, Operation::PutEvents] {
         for code in ["InvalidSignatureException", "SignatureDoesNotMatch"] {
             let rule = Rule::new(Fault::error(code, signature_mismatch())).operation(operation);
             let run = Stage::running(["net"])
@@ -141,11 +134,11 @@ async fn an_error_about_a_signature_reveals_no_credential() {
                 .set("AWS_LAMBDA_LOG_LEVEL", "TRACE")
                 .run(alarm().to_string())
                 .await;
-            spills_nothing(&run);
-            let is_told = run.lines.iter().any(|line| {
+            reveals_nothing(&run);
+            let is_logged = run.lines.iter().any(|line| {
                 line.text.contains(code) && line.text.contains("does not match the signature")
             });
-            assert!(is_told, "{operation} {code}: {:#?}", run.lines);
+            assert!(is_logged, "{operation} {code}: {:#?}", run.lines);
         }
     }
 }
@@ -159,7 +152,7 @@ async fn a_hostile_message_of_either_service_breaks_nothing() {
                 .when_cancelled(Cancellation::after(Duration::ZERO, Ending::failed(words)));
             let stage = Stage::with([running("net"), Environment::new("db").deployment(db)]);
             let cancel = match engine {
-                EngineKind::Proton => Operation::CancelEnvironmentDeployment,
+                EngineKind::Proton => CANCEL,
                 EngineKind::CloudFormation => Operation::CancelUpdateStack,
             };
             let rule = Rule::new(Fault::error(words, words))
@@ -214,7 +207,7 @@ async fn a_deployments_id_and_status_of_a_megabyte_break_nothing() {
         .await;
     let payload = request(names.iter().map(String::as_str));
     function.invoke(payload.to_string()).await;
-    let runs = function.finish_among_lies().await;
+    let runs = function.finish_with_false_states().await;
     let run = &runs[0];
     lines_are_short(run);
     let answer = run.summary().to_string();

@@ -1,4 +1,4 @@
-//! Chapter 5: logs and metrics.
+//! Section 5: logs and metrics.
 
 use local_aws::{Environment, Fault, Faults, Operation, Rule, Stream};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::harness::{Run, Stage, running, seconds};
 use crate::log_filter::LEVELS;
 use test_support::payloads::{alarm, fresh, request};
 
-/// The cancel of `denied` is denied.
+/// A fault that denies the cancel of `denied`.
 fn denied() -> Rule {
     Rule::new(Fault::error("AccessDeniedException", "no"))
         .operation(Operation::CancelEnvironmentDeployment)
@@ -40,14 +40,14 @@ async fn each_decision_is_one_line_with_request_id_and_trigger() {
     for (name, outcome) in run.outcomes() {
         let (outcome, addition) = outcome.split_once(' ').unwrap_or((&outcome, ""));
         let log = run.log();
-        let told = log.iter().filter(|line| {
+        let lines = log.iter().filter(|line| {
             let texts = texts(line);
             [name, outcome, &run.request_id, "alarm"]
                 .iter()
                 .all(|text| texts.contains(text))
                 && texts.iter().any(|text| text.contains(addition))
         });
-        assert_eq!(told.count(), 1, "{name} {outcome}: {log:#?}");
+        assert_eq!(lines.count(), 1, "{name} {outcome}: {log:#?}");
     }
 }
 
@@ -75,9 +75,9 @@ async fn the_log_level_filters_lines_but_not_metrics() {
         assert_eq!(refused.failure().kind, "UnsupportedPayload");
         let least = index;
         for line in run.log() {
-            let said = line["level"].as_str().unwrap();
-            let said = LEVELS.iter().position(|level| *level == said).unwrap();
-            assert!(said >= least, "{level}: {line}");
+            let of_line = line["level"].as_str().unwrap();
+            let of_line = LEVELS.iter().position(|level| *level == of_line).unwrap();
+            assert!(of_line >= least, "{level}: {line}");
         }
         let has = |level: &str| run.log().iter().any(|line| line["level"] == level);
         assert_eq!(has("INFO"), least <= 2, "{level}");
@@ -110,9 +110,9 @@ async fn each_error_line_names_request_and_trigger_at_every_level() {
             }
         }
         for message in ["outcome", "unpublished outcome", "the run is not complete"] {
-            let told = log.iter().filter(of_a_run);
-            let told = told.filter(|line| line["message"] == message).count();
-            assert!(told > 0, "{level} {message}: {log:#?}");
+            let lines = log.iter().filter(of_a_run);
+            let lines = lines.filter(|line| line["message"] == message).count();
+            assert!(lines > 0, "{level} {message}: {log:#?}");
         }
     }
 }
@@ -133,12 +133,12 @@ async fn with_text_logs_the_metric_line_stays_json() {
         let lines = run.written(Stream::Stdout).len() + run.written(Stream::Stderr).len();
         if level != "FATAL" {
             assert!(lines > 3, "{:#?}", run.lines);
-            let is_told = run.lines.iter().any(|line| {
+            let is_logged = run.lines.iter().any(|line| {
                 ["denied", "AccessDeniedException", run.request_id.as_str()]
                     .iter()
                     .all(|text| line.text.contains(text))
             });
-            assert!(is_told, "{:#?}", run.lines);
+            assert!(is_logged, "{:#?}", run.lines);
         }
         assert!(
             run.lines.iter().all(|line| !line.text.contains('\u{1b}')),
@@ -150,8 +150,8 @@ async fn with_text_logs_the_metric_line_stays_json() {
 #[tokio::test]
 async fn the_milliseconds_to_the_first_cancel_count_from_the_triggers_time() {
     let mut payload = alarm();
-    let spoke = chrono::Utc::now() - chrono::TimeDelta::seconds(30);
-    payload["time"] = json!(spoke.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+    let fired = chrono::Utc::now() - chrono::TimeDelta::seconds(30);
+    payload["time"] = json!(fired.format("%Y-%m-%dT%H:%M:%SZ").to_string());
     let run = Stage::running(["net"]).run(payload.to_string()).await;
     let milliseconds = run.metric("TimeToFirstCancel").unwrap();
     assert!((30_000..600_000).contains(&milliseconds), "{milliseconds}");
@@ -264,10 +264,10 @@ async fn an_ignored_and_a_failed_run_are_logged_with_their_request() {
     assert_eq!(runs[2].failure().kind, "UnsupportedPayload");
     for run in &runs {
         let log = run.log();
-        let is_told = log
+        let is_logged = log
             .iter()
             .any(|line| texts(line).contains(&run.request_id.as_str()));
-        assert!(is_told, "{}: {log:#?}", run.request_id);
+        assert!(is_logged, "{}: {log:#?}", run.request_id);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Chapter 5: the events and the answer.
+//! Section 5: the events and the summary.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::{Run, Stage, millis, quick, running, seconds};
 use test_support::payloads::{alarm, fresh_json, notification, request, schedule};
 
-/// The most bytes that EventBridge takes in one call.
+/// The most bytes that one call of `PutEvents` may carry.
 const MOST_BYTES: usize = 1024 * 1024;
 
 /// The entries of each call of `PutEvents`.
@@ -41,8 +41,8 @@ fn batches_fit(run: &Run) {
         let size: usize = batch.iter().map(size).sum();
         assert!(size <= MOST_BYTES, "{size} bytes");
     }
-    let answers = run.calls_of(Operation::PutEvents).into_iter();
-    assert!(answers.into_iter().all(|call| call.answer == Answer::Ok));
+    let mut calls = run.calls_of(Operation::PutEvents).into_iter();
+    assert!(calls.all(|call| call.answer == Answer::Ok));
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn an_event_holds_every_known_fact() {
     let settled = event.time("/deployment/settledAt").unwrap();
     assert!(
         (settled - completed).abs() <= TimeDelta::milliseconds(1),
-        "the service says when: {completed}, not {settled}"
+        "completed {completed}, settled {settled}"
     );
     let asked = event.time("/deployment/cancelRequestedAt").unwrap();
     assert!(asked >= began && asked <= completed, "{asked}");
@@ -159,8 +159,7 @@ async fn unknown_facts_are_null() {
 
 #[tokio::test]
 async fn one_call_carries_ten_events() {
-    let names: Vec<_> = (0..25).map(|number| format!("net-{number:02}")).collect();
-    let run = Stage::running(names.iter().map(String::as_str))
+    let run = Stage::numbered(25)
         .set("MAX_CANCELLATIONS", 25)
         .set("DRY_RUN", "true")
         .run(alarm().to_string())
@@ -185,7 +184,7 @@ async fn a_call_holds_1_mib_at_the_most() {
         assert_eq!(run.events.len(), 12);
         batches_fit(&run);
         let message = run.event("net-00").text("/message").unwrap();
-        assert!(!message.ends_with('…'), "it was not too long: {length}");
+        assert!(!message.ends_with('…'), "cut below the limit: {length}");
     }
 }
 
@@ -215,7 +214,7 @@ async fn longer_text_is_cut_and_ends_in_an_ellipsis() {
             let cut = run.event(environment).text(pointer).unwrap();
             let kept = cut
                 .strip_suffix('…')
-                .unwrap_or_else(|| panic!("{what}: it does not end in an ellipsis"));
+                .unwrap_or_else(|| panic!("{what}: no ellipsis at the end"));
             assert!(
                 text.starts_with(kept) && kept.len() >= 1000,
                 "{what}: {}",
@@ -229,8 +228,7 @@ async fn longer_text_is_cut_and_ends_in_an_ellipsis() {
 async fn the_summary_fits_whatever_the_services_messages() {
     let long = Rule::new(Fault::error("ConflictException", "no ".repeat(350_000)))
         .operation(Operation::CancelEnvironmentDeployment);
-    let names: Vec<_> = (0..10).map(|number| format!("net-{number}")).collect();
-    let run = Stage::running(names.iter().map(String::as_str))
+    let run = Stage::numbered(10)
         .faults(Faults::none().rule(long))
         .run(alarm().to_string())
         .await;
@@ -246,8 +244,7 @@ async fn refused_entries_are_sent_again_alone() {
     let other = Refusal::new("InternalFailure", "oh")
         .containing("\"name\":\"net-07\"")
         .entries(1..=1);
-    let names: Vec<_> = (0..10).map(|number| format!("net-{number:02}")).collect();
-    let run = Stage::running(names.iter().map(String::as_str))
+    let run = Stage::numbered(10)
         .faults(Faults::none().refuse(refusal).refuse(other))
         .set("DRY_RUN", "true")
         .run(alarm().to_string())
@@ -270,13 +267,13 @@ async fn refused_entries_are_sent_again_alone() {
     assert_eq!(
         holding("\"net-00\""),
         [10],
-        "what was taken is not sent again"
+        "an accepted entry is not sent again"
     );
 }
 
 #[tokio::test]
 async fn a_refused_entry_does_not_hold_up_the_others() {
-    // The whole call is refused wherever this entry is in it.
+    // Every call that carries this entry is refused.
     let invalid = Rule::new(Fault::error("ValidationException", "I do not like it"))
         .operation(Operation::PutEvents)
         .environment("\"bad-one\"");
@@ -323,7 +320,7 @@ async fn ids_are_the_same_when_a_delivery_is_repeated() {
         assert_eq!(ids_of(&twice[0]), ids_of(&twice[1]), "{payload:#}");
         all.extend(ids_of(&twice[0]));
     }
-    // The inner event, by SNS or not, is one trigger.
+    // An event is the same trigger through SNS.
     let by_sns = ids_of(&runs[10]);
     assert_eq!(by_sns, ids_of(&runs[0]));
     assert_eq!(
@@ -345,16 +342,16 @@ async fn a_requests_id_is_that_of_its_lambda_request() {
         assert_eq!(event.text("/trigger/id"), Some(run.request_id.as_str()));
         assert_eq!(run.summary()["trigger"]["id"], run.request_id);
     }
-    // Two people who ask for the same are two requests.
+    // Two requests for the same environment are two triggers.
     let [one, other] = runs.each_ref().map(|run| run.event("net").text("/id"));
     assert_ne!(one, other);
 }
 
-/// Samples that play in one minute are one event where only name and time can tell.
+/// The number of IDs that samples share because they have one alarm and one time.
 fn same_time_and_name(runs: &[Run]) -> usize {
     let id = |index: usize| runs[index].event("net").text("/id").unwrap();
     let mut same = 0;
-    // The contributor's sample has the id of the alarm's.
+    // The contributor's sample has the alarm sample's event ID.
     if id(12) == id(0) {
         same += 2;
     }

@@ -116,7 +116,7 @@ async fn a_run_without_candidates_succeeds() {
 #[tokio::test]
 async fn a_fix_started_after_the_alarm_is_not_cancelled() {
     let event = whole_second();
-    // The state's time is the later, and exact.
+    // The state's time is later, and has milliseconds.
     let state = event + ms(500);
     let run = Stage::with([
         started("long-before", event - ms(600_000)),
@@ -480,7 +480,7 @@ async fn all_pages_are_listed_before_the_first_cancel() {
 
 #[tokio::test]
 async fn a_thousand_deployments_are_all_reported() {
-    let run = Stage::with((0..1001).map(|number| running(&format!("env-{number:04}"))))
+    let run = Stage::numbered(1001)
         .set("MAX_CANCELLATIONS", 2000)
         .set("DRY_RUN", "true")
         .run(alarm().to_string())

@@ -1,4 +1,4 @@
-//! Chapter 1: settings.
+//! Section 1: settings.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::harness::{ENGINES, Stage, each, running};
 use test_support::payloads::{alarm, request, schedule};
 use test_support::tls::Authority;
 
-/// A file that is gone when this is dropped.
+/// A file that is removed when dropped.
 struct TemporaryFile(PathBuf);
 
 impl TemporaryFile {
@@ -31,19 +31,21 @@ impl Drop for TemporaryFile {
     }
 }
 
-/// The function does not start with this value, and says so; the complaint is returned.
-async fn complaint(variable: &str, value: &str) -> String {
+/// Requires that the function does not start with this value. Returns the error message.
+async fn refusal(variable: &str, value: &str) -> String {
     let failed = Stage::of(World::new())
         .set(variable, value)
         .fail_to_start()
         .await;
     assert!(!failed.status.success(), "{variable}={value}: {failed:?}");
-    let message = failed.told["errorMessage"].as_str().unwrap_or_default();
+    let message = failed.init_error["errorMessage"]
+        .as_str()
+        .unwrap_or_default();
     assert!(
         message.contains(variable) && message.contains(value),
         "{variable}={value}: {failed:?}"
     );
-    let kind = failed.told["errorType"].as_str().unwrap_or_default();
+    let kind = failed.init_error["errorType"].as_str().unwrap_or_default();
     assert!(!kind.is_empty(), "{failed:?}");
     let is_logged = failed.lines.iter().any(|line| {
         let line: Value = serde_json::from_str(&line.text).unwrap();
@@ -67,8 +69,8 @@ async fn numbers_that_are_no_whole_numbers_are_refused() {
         "CONCURRENCY",
     ] {
         for value in ["-1", "1.5", "ten", "1e3", " 5", "0x10", "1_000", "٣"] {
-            let complaint = complaint(variable, value).await;
-            assert!(complaint.contains("whole number"), "{complaint}");
+            let refusal = refusal(variable, value).await;
+            assert!(refusal.contains("whole number"), "{refusal}");
         }
     }
 }
@@ -76,8 +78,8 @@ async fn numbers_that_are_no_whole_numbers_are_refused() {
 #[tokio::test]
 async fn concurrency_is_1_to_100() {
     for value in ["0", "101", "4294967297"] {
-        let complaint = complaint("CONCURRENCY", value).await;
-        assert!(complaint.contains("from 1 to 100"), "{complaint}");
+        let refusal = refusal("CONCURRENCY", value).await;
+        assert!(refusal.contains("from 1 to 100"), "{refusal}");
     }
     for value in ["1", "100"] {
         let run = Stage::running(["net"])
@@ -91,16 +93,16 @@ async fn concurrency_is_1_to_100() {
 #[tokio::test]
 async fn dry_run_is_true_or_false() {
     for value in ["True", "TRUE", "1", "yes", "on", " true", "0", "no"] {
-        let complaint = complaint("DRY_RUN", value).await;
-        assert!(complaint.contains("`true` or `false`"), "{complaint}");
+        let refusal = refusal("DRY_RUN", value).await;
+        assert!(refusal.contains("`true` or `false`"), "{refusal}");
     }
 }
 
 #[tokio::test]
 async fn alarm_scope_is_all_or_tagged() {
     for value in ["ALL", "tag", "none", "all,tagged"] {
-        let complaint = complaint("ALARM_SCOPE", value).await;
-        assert!(complaint.contains("`all` or `tagged`"), "{complaint}");
+        let refusal = refusal("ALARM_SCOPE", value).await;
+        assert!(refusal.contains("`all` or `tagged`"), "{refusal}");
     }
 }
 
@@ -108,7 +110,7 @@ async fn alarm_scope_is_all_or_tagged() {
 async fn broken_globs_are_refused() {
     for variable in ["ENVIRONMENTS", "PROTECTED_ENVIRONMENTS", "IGNORED_ALARMS"] {
         for value in ["prod-[", "{a,b", "[z-a]", "ok-*,prod-["] {
-            complaint(variable, value).await;
+            refusal(variable, value).await;
         }
     }
 }
@@ -124,7 +126,7 @@ async fn a_bus_is_a_name_or_an_arn() {
         "arn:aws:events:us-east-1:event-bus/ops",
         "arn:aws:events:us-east-1:123456789012:event-bus/",
     ] {
-        complaint("EVENT_BUS_NAME", value).await;
+        refusal("EVENT_BUS_NAME", value).await;
     }
 }
 
@@ -142,7 +144,7 @@ async fn an_endpoint_that_is_no_url_is_refused() {
             "https://",
             "http://a b",
         ] {
-            complaint(variable, value).await;
+            refusal(variable, value).await;
         }
     }
 }
@@ -174,13 +176,13 @@ async fn an_empty_endpoint_of_a_service_means_the_common_one() {
 
 #[tokio::test]
 async fn a_profile_names_credentials_where_no_variable_does() {
-    let config = TemporaryFile::new("config", "[profile desk]\n");
+    let config = TemporaryFile::new("config", "[profile ops]\n");
     let credentials = TemporaryFile::new(
         "credentials",
-        "[desk]\naws_access_key_id = AKIDDESK\naws_secret_access_key = desk\n",
+        "[ops]\naws_access_key_id = AKIDOPS\naws_secret_access_key = ops\n",
     );
     let mut stage = Stage::running(["net"])
-        .set("AWS_PROFILE", "desk")
+        .set("AWS_PROFILE", "ops")
         .set("AWS_CONFIG_FILE", config.path())
         .set("AWS_SHARED_CREDENTIALS_FILE", credentials.path());
     for variable in [
@@ -219,7 +221,7 @@ async fn every_bad_value_is_in_one_error() {
         });
     let failed = stage.fail_to_start().await;
     assert!(!failed.status.success());
-    let message = failed.told["errorMessage"].as_str().unwrap();
+    let message = failed.init_error["errorMessage"].as_str().unwrap();
     for (name, value) in bad {
         assert!(
             message.contains(name) && message.contains(value),
@@ -257,7 +259,7 @@ async fn a_certificate_bundle_that_cannot_be_used_is_a_bad_value() {
         broken_der.path(),
         half.path(),
     ] {
-        complaint("AWS_CA_BUNDLE", path).await;
+        refusal("AWS_CA_BUNDLE", path).await;
     }
 }
 
@@ -278,8 +280,7 @@ async fn a_good_certificate_bundle_does_no_harm_without_tls() {
 
 #[tokio::test]
 async fn empty_means_the_default() {
-    let names: Vec<_> = (1..=10).map(|number| format!("net-{number}")).collect();
-    let mut stage = Stage::running(names.iter().map(String::as_str));
+    let mut stage = Stage::numbered(10);
     for variable in [
         "DRY_RUN",
         "ENVIRONMENTS",

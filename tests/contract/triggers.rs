@@ -1,4 +1,4 @@
-//! Chapter 2: what goes in.
+//! Section 2: payloads and the triggers that they lead to.
 
 use local_aws::Environment;
 use serde_json::{Value, json};
@@ -8,14 +8,14 @@ use test_support::payloads::{
     alarm, alarm_message, fresh, fresh_json, notification, request, sample, samples, schedule,
 };
 
-/// The environments of the samples' requests, in progress long enough for a schedule, in a dry run.
+/// A dry run with the environments of the samples' requests, stuck by a schedule's rule.
 fn stage() -> Stage {
     Stage::running(["checkout-prod", "checkout-stage"])
         .set("DRY_RUN", "true")
         .set("STUCK_AFTER_MINUTES", 5)
 }
 
-/// Hands each payload to one process, and gives the runs.
+/// Invokes one process with each payload. Returns the runs.
 async fn run_all<const N: usize>(payloads: [Value; N]) -> [Run; N] {
     let mut function = stage().start().await;
     for payload in payloads {
@@ -34,11 +34,7 @@ fn acts(run: &Run, kind: &str) {
 #[track_caller]
 fn is_ignored(run: &Run, why: &str) {
     let ignored = run.summary()["ignored"].as_str().unwrap_or_default();
-    assert!(
-        ignored.contains(why),
-        "{:?} does not say `{why}`",
-        run.answer
-    );
+    assert!(ignored.contains(why), "`{why}` is not in {:?}", run.answer);
     assert_eq!(run.call_names(), Vec::<String>::new());
     assert!(run.events.is_empty());
 }
@@ -163,7 +159,7 @@ async fn a_schedules_name_and_a_requests_reason_are_reported() {
     assert_eq!(requested.event("checkout-prod").event.resources.len(), 1);
 }
 
-/// An alarm of each way in, changed in one place.
+/// An alarm with one member changed.
 fn changed(pointer: &str, value: &Value) -> Value {
     let mut alarm = alarm();
     let (parent, member) = pointer.rsplit_once('/').unwrap();

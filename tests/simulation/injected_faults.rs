@@ -183,8 +183,7 @@ fn a_slow_response_is_as_old_as_its_request() {
 }
 
 #[test]
-fn a_lost_cancel_that_may_have_hit_a_newer_deployment_is_logged()
-{
+fn a_lost_cancel_that_may_have_hit_a_newer_deployment_is_logged() {
     // While the listing's answer is on its way, the deployment ends and the next one starts. The cancel
     // hits that one, and its response is lost: nothing tells what it hit.
     let second = Deployment::in_progress().when_cancelled(Cancellation::after(

@@ -182,7 +182,10 @@ impl Checks<'_> {
                 is_reading && is_answered(call) && age <= self.window()
             };
             if !before().any(is_fresh) {
-                self.broken("every_cancel_relies_on_a_fresh_reading", format_args!("{name}: {cancel:?}"));
+                self.broken(
+                    "every_cancel_relies_on_a_fresh_reading",
+                    format_args!("{name}: {cancel:?}"),
+                );
             }
             let mut earlier = before().filter(|call| is_its_own(call));
             let last = earlier.next();
