@@ -1,4 +1,4 @@
-//! The most calls that one invocation makes.
+//! The maximum number of calls of one invocation.
 
 use proton_canceller::engine::EngineKind;
 use std::collections::BTreeMap;
@@ -7,51 +7,49 @@ use std::time::Duration;
 use crate::record::{Record, is_cancel, is_list, is_of_engine};
 use crate::scenario::{Cause, Scenario};
 
-/// Attempts at one call: the first and eight repeats.
+/// Attempts at one call: the first and eight retries.
 pub(crate) const ATTEMPTS: usize = 9;
 
-/// Looks before the wait between two of them has grown from 100 ms by halves to the longest, 10 s.
-const LOOKS_BEFORE_THE_LONGEST_WAIT: usize = 13;
+/// Polls until the wait between two has grown from 100 ms, by half each time, to 10 s.
+const POLLS_BEFORE_THE_LONGEST_WAIT: usize = 13;
 
-/// The longest wait between two looks.
+/// The longest wait between two polls.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// A page of the listing is read again for those that wait no sooner than that.
-const READING_AGES: Duration = Duration::from_millis(1700);
+/// The time after which a page is read again for the cancels that wait.
+const REFRESH_AFTER: Duration = Duration::from_millis(1700);
 
-/// The calls of an invocation, and the most that they may be.
+/// The calls of an invocation, and their maximum.
 #[derive(Debug)]
 pub(crate) struct Calls {
     /// Calls to the engine.
     pub(crate) engine: usize,
-    /// The most of them.
+    /// The maximum of calls to the engine.
     pub(crate) most_engine: usize,
     /// Calls to EventBridge.
     pub(crate) event_bridge: usize,
-    /// The most of them.
+    /// The maximum of calls to EventBridge.
     pub(crate) most_event_bridge: usize,
 }
 
-/// Counts an invocation's calls. With `pages` of the listing, `named` environments in a request,
-/// `tags` that are asked for, `cancels` environments that a cancel or a look is made for, and `look`,
-/// the calls that a look at one of them takes, it makes to the engine no more than
+/// Counts an invocation's calls. The maximum of calls to the engine is
 ///
-/// > attempts × (pages + named + tags + cancels × (1 + 2 look) + pages × renewals) + rounds × (cancels × look + pages)
+/// > attempts × (pages + named + tags + cancels × (1 + 2 read) + pages × refreshes) + polls × (cancels × read + pages)
 ///
-/// where a renewal comes each 1.7 s while cancels wait, and the rounds of following are 13 for each
-/// time that something new is followed, and one each 10 s; and to EventBridge, with each of `told`
-/// outcomes in a batch and then alone, no more than
+/// with `pages` of the listing, `named` environments in a request, `tags` to read, `cancels`
+/// environments that are cancelled or read, and `read` calls to read one of them. A page is refreshed
+/// every 1.7 s while cancels wait. There are 13 polls for each environment that is followed, and one every 10 s.
 ///
-/// > attempts × 2 told
+/// The maximum of calls to EventBridge is attempts × 2 outcomes: each outcome in a batch, and then alone.
 pub(crate) fn calls(scenario: &Scenario, record: &Record, request_id: &str) -> Calls {
     let all: Vec<_> = record.calls_of(request_id).collect();
     let engine = all.iter().filter(|call| is_of_engine(call)).count();
-    let told = record.told_by(request_id).count();
+    let outcomes = record.reported_by(request_id).count();
     let pages = pages(scenario, record);
-    let look = match scenario.engine {
-        // By the deployment, and by the environment where that is refused.
+    let read = match scenario.engine {
+        // The deployment, and the environment if that call is refused.
         EngineKind::Proton => 2,
-        // The stack, and its events: six of an update, two a page in the worst case, and two updates.
+        // The stack, and its events: two updates of six events, two events a page at the least.
         EngineKind::CloudFormation => 1 + 8,
     };
     let named = scenario.requested.len();
@@ -77,28 +75,27 @@ pub(crate) fn calls(scenario: &Scenario, record: &Record, request_id: &str) -> C
         (Some(first), Some(last)) => last.duration_since(first.time).unwrap_or_default(),
         _ => Duration::ZERO,
     };
-    let renewals = in_parts(waiting, READING_AGES);
+    let refreshes = in_parts(waiting, REFRESH_AFTER);
     let following = scenario.settle_timeout.min(scenario.time);
-    let rounds =
-        LOOKS_BEFORE_THE_LONGEST_WAIT * (1 + concerned) + in_parts(following, LONGEST_WAIT);
+    let polls = POLLS_BEFORE_THE_LONGEST_WAIT * (1 + concerned) + in_parts(following, LONGEST_WAIT);
     Calls {
         engine,
         most_engine: ATTEMPTS
-            * (pages + named + tags + concerned * (1 + 2 * look) + pages * renewals)
-            + rounds * (concerned * look + pages),
+            * (pages + named + tags + concerned * (1 + 2 * read) + pages * refreshes)
+            + polls * (concerned * read + pages),
         event_bridge: all.len() - engine,
-        most_event_bridge: ATTEMPTS * 2 * told,
+        most_event_bridge: ATTEMPTS * 2 * outcomes,
     }
 }
 
-/// The same where nothing fails and nothing changes but by a cancel: with `read` environments that a
-/// request names, no more calls to the engine than
+/// Counts an invocation's calls where nothing fails and only cancels change anything. The maximum of
+/// calls to the engine is
 ///
-/// > pages (or read) + tags + cancels × (1 + look) + rounds × min(cancels, pages)
+/// > pages (or named) + tags + cancels × (1 + read) + polls × min(cancels, pages)
 ///
-/// where the look is at what has left the listing's pages, and rounds are as before; and to
-/// EventBridge no more than there are outcomes to tell.
-pub(crate) fn calls_in_a_still_world(
+/// where `read` calls read a deployment that has left the listing. The maximum of calls to EventBridge
+/// is the number of outcomes.
+pub(crate) fn calls_without_faults(
     scenario: &Scenario,
     record: &Record,
     decisions: &BTreeMap<String, String>,
@@ -117,34 +114,34 @@ pub(crate) fn calls_in_a_still_world(
     let pages = pages(scenario, record);
     let is_request = scenario.deliveries[0].cause == Cause::Request;
     let found = if is_request { decisions.len() } else { pages };
-    let is_asked = scenario.is_tagged && scenario.deliveries[0].cause == Cause::Alarm;
-    let tags = if is_asked {
+    let reads_tags = scenario.is_tagged && scenario.deliveries[0].cause == Cause::Alarm;
+    let tags = if reads_tags {
         of_it(&["CANCEL", "NOT_TAGGED", "OVER_LIMIT"])
     } else {
         0
     };
-    let look = match scenario.engine {
+    let read = match scenario.engine {
         EngineKind::Proton => 1,
         // The stack, and the pages of its events.
         EngineKind::CloudFormation => 5,
     };
-    let rounds = LOOKS_BEFORE_THE_LONGEST_WAIT + in_parts(scenario.settle_timeout, LONGEST_WAIT);
+    let polls = POLLS_BEFORE_THE_LONGEST_WAIT + in_parts(scenario.settle_timeout, LONGEST_WAIT);
     let all = record.calls_of("first-1");
     let (engine, event_bridge): (Vec<_>, Vec<_>) = all.partition(|call| is_of_engine(call));
     Calls {
         engine: engine.len(),
-        most_engine: found + tags + cancels * (1 + look) + rounds * cancels.min(pages),
+        most_engine: found + tags + cancels * (1 + read) + polls * cancels.min(pages),
         event_bridge: event_bridge.len(),
-        // A cancel is told when it is accepted, and when its end is seen.
+        // A cancel is published on acceptance, and at its end.
         most_event_bridge: cancels + of_it(&["CANCEL", "OVER_LIMIT", "UNREADABLE"]),
     }
 }
 
-/// The pages of a listing.
+/// The number of pages of the listing.
 fn pages(scenario: &Scenario, record: &Record) -> usize {
     let entries = match scenario.engine {
         EngineKind::Proton => scenario.environments.len(),
-        EngineKind::CloudFormation => scenario.world.stacks().len() + record.made_anew,
+        EngineKind::CloudFormation => scenario.world.stacks().len() + record.recreated,
     };
     entries.div_ceil(scenario.page).max(1)
 }

@@ -1,30 +1,28 @@
-//! The follower and its queue, by seed: deliveries that are repeated, doubled, out of order or killed,
-//! and a queue that gives up. For each cancel the last word on the bus is its true end, or its message
-//! lies in the dead-letter queue.
+//! The follower and its queue, by seed: messages that are delivered again, twice or out of order, follows
+//! that are killed, and a queue with a maximum of deliveries.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::future::join_all;
-use proton_canceller::engine::EngineKind;
 use serde_json::{Value, json};
 use test_support::payloads::delivery;
 use tokio::time::timeout;
 
 use crate::deliveries::{Log, Retry, deliver_all, in_world};
 use crate::function::Simulated;
-use crate::record::{Record, Told};
+use crate::record::{Record, Reported};
 use crate::scenario::Scenario;
 use crate::{invariants, seeds};
 
-/// How long the follower has for one delivery.
+/// The follower's timeout.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a message is invisible once it was delivered.
+/// The queue's visibility timeout.
 const VISIBILITY: Duration = Duration::from_secs(90);
 
-/// Codes that say that no end will ever be told.
+/// The error codes of an end that can never be reported.
 const NO_END: [&str; 4] = [
     "Superseded",
     "UnexpectedStatus",
@@ -32,28 +30,28 @@ const NO_END: [&str; 4] = [
     "ValidationError",
 ];
 
-/// A message of the queue.
+/// A message in the queue.
 #[derive(Clone, Debug)]
 struct Message {
-    /// The delivery, as SQS hands it to Lambda.
+    /// The payload that SQS delivers to Lambda.
     payload: Value,
-    /// What the event reports.
-    told: Told,
-    /// How often it was delivered.
+    /// The event in the message.
+    reported: Reported,
+    /// The number of deliveries.
     deliveries: u32,
 }
 
-/// The messages that a rule takes off the bus: each `CANCELLING`, sometimes twice, in any order.
+/// The messages that EventBridge's rule puts into the queue: each `CANCELLING` event, some of them twice.
 fn messages(simulated: &Simulated, random: &mut Rng) -> Vec<Message> {
     let mut messages = Vec::new();
     for event in simulated.local.events() {
-        let told = Told::of(&event.detail);
-        if told.outcome != "CANCELLING" {
+        let reported = Reported::of(&event.detail);
+        if reported.outcome != "CANCELLING" {
             continue;
         }
         let message = Message {
             payload: delivery(&event.detail, &event.resources),
-            told,
+            reported,
             deliveries: 0,
         };
         let copies = if random.u8(0..8) == 0 { 2 } else { 1 };
@@ -74,12 +72,13 @@ async fn deliver(
     let time = killed_after.map_or(TIMEOUT, Duration::from_millis);
     match timeout(time, invocation).await {
         Ok(Ok(answer)) => answer == json!({"batchItemFailures": []}),
-        // A failed invocation, and one that was killed, delete nothing.
+        // A failed or killed invocation deletes nothing.
         Ok(Err(_)) | Err(_) => false,
     }
 }
 
-/// Delivers every message until the queue deletes it or gives up. Returns what it gave up.
+/// Delivers every message until the queue deletes it or has delivered it `most` times. Returns the dead
+/// messages.
 async fn follow_all(simulated: &Simulated, random: &mut Rng, most: u32) -> Vec<Message> {
     let mut queue = messages(simulated, random);
     let mut dead = Vec::new();
@@ -108,7 +107,7 @@ async fn follow_all(simulated: &Simulated, random: &mut Rng, most: u32) -> Vec<M
     dead
 }
 
-/// What does not hold of a seed. Counts the ends that followers told, and the dead messages.
+/// Runs a seed. Counts the ends that followers published, and the dead messages. Returns the violations.
 fn simulate(seed: u64, ends: &mut usize, dead_messages: &mut usize) -> Vec<String> {
     let mut scenario = Scenario::of(seed);
     scenario.set("SETTLE_TIMEOUT_SECONDS", "0");
@@ -124,44 +123,46 @@ fn simulate(seed: u64, ends: &mut usize, dead_messages: &mut usize) -> Vec<Strin
         })
     });
     *dead_messages += dead.len();
-    let is_end = |told: &&Told| told.request_id.starts_with("follow-") && told.outcome != "ERROR";
+    let is_end = |reported: &&Reported| {
+        reported.request_id.starts_with("follow-") && reported.outcome != "ERROR"
+    };
     *ends += record.published.iter().filter(is_end).count();
     let mut broken = invariants::truths(&scenario, &record);
-    broken.extend(last_words(&scenario, &record, &dead));
+    broken.extend(last_events(&scenario, &record, &dead));
     broken
 }
 
-/// Checks the last word on each deployment that was reported as `CANCELLING`.
-fn last_words(scenario: &Scenario, record: &Record, dead: &[Message]) -> Vec<String> {
+/// Checks the last event of each deployment that was reported as `CANCELLING`.
+fn last_events(scenario: &Scenario, record: &Record, dead: &[Message]) -> Vec<String> {
     let mut broken = Vec::new();
-    let is_follow = |told: &&Told| told.request_id.starts_with("follow-");
-    let mut ends: BTreeMap<&str, &Told> = BTreeMap::new();
-    for told in record.published.iter().filter(is_follow) {
-        if told.outcome == "CANCELLING" {
-            broken.push(format!("a follow published {told:?}"));
+    let is_follow = |reported: &&Reported| reported.request_id.starts_with("follow-");
+    let mut ends: BTreeMap<&str, &Reported> = BTreeMap::new();
+    for reported in record.published.iter().filter(is_follow) {
+        if reported.outcome == "CANCELLING" {
+            broken.push(format!("a follow published {reported:?}"));
         }
-        let first = *ends.entry(told.stands_for()).or_insert(told);
-        let is_final = |told: &Told| told.outcome != "ERROR";
-        if is_final(first) && is_final(told) && first.outcome != told.outcome {
-            broken.push(format!("{first:?}, then {told:?}"));
+        let first = *ends.entry(reported.stands_for()).or_insert(reported);
+        let is_final = |reported: &Reported| reported.outcome != "ERROR";
+        if is_final(first) && is_final(reported) && first.outcome != reported.outcome {
+            broken.push(format!("{first:?}, then {reported:?}"));
         }
     }
-    for told in &record.published {
-        if told.outcome != "CANCELLING" {
+    for reported in &record.published {
+        if reported.outcome != "CANCELLING" {
             continue;
         }
         let is_dead = dead
             .iter()
-            .any(|message| message.told.stands_for() == told.stands_for());
-        match ends.get(told.stands_for()) {
+            .any(|message| message.reported.stands_for() == reported.stands_for());
+        match ends.get(reported.stands_for()) {
             None if is_dead => {}
-            None => broken.push(format!("nobody told the end of {told:?}")),
+            None => broken.push(format!("no end was published of {reported:?}")),
             Some(end) if end.outcome == "ERROR" => {
                 let code = end.error.as_deref().unwrap_or_default();
-                let is_gone = !record.existing.contains(&told.environment)
-                    || record.is_followed_by_another(told);
+                let is_gone = !record.existing.contains(&reported.environment)
+                    || record.is_followed_by_another(reported);
                 if !NO_END.contains(&code) || !(is_gone || code == "UnexpectedStatus") {
-                    broken.push(format!("{end:?} of {told:?}"));
+                    broken.push(format!("{end:?} of {reported:?}"));
                 }
             }
             Some(_) => {}
@@ -176,13 +177,9 @@ fn last_words(scenario: &Scenario, record: &Record, dead: &[Message]) -> Vec<Str
             .filter(|call| crate::record::is_cancel(call))
             .map(|call| format!("a follow cancelled: {call:?}")),
     );
-    let engine = match scenario.engine {
-        EngineKind::Proton => "Proton",
-        EngineKind::CloudFormation => "CloudFormation",
-    };
     broken
         .into_iter()
-        .map(|what| format!("{engine}: {what}"))
+        .map(|what| format!("{:?}: {what}", scenario.engine))
         .collect()
 }
 
@@ -196,10 +193,10 @@ fn every_cancel_has_its_end_published_or_its_message_in_the_dead_letter_queue() 
         let violations = simulate(seed, &mut ends, &mut dead).into_iter();
         broken.extend(violations.map(|what| format!("seed {seed}: {what}")));
     }
-    println!("{ends} ends told by followers, {dead} messages in the dead-letter queue");
+    println!("{ends} ends published by followers, {dead} messages in the dead-letter queue");
     assert!(
         count < 400 || (ends > 200 && dead > 20),
-        "too little was met"
+        "{ends} ends, {dead} dead messages"
     );
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }

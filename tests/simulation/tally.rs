@@ -1,5 +1,4 @@
-//! What was met in the simulated worlds: a net that catches nothing because nothing swims by would
-//! pass, too.
+//! The situations that the simulated worlds met. A simulation that meets no faults would prove nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,14 +9,14 @@ use proton_canceller::invocation_error::InvocationError;
 
 use crate::deliveries::Ended;
 use crate::function::start;
-use crate::record::{Record, Told, is_cancel, is_list};
+use crate::record::{Record, Reported, is_cancel, is_list};
 use crate::scenario::Scenario;
 
-/// How often each kind of thing was met.
+/// How often each situation was met.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(BTreeMap<String, usize>);
 
-/// What must be met with either engine.
+/// The situations that both engines must meet.
 const WITH_EITHER: [&str; 42] = [
     "outcome CANCELLED",
     "outcome FAILED",
@@ -26,19 +25,19 @@ const WITH_EITHER: [&str; 42] = [
     "outcome DRY_RUN",
     "outcome SKIPPED",
     "outcome ERROR",
-    "left alone as PROTECTED",
-    "left alone as NOT_INCLUDED",
-    "left alone as NOT_IN_PROGRESS",
-    "left alone as STARTED_AFTER_ALARM",
-    "left alone as NOT_TAGGED",
-    "left alone as NOT_STUCK",
-    "left alone as START_UNKNOWN",
-    "left alone as OVER_LIMIT",
+    "skipped as PROTECTED",
+    "skipped as NOT_INCLUDED",
+    "skipped as NOT_IN_PROGRESS",
+    "skipped as STARTED_AFTER_ALARM",
+    "skipped as NOT_TAGGED",
+    "skipped as NOT_STUCK",
+    "skipped as START_UNKNOWN",
+    "skipped as OVER_LIMIT",
     "failed as ListFailed",
     "failed as PublishFailed",
     "failed as Incomplete",
-    "tried again by Lambda",
-    "ended well when tried again",
+    "retried by Lambda",
+    "succeeded when retried",
     "delivered again",
     "delivered twice at once",
     "another alarm",
@@ -63,35 +62,37 @@ const WITH_EITHER: [&str; 42] = [
     "answer: never",
 ];
 
-/// What must be met with CloudFormation.
-const WITH_STACKS: [&str; 1] = ["a stack made anew"];
+/// The situations that CloudFormation must meet.
+const WITH_STACKS: [&str; 1] = ["a stack created again"];
 
 impl Tally {
-    /// Notes that something was met.
+    /// Counts a situation.
     pub(crate) fn met(&mut self, engine: EngineKind, what: impl fmt::Display) {
         *self.0.entry(format!("{engine:?}: {what}")).or_default() += 1;
     }
 
-    /// Adds what another met.
+    /// Adds another tally.
     pub(crate) fn add(&mut self, other: Self) {
         for (what, count) in other.0 {
             *self.0.entry(what).or_default() += count;
         }
     }
 
-    /// Notes everything that a run shows.
+    /// Counts the situations of a run.
     pub(crate) fn note(&mut self, scenario: &Scenario, ended: &[Ended], record: &Record) {
         let engine = scenario.engine;
         self.note_ended(scenario, ended);
-        for told in &record.published {
-            self.met(engine, format_args!("outcome {}", told.outcome));
-            if told.error.as_deref() == Some("DeadlineExceeded") {
+        for reported in &record.published {
+            self.met(engine, format_args!("outcome {}", reported.outcome));
+            if reported.error.as_deref() == Some("DeadlineExceeded") {
                 self.met(engine, "an error for lack of time");
             }
         }
-        for (index, told) in record.published.iter().enumerate() {
+        for (index, reported) in record.published.iter().enumerate() {
             let before = record.published.iter().take(index);
-            let is_same = |other: &Told| other.id == told.id && other.request_id == told.request_id;
+            let is_same = |other: &Reported| {
+                other.id == reported.id && other.request_id == reported.request_id
+            };
             if before.clone().any(is_same) {
                 self.met(engine, "an event published twice");
             }
@@ -143,8 +144,8 @@ impl Tally {
                 self.met(engine, "a deployment that followed another");
             }
         }
-        for _ in 0..record.made_anew {
-            self.met(engine, "a stack made anew");
+        for _ in 0..record.recreated {
+            self.met(engine, "a stack created again");
         }
         for _ in record.existing.len()..scenario.environments.len() {
             self.met(engine, "a deletion");
@@ -162,9 +163,9 @@ impl Tally {
             }
             let tries: Vec<_> = ended.iter().filter(|end| end.delivery == index).collect();
             if tries.len() > 1 {
-                self.met(engine, "tried again by Lambda");
+                self.met(engine, "retried by Lambda");
                 if tries.last().is_some_and(|last| last.answer.is_ok()) {
-                    self.met(engine, "ended well when tried again");
+                    self.met(engine, "succeeded when retried");
                 }
             }
         }
@@ -173,7 +174,7 @@ impl Tally {
                 Ok(summary) => {
                     for one in summary["environments"].as_array().unwrap() {
                         if let Some(reason) = one["reason"].as_str() {
-                            self.met(engine, format_args!("left alone as {reason}"));
+                            self.met(engine, format_args!("skipped as {reason}"));
                         }
                     }
                 }
@@ -187,7 +188,7 @@ impl Tally {
         }
     }
 
-    /// Everything was met.
+    /// Checks that every situation was met.
     pub(crate) fn assert_varied(&self) {
         for engine in [EngineKind::Proton, EngineKind::CloudFormation] {
             for what in WITH_EITHER {
@@ -214,7 +215,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// True if a cancel hit a deployment that no reading before it could have shown.
+/// True if a cancel hit a deployment that no earlier read could have shown.
 fn is_race(record: &Record, cancel: &Call) -> bool {
     record.hit(cancel).is_some_and(|hit| {
         let mut calls = record.calls.iter();

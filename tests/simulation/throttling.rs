@@ -1,4 +1,4 @@
-//! Many cancels against a service that throttles: all are made, at its pace, at little cost.
+//! Many cancels against a service that throttles: all are made, with few calls, at the service's rate.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ struct Case {
     burst: u32,
 }
 
-/// What it cost.
+/// The cost of a run.
 #[derive(Debug)]
 struct Cost {
     calls: u32,
@@ -28,7 +28,7 @@ struct Cost {
     pages: u32,
 }
 
-/// Cancels so many at 20 calls a second; every deployment settles while the others wait.
+/// Runs a case at 20 calls a second. Every deployment settles while others wait.
 fn cancel_at_20_a_second(case: &Case) -> Cost {
     let latency = Duration::from_millis(25);
     let throttle = Throttle {
@@ -97,7 +97,7 @@ fn check(case: &Case, most_calls: f64, most_time: f64) {
     );
     assert!(
         time <= most_time,
-        "{cost:?}: {time:.2} times what the rate allows"
+        "{cost:?}: {time:.2} times the time that the rate allows"
     );
 }
 
@@ -116,7 +116,7 @@ fn three_hundred_cancels_at_20_calls_a_second() {
 
 #[test]
 fn a_hundred_cancels_of_a_thousand_environments() {
-    // A service that saves nothing up takes some time to learn.
+    // Without a burst, the rate limiter takes longer to learn the rate.
     for (burst, most_time) in [(20, 1.2), (1, 1.35)] {
         let case = Case {
             environments: 1000,
@@ -130,7 +130,7 @@ fn a_hundred_cancels_of_a_thousand_environments() {
 
 #[test]
 fn three_hundred_stacks_are_followed_at_five_reads_a_second() {
-    // `DescribeStacks` is said to take some five calls a second; the listing shows who has not ended.
+    // `DescribeStacks` is said to allow some five calls a second. The listing shows which stacks go on.
     let update = Update::in_progress()
         .started_ago(Duration::from_hours(2))
         .when_cancelled(UpdateEnding::rolled_back().rollback(Duration::from_secs(30)));
