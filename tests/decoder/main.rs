@@ -1,5 +1,5 @@
-//! Whatever bytes come in: the decoder answers or says what is wrong, and what it takes can be told
-//! of. Spaces of inputs, where `src/trigger.rs` and the contract have examples.
+//! Any bytes as a payload: the decoder accepts them or reports the error, and every accepted payload can
+//! be published. `src/trigger.rs` and the contract have examples; these tests cover the space of inputs.
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
@@ -31,7 +31,7 @@ fn json_samples() -> Vec<Value> {
     values
 }
 
-/// Words that mean something to the decoder, and such that nearly do.
+/// Words that the decoder knows, and words that are close to them.
 fn words() -> impl Strategy<Value = String> {
     const WORDS: [&str; 36] = [
         "detail-type",
@@ -79,7 +79,7 @@ fn words() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Any JSON, some of it of the words that mean something.
+/// Any JSON, some of it with words that the decoder knows.
 fn json_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -97,7 +97,7 @@ fn json_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The pointers of every value in a value, its own included.
+/// The pointers of a value and of every value in it.
 fn pointers(value: &Value) -> Vec<String> {
     let below = |step: String, value: &Value| {
         pointers(value)
@@ -146,8 +146,8 @@ fn apply(payload: &mut Value, at: Index, change: Change) {
     match change {
         Change::Replace(value) => *payload.pointer_mut(pointer).unwrap() = value,
         Change::Wrap => {
-            let place = payload.pointer_mut(pointer).unwrap();
-            *place = Value::Array(vec![place.take()]);
+            let value = payload.pointer_mut(pointer).unwrap();
+            *value = Value::Array(vec![value.take()]);
         }
         Change::Add(key, value) => {
             if let Some(members) = payload.pointer_mut(pointer).unwrap().as_object_mut() {
@@ -287,7 +287,7 @@ fn bytes_of(sample: &str) -> &'static [u8] {
     bytes
 }
 
-/// What is put, as it stands, in every place of a sample.
+/// Bytes to put, unescaped, in place of every value of a sample.
 fn extremes() -> Vec<(&'static str, Vec<u8>)> {
     let nested = |open: &str, close: &str| {
         let depth = 2_000;
@@ -354,7 +354,7 @@ fn extreme_values_everywhere_in_every_kind_are_answered() {
 #[test]
 fn the_largest_payload_is_answered() {
     const SIX_MEGABYTES: usize = 6 * 1024 * 1024;
-    // A letter, what takes six bytes to escape, and what takes three to write.
+    // A letter, a character of six escaped bytes, and a character of three bytes.
     for (text, place) in [
         ("x", "checkout-5xx"),
         ("\\u0001", "Threshold Crossed"),

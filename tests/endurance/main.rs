@@ -1,5 +1,5 @@
-//! One process, many invocations: memory, threads and descriptors grow neither with their number nor
-//! with the number of environments.
+//! One process, many invocations: memory, threads and descriptors do not grow with the number of
+//! invocations or environments.
 //!
 //! Two short measurements always run. Run the long ones with the release binary:
 //!

@@ -1,4 +1,4 @@
-//! What the process holds: resident memory, threads and descriptors, as Linux tells them.
+//! The process's resident memory, threads and descriptors, from `/proc`.
 
 use std::time::{Duration, Instant};
 
@@ -11,21 +11,20 @@ use serde_json::{Value, json};
 use test_support::payloads::{alarm, fresh_json, request, schedule};
 use tokio::net::TcpListener;
 
-/// A trace that several invocations may belong to.
+/// A trace ID for several invocations.
 const ONE_TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0";
 
-/// What glibc keeps of each trace's id ("Memory" in `docs/reliability.md`): the variable's
-/// name, `=`, the 50 bytes that the local AWS gives and the end take 80 bytes of its heap, the place
-/// in its tree 32.
+/// The bytes that glibc keeps of each trace ID ("Memory" in `docs/reliability.md`): 80 for the variable
+/// with the local AWS's 50 bytes, and 32 for a node of its tree.
 const KEPT_OF_A_TRACE: usize = 80 + 32;
 
-/// An environment whose deployment is cancelled at once.
+/// An environment whose cancel leads to `CANCELLED` at once.
 fn quick(name: String) -> Environment {
     let cancellation = Cancellation::after(Duration::ZERO, Ending::cancelled());
     Environment::new(name).deployment(Deployment::in_progress().when_cancelled(cancellation))
 }
 
-/// What a process holds.
+/// The resources of a process.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     resident_kib: u64,
@@ -38,9 +37,9 @@ struct Held {
 struct Function {
     local: LocalAws,
     process: FunctionProcess,
-    /// The trace of all its invocations; without one, each has its own.
+    /// The trace ID of all invocations. `None`: each has its own.
     trace_id: Option<String>,
-    /// It serves for as long as it is held.
+    /// The HTTP server, which stops when dropped.
     _server: Server,
 }
 
@@ -49,7 +48,7 @@ impl Function {
         Self::start_with(world, []).await
     }
 
-    /// With more variables of its environment.
+    /// Starts the function with more environment variables.
     async fn start_with<const N: usize>(world: World, more: [(&str, &str); N]) -> Self {
         let local = LocalAws::new(world, Clock::system());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -94,7 +93,7 @@ impl Function {
     }
 
     fn held(&self) -> Held {
-        let process = format!("/proc/{}", self.process.id().expect("it runs"));
+        let process = format!("/proc/{}", self.process.id().expect("the process runs"));
         let status = std::fs::read_to_string(format!("{process}/status")).unwrap();
         let number = |name: &str| -> u64 {
             let line = status.lines().find(|line| line.starts_with(name)).unwrap();
@@ -109,9 +108,8 @@ impl Function {
     }
 }
 
-/// Serves so many invocations in a row: nine of ten cancel, follow and publish, the others are
-/// refused or ignored. They are of one trace, or each of its own. Tells what the process held after
-/// the first tenth, and at the end.
+/// Invokes one process so many times: nine of ten invocations cancel and publish, the others are refused
+/// or ignored. Returns the process's resources after the first tenth, and at the end.
 async fn serve(invocations: usize, trace_id: Option<&str>) -> [Held; 2] {
     let world = (0..invocations)
         .map(|number| quick(format!("net-{number:05}")))
@@ -143,7 +141,7 @@ async fn serve(invocations: usize, trace_id: Option<&str>) -> [Held; 2] {
             early = Some(function.held());
         }
     }
-    let [early, late] = [early.expect("there are tens of them"), function.held()];
+    let [early, late] = [early.expect("at least ten invocations"), function.held()];
     println!("{invocations} invocations in {:.1?}", begun.elapsed());
     println!("after a tenth of them: {early:?}");
     println!("after the last of them: {late:?}");
@@ -153,7 +151,7 @@ async fn serve(invocations: usize, trace_id: Option<&str>) -> [Held; 2] {
 #[track_caller]
 fn nothing_grew([early, late]: [Held; 2], most_kib: u64) {
     assert_eq!(late.threads, early.threads);
-    // Connections are kept for a while; each invocation adds none.
+    // Connections are kept for a while, but no invocation adds one.
     assert!(late.descriptors <= early.descriptors + 20, "{late:?}");
     let grown = late.resident_kib.saturating_sub(early.resident_kib);
     assert!(grown <= most_kib, "{grown} KiB: {early:?} {late:?}");
@@ -167,7 +165,7 @@ async fn consecutive_invocations_leave_nothing_open() {
 #[tokio::test]
 #[ignore = "takes a minute; see the head of main.rs"]
 async fn ten_thousand_invocations_do_not_grow_the_process() {
-    // The smallest piece of glibc's heap has 32 bytes: one left by every second of them is too much.
+    // The smallest block of glibc's heap has 32 bytes: one block for every second invocation is too much.
     nothing_grew(serve(10_000, Some(ONE_TRACE)).await, 128);
 }
 
@@ -178,7 +176,7 @@ async fn ten_thousand_trace_ids_leave_only_what_glibc_keeps() {
     let counted = invocations - invocations / 10;
     let kept = (counted * KEPT_OF_A_TRACE).div_ceil(1024);
     let held = serve(invocations, None).await;
-    // What stays lies between what goes, which leaves gaps.
+    // Blocks that stay leave gaps in the heap.
     nothing_grew(held, kept as u64 + 256);
 }
 
@@ -197,7 +195,7 @@ async fn memory_does_not_grow_with_listed_or_cancelled_environments() {
             })
             .fold(World::new(), World::with);
         let function = Function::start(world).await;
-        // It has started when it has answered.
+        // The function has started once it has responded.
         let _ = function.invoke(&json!({})).await;
         let before = function.held();
         let begun = Instant::now();
@@ -215,11 +213,10 @@ async fn memory_does_not_grow_with_listed_or_cancelled_environments() {
     }
 }
 
-/// The most that the function may hold, whatever it is told and has to tell: well below the 256 MB
-/// that the template gives it.
+/// The maximum of resident memory with large payloads and many events, well below the template's 256 MB.
 const MOST_KIB: u64 = 160 * 1024;
 
-/// A payload may have 256 KB, which each event repeats.
+/// Each event repeats the reason of a payload of up to 256 KB.
 #[tokio::test]
 async fn memory_does_not_grow_with_published_events() {
     let mut peaks = Vec::new();

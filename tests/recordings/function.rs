@@ -1,4 +1,4 @@
-//! The built binary as both functions: the one that cancels and the follower. One process serves both.
+//! The built binary as the function and the follower, in one process.
 
 use bytes::Bytes;
 use local_aws::{Clock, FunctionProcess, Invocation, InvocationResult, LocalAws, Server, World};
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use crate::recording::Recording;
 use crate::replay::Replay;
 
-/// The function with a replay in CloudFormation's place. The local AWS is its Runtime API and its
+/// The function with a replay in place of CloudFormation. The local AWS is the Runtime API and
 /// EventBridge.
 pub(crate) struct Function {
     pub(crate) replay: Replay,
@@ -42,12 +42,12 @@ impl Function {
         }
     }
 
-    /// Lets an alarm fire; returns the answer and the details of the events that were published.
+    /// Invokes the function with an alarm. Returns the response and the details of the published events.
     pub(crate) async fn run(&mut self) -> (Value, Vec<Value>) {
         self.invoke(&alarm()).await
     }
 
-    /// Delivers a `CANCELLING` event to the follower; returns what `run` returns.
+    /// Delivers a `CANCELLING` event to the follower. Returns the same as `run`.
     pub(crate) async fn follow(
         &mut self,
         recording: &Recording,
@@ -77,7 +77,7 @@ impl Function {
         (answer, details.collect())
     }
 
-    /// The newest lines that the function wrote.
+    /// The newest lines of the function's log.
     pub(crate) fn log(&self) -> String {
         let lines = self.process.lines();
         let newest = lines.iter().rev().take(12).rev();
