@@ -135,7 +135,7 @@ impl Checks<'_> {
             let is_right = match delivery.cause {
                 Cause::Request => true,
                 Cause::Alarm | Cause::Schedule if is_unknown => false,
-                Cause::Alarm => hit.started_at <= SystemTime::from(delivery.spoke) + ROUNDING,
+                Cause::Alarm => hit.started_at <= SystemTime::from(delivery.fired_at) + ROUNDING,
                 Cause::Schedule => {
                     hit.started_at + self.scenario.stuck_after <= call.time + ROUNDING
                 }
@@ -302,7 +302,7 @@ impl Checks<'_> {
         let is_known = one.started_at < start() && facts.is_some_and(|facts| facts.is_start_sent);
         let is_due = match delivery.cause {
             Cause::Request => true,
-            Cause::Alarm => one.started_at + ROUNDING <= SystemTime::from(delivery.spoke),
+            Cause::Alarm => one.started_at + ROUNDING <= SystemTime::from(delivery.fired_at),
             Cause::Schedule => one.started_at + self.scenario.stuck_after + ROUNDING <= now,
         };
         self.is_decided(&one.environment, delivery) && is_known && is_due

@@ -74,7 +74,7 @@ fn rules(scenario: &Scenario, before: &Record) -> BTreeMap<String, String> {
             Cause::Request if is_running => "CANCEL",
             Cause::Request => "NOT_IN_PROGRESS",
             Cause::Alarm | Cause::Schedule if !facts.is_start_sent => "START_UNKNOWN",
-            Cause::Alarm if latest.started_at > SystemTime::from(delivery.spoke) => {
+            Cause::Alarm if latest.started_at > SystemTime::from(delivery.fired_at) => {
                 "STARTED_AFTER_ALARM"
             }
             Cause::Alarm if !is_tagged => "NOT_TAGGED",
