@@ -7,9 +7,9 @@ use local_aws::{
     Answer, Call, Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Rule,
     What, When, World,
 };
-
-use crate::harness::{CANCEL, Run, Stage, each, ending, millis, quick, running, seconds};
 use test_support::payloads::{alarm, request};
+
+use crate::harness::{CANCEL, Run, Stage, TAG, each, ending, millis, quick, running, seconds};
 
 /// An environment in progress whose rollback takes longer than any test.
 fn endless(name: &str) -> Environment {
@@ -42,7 +42,7 @@ async fn each_outcome_is_the_end_that_the_service_reports() {
             Ending::succeeded().message("too late"),
         ),
     ])
-    .run(alarm().to_string())
+    .run(alarm())
     .await;
     let expected = each([
         ("cancelled", "CANCELLED"),
@@ -67,19 +67,9 @@ async fn each_outcome_is_the_end_that_the_service_reports() {
 async fn a_deployment_that_has_not_ended_stays_cancelling() {
     let stage = || Stage::with([endless("net"), running("db")]);
     let (at_once, waited, cut) = tokio::join!(
-        async {
-            stage()
-                .set("SETTLE_TIMEOUT_SECONDS", 0)
-                .run(alarm().to_string())
-                .await
-        },
-        async {
-            stage()
-                .set("SETTLE_TIMEOUT_SECONDS", 1)
-                .run(alarm().to_string())
-                .await
-        },
-        async { stage().timeout(seconds(4)).run(alarm().to_string()).await }
+        async { stage().set("SETTLE_TIMEOUT_SECONDS", 0).run(alarm()).await },
+        async { stage().set("SETTLE_TIMEOUT_SECONDS", 1).run(alarm()).await },
+        async { stage().timeout(seconds(4)).run(alarm()).await }
     );
     for run in [&at_once, &waited, &cut] {
         assert_eq!(run.outcome("net"), "CANCELLING");
@@ -95,7 +85,7 @@ async fn a_deployment_that_has_not_ended_stays_cancelling() {
 #[tokio::test]
 async fn cancelling_is_published_on_acceptance_and_the_end_once_it_is_read() {
     let run = Stage::with([ending("net", millis(1500), Ending::cancelled())])
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     let [begun] = &run.begun[..] else {
         panic!("{:#?}", run.begun);
@@ -119,7 +109,7 @@ async fn cancelling_is_published_on_acceptance_and_the_end_once_it_is_read() {
 #[tokio::test]
 async fn outcomes_are_published_as_soon_as_they_are_known() {
     let stage = Stage::with([running("quick"), endless("slow")]).set("SETTLE_TIMEOUT_SECONDS", 3);
-    let run = stage.run(alarm().to_string()).await;
+    let run = stage.run(alarm()).await;
     assert_eq!(run.outcome("quick"), "CANCELLED");
     assert_eq!(run.outcome("slow"), "CANCELLING");
     let published = run.event("quick").event.time;
@@ -140,10 +130,7 @@ async fn the_oldest_deployment_is_cancelled_first() {
     let world = [("c", 30), ("a", 10), ("e", 50), ("b", 20), ("d", 40)].map(|(name, minutes)| {
         Environment::new(name).deployment(quick().started_ago(seconds(minutes * 60)))
     });
-    let run = Stage::with(world)
-        .set("CONCURRENCY", 1)
-        .run(alarm().to_string())
-        .await;
+    let run = Stage::with(world).set("CONCURRENCY", 1).run(alarm()).await;
     assert_eq!(run.cancels(), ["e", "d", "c", "b", "a"]);
 }
 
@@ -175,7 +162,7 @@ async fn no_more_calls_are_in_flight_than_allowed() {
             .set("MAX_CANCELLATIONS", 12)
             .set("CONCURRENCY", concurrency);
         let names = names.iter().map(String::as_str);
-        async move { (concurrency, stage.run(request(names).to_string()).await) }
+        async move { (concurrency, stage.run(request(names)).await) }
     }))
     .await;
     for (concurrency, run) in runs {
@@ -229,7 +216,7 @@ async fn a_transient_error_is_retried_at_least_four_times() {
         ]
         .map(|operation| async move {
             let rule = Rule::new(fault.clone()).operation(operation).times(4);
-            let stage = Stage::with([running("net").tag("proton-canceller:alarms", "*")])
+            let stage = Stage::with([running("net").tag(TAG, "*")])
                 .faults(Faults::none().rule(rule))
                 .set("ALARM_SCOPE", "tagged");
             let payload = if operation == Operation::GetEnvironment {
@@ -237,7 +224,7 @@ async fn a_transient_error_is_retried_at_least_four_times() {
             } else {
                 alarm()
             };
-            let run = stage.run(payload.to_string()).await;
+            let run = stage.run(&payload).await;
             assert_eq!(run.outcome("net"), "CANCELLED", "{operation} {fault:?}");
             assert!(run.calls_of(operation).len() >= 5, "{operation} {fault:?}");
             let accepted = run.calls.iter().filter(|call| call.cancelled.is_some());
@@ -259,7 +246,7 @@ async fn a_call_without_a_response_times_out_and_is_retried() {
         let rule = Rule::new(Fault::Never).operation(operation).times(times);
         let run = Stage::running(["net"])
             .faults(Faults::none().rule(rule))
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.outcome("net"), "CANCELLED", "{operation}");
         let unanswered = run.calls.iter().filter(|call| call.answer == Answer::Never);
@@ -275,7 +262,7 @@ async fn a_call_without_a_response_ends_before_the_deadline() {
         Stage::running(["net"])
             .faults(Faults::none().rule(rule))
             .timeout(seconds(3))
-            .run(alarm().to_string())
+            .run(alarm())
             .await
     };
     let (listing, cancelling, following) = tokio::join!(
@@ -317,10 +304,7 @@ async fn a_cancel_with_a_lost_response_is_not_repeated_without_a_read() {
     ];
     let runs = lost.map(|rule| async move {
         let faults = Faults::none().rule(rule.clone().operation(CANCEL).times(1));
-        let run = Stage::running(["net"])
-            .faults(faults)
-            .run(alarm().to_string())
-            .await;
+        let run = Stage::running(["net"]).faults(faults).run(alarm()).await;
         assert_eq!(run.outcome("net"), "CANCELLED", "{rule:?}");
         assert_eq!(
             run.cancels(),
@@ -340,10 +324,7 @@ async fn a_cancel_with_a_lost_response_is_not_repeated_without_a_read() {
 async fn a_cancel_that_never_arrived_is_repeated_after_a_read() {
     for fault in [Fault::Drop, Fault::error("InternalServerException", "hm")] {
         let faults = Faults::none().rule(Rule::new(fault.clone()).operation(CANCEL).times(1));
-        let run = Stage::running(["net"])
-            .faults(faults)
-            .run(alarm().to_string())
-            .await;
+        let run = Stage::running(["net"]).faults(faults).run(alarm()).await;
         assert_eq!(run.outcome("net"), "CANCELLED", "{fault:?}");
         let calls = before_and_with_the_last_cancel(&run, "net");
         assert_eq!(calls.first(), Some(&"CancelEnvironmentDeployment"));
@@ -374,7 +355,7 @@ async fn a_repeated_cancel_does_not_hit_a_newer_deployment() {
         let faults = Faults::none().rule(rule.operation(CANCEL).times(1));
         let run = Stage::with([then_the_next(environment)])
             .faults(faults)
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.outcome("net"), outcome);
         assert_eq!(run.cancels().len(), 1);
@@ -410,13 +391,13 @@ async fn a_stale_reading_is_refreshed_before_the_cancel() {
                 failed.clone(),
                 cancelled.clone(),
             ];
-            stage(world).run(alarm().to_string()).await
+            stage(world).run(alarm()).await
         },
         async {
             let rest = (0..5).map(|number| young(&format!("same-{number}")));
             let world = [old.clone(), replaced.clone(), failed.clone(), young("same")];
             let world = world.into_iter().chain(rest).collect();
-            stage(world).run(alarm().to_string()).await
+            stage(world).run(alarm()).await
         }
     );
     for run in [&few, &many] {
@@ -484,7 +465,7 @@ async fn a_conflict_is_resolved_by_reading_the_deployment() {
         before_the_cancel("cancelled", What::End(Ending::cancelled())),
         before_the_cancel("cancelling", What::Cancel),
     ])
-    .run(alarm().to_string())
+    .run(alarm())
     .await;
     let expected = each([
         ("succeeded", "SUCCEEDED"),
@@ -507,7 +488,7 @@ async fn a_conflict_of_a_deployment_in_progress_is_an_error() {
         Rule::new(Fault::error("ConflictException", "busy with something")).operation(CANCEL);
     let run = Stage::running(["net"])
         .faults(Faults::none().rule(conflict.clone()))
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.outcomes(), each([("net", "ERROR ConflictException")]));
     assert_eq!(
@@ -519,7 +500,7 @@ async fn a_conflict_of_a_deployment_in_progress_is_an_error() {
     let cancelling = endless("net").then(When::BeforeCall(CANCEL, 1), What::Cancel);
     let run = Stage::with([cancelling])
         .set("SETTLE_TIMEOUT_SECONDS", 1)
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.outcomes(), each([("net", "CANCELLING")]));
 }
@@ -543,7 +524,7 @@ async fn other_errors_are_reported_with_code_and_message() {
     });
     let run = Stage::running(codes.into_iter().chain(["net"]))
         .faults(faults)
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.outcome("net"), "CANCELLED");
     for code in codes {
@@ -569,7 +550,7 @@ async fn an_environment_that_is_deleted_before_its_cancel_is_an_error() {
         running("gone").then(When::after_listed(), What::Delete),
         running("net"),
     ])
-    .run(alarm().to_string())
+    .run(alarm())
     .await;
     assert_eq!(run.outcome("gone"), "ERROR ResourceNotFoundException");
     assert_eq!(run.outcome("net"), "CANCELLED");
@@ -578,16 +559,17 @@ async fn an_environment_that_is_deleted_before_its_cancel_is_an_error() {
 #[tokio::test]
 async fn an_environment_that_is_deleted_while_it_is_followed_is_an_error() {
     let gone = endless("gone").then(When::AfterCall(CANCEL, 1), What::Delete);
-    let run = Stage::with([gone.clone()]).run(alarm().to_string()).await;
+    let run = Stage::with([gone.clone()]).run(alarm()).await;
     assert_eq!(run.outcome("gone"), "ERROR ResourceNotFoundException");
     let run = Stage::with([gone, running("a"), running("b")])
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.outcome("gone"), "ERROR ResourceNotFoundException");
     assert_eq!(run.outcome("a"), "CANCELLED");
 }
 
-/// An environment whose deployment has this end once cancelled, and in which another deployment then starts.
+/// An environment whose deployment has this end once cancelled, and in which another deployment
+/// then starts.
 fn followed_by_another(name: &str, end: Ending) -> Environment {
     ending(name, millis(50), end).then(
         When::AfterEnd(millis(0)),
@@ -604,10 +586,10 @@ async fn a_newer_deployment_is_not_mistaken_for_the_cancelled_one() {
         followed_by_another("c", Ending::succeeded()),
         ending("d", millis(800), Ending::cancelled()),
     ]);
-    let run = one.run(alarm().to_string()).await;
+    let run = one.run(alarm()).await;
     assert_eq!(run.outcomes(), each([("net", "CANCELLED")]));
     assert_eq!(run.truth("net").last().unwrap().cancelled_at, None);
-    let run = three.run(alarm().to_string()).await;
+    let run = three.run(alarm()).await;
     assert_eq!(
         run.outcomes(),
         each([
@@ -649,7 +631,7 @@ async fn without_an_id_environment_and_start_identify_a_deployment() {
         environment("net", millis(100)),
         environment("db", millis(600)),
     ])
-    .run(alarm().to_string())
+    .run(alarm())
     .await;
     assert_eq!(
         run.outcomes(),
@@ -659,7 +641,7 @@ async fn without_an_id_environment_and_start_identify_a_deployment() {
     assert_eq!(run.calls_of(Operation::GetDeployment).len(), 0);
     let run = Stage::with([superseded])
         .set("SETTLE_TIMEOUT_SECONDS", 2)
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(
         run.outcome("superseded"),
@@ -669,8 +651,8 @@ async fn without_an_id_environment_and_start_identify_a_deployment() {
     assert_eq!(run.cancels(), ["superseded"]);
 }
 
-/// The number of engine calls in each poll after the last cancel. Calls less than 40 ms apart belong to
-/// one poll.
+/// The number of engine calls in each poll after the last cancel. Calls less than 40 ms apart
+/// belong to one poll.
 fn calls_per_poll(run: &Run) -> Vec<usize> {
     let last = run
         .calls
@@ -708,7 +690,7 @@ async fn a_poll_makes_no_more_calls_than_there_are_pages() {
         let settled = (0..settled).map(|number| Environment::new(format!("env-{number:03}")));
         Stage::with(followed.chain(settled)).set("MAX_CANCELLATIONS", 100)
     };
-    let payload = alarm().to_string();
+    let payload = alarm();
     let runs = [
         (40, 0, 1),
         (10, 150, 2),
@@ -744,7 +726,7 @@ async fn the_deadline_leaves_the_remaining_cancels_to_the_retry() {
     }))
     .faults(Faults::none().rule(slow))
     .set("CONCURRENCY", 1);
-    let payload = alarm().to_string();
+    let payload = alarm();
     let mut function = stage.start().await;
     function.invoke_within(seconds(4), &payload).await;
     function.invoke(&payload).await;
@@ -787,7 +769,7 @@ async fn random_faults_of_every_kind_lose_no_cancel() {
             .map(|number| running(&format!("net-{number}")))
             .fold(World::new().seed(seed), World::with)
             .faults(Faults::none().chances(chances));
-        let run = Stage::of(world).run(alarm().to_string()).await;
+        let run = Stage::of(world).run(alarm()).await;
         assert_eq!(run.summary()["counts"]["CANCELLED"], 10, "seed {seed}");
         let hits = run.calls.iter().filter(|call| call.cancelled.is_some());
         assert_eq!(hits.count(), 10, "seed {seed}");

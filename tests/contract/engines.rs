@@ -10,9 +10,11 @@ use local_aws::{
 };
 use proton_canceller::engine::EngineKind;
 use serde_json::json;
-
-use crate::harness::{CANCEL, ENGINES, Run, Stage, each, ending, millis, quick, running, seconds};
 use test_support::payloads::{alarm, request};
+
+use crate::harness::{
+    CANCEL, ENGINES, Run, Stage, TAG, each, ending, millis, quick, running, seconds,
+};
 
 /// A row of the table.
 struct Row {
@@ -37,8 +39,6 @@ fn fault(fault: Fault) -> Rule {
 fn with_rule(rule: Rule) -> Stage {
     Stage::running(["net", "other"]).faults(Faults::none().rule(rule))
 }
-
-const TAG: &str = "proton-canceller:alarms";
 
 const TABLE: &[Row] = &[
     Row {
@@ -132,7 +132,7 @@ const TABLE: &[Row] = &[
 async fn both_engines_report_the_same_outcomes() {
     let runs = TABLE.iter().flat_map(|row| {
         ENGINES.map(|engine| async move {
-            let run = (row.stage)().on(engine).run(alarm().to_string()).await;
+            let run = (row.stage)().on(engine).run(alarm()).await;
             let expected: BTreeMap<_, _> = row
                 .expected
                 .iter()
@@ -170,7 +170,7 @@ async fn both_engines_read_all_pages_within_the_services_rate() {
             .faults(Faults::none().throttle(throttle))
             .set("MAX_CANCELLATIONS", 200)
             .on(engine)
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.summary()["counts"]["CANCELLED"], 130, "{engine:?}");
     }
@@ -181,7 +181,7 @@ async fn both_engines_are_incomplete_after_a_transient_error() {
     for engine in ENGINES {
         let run = with_rule(fault(Fault::error("ThrottlingException", "slow down")))
             .on(engine)
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.failure().kind, "Incomplete", "{engine:?}");
         assert_eq!(run.event("other").outcome(), "CANCELLED", "{engine:?}");
@@ -216,7 +216,7 @@ fn quick_update() -> Update {
 async fn only_the_stacks_of_proton_are_cancelled_by_default() {
     let run = stacks([updating("AWSProton-net"), updating("payroll")])
         .set("ENVIRONMENTS", "")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(
         run.outcomes(),
@@ -230,10 +230,10 @@ async fn only_the_stacks_of_proton_are_cancelled_by_default() {
 #[tokio::test]
 async fn nested_stacks_are_neither_counted_nor_cancelled() {
     let stage = || stacks([updating("net"), updating("net-part").nested_in("net")]);
-    let run = stage().run(alarm().to_string()).await;
+    let run = stage().run(alarm()).await;
     assert_eq!(run.outcomes(), each([("net", "CANCELLED")]));
     assert_eq!(run.summary()["listed"], 1);
-    let run = stage().run(request(["net-part"]).to_string()).await;
+    let run = stage().run(request(["net-part"])).await;
     assert_eq!(run.outcomes(), each([("net-part", "SKIPPED NOT_INCLUDED")]));
     assert_eq!(run.cancels(), Vec::<&str>::new());
 }
@@ -248,7 +248,7 @@ async fn only_updates_are_candidates() {
         Stack::new("gone").update(Update::of_status(StackStatus::DeleteInProgress)),
         Stack::new("rolling").update(Update::rolling_back()),
     ])
-    .run(alarm().to_string())
+    .run(alarm())
     .await;
     assert_eq!(run.outcomes(), each([("net", "CANCELLED")]));
     assert_eq!(run.summary()["alreadyCancelling"], 1);
@@ -265,9 +265,7 @@ async fn the_message_says_why_the_stack_rolled_back() {
                 .cleanup(millis(200)),
         ),
     );
-    let run = stacks([updating("cancelled"), failing])
-        .run(alarm().to_string())
-        .await;
+    let run = stacks([updating("cancelled"), failing]).run(alarm()).await;
     assert_eq!(
         run.outcomes(),
         each([("cancelled", "CANCELLED"), ("failed", "CANCELLED")])
@@ -291,7 +289,7 @@ async fn a_failure_names_the_operation_that_repairs_the_stack() {
         When::BeforeCall(Operation::CancelUpdateStack, 1),
         StackWhat::End(UpdateEnding::failed("the table is gone")),
     );
-    let run = stacks([broken, stopped]).run(alarm().to_string()).await;
+    let run = stacks([broken, stopped]).run(alarm()).await;
     assert_eq!(
         run.outcomes(),
         each([("broken", "FAILED"), ("stopped", "FAILED")])
@@ -318,7 +316,7 @@ async fn a_rollback_is_never_taken_for_a_newer_deployment() {
         nameless("b"),
         nameless("c").last_updated_stands_still(),
     ])
-    .run(alarm().to_string())
+    .run(alarm())
     .await;
     assert_eq!(
         run.outcomes(),
@@ -334,7 +332,7 @@ async fn a_rollback_that_moves_the_start_has_its_events_read_twice_at_most() {
         let update = Update::in_progress().when_cancelled(ending);
         Stack::new(name).update(update).operations_not_sent()
     }))
-    .run(alarm().to_string())
+    .run(alarm())
     .await;
     assert_eq!(run.outcomes(), each(names.map(|name| (name, "CANCELLED"))));
     // Once to identify the update, and once for its end.
@@ -352,9 +350,7 @@ async fn the_end_of_a_replaced_update_is_read_from_the_events() {
         if !are_operations_sent {
             stack = stack.operations_not_sent();
         }
-        let run = stacks([stack, updating("other")])
-            .run(alarm().to_string())
-            .await;
+        let run = stacks([stack, updating("other")]).run(alarm()).await;
         assert_eq!(run.outcome("net"), "CANCELLED");
         assert_eq!(run.event("net").text("/message"), Some("User Initiated"));
     }
@@ -376,7 +372,7 @@ async fn one_update_has_one_token() {
                         .times(2),
                 ),
             );
-        let run = all_in_scope(world).run(alarm().to_string()).await;
+        let run = all_in_scope(world).run(alarm()).await;
         assert_eq!(run.outcome("net"), "CANCELLED");
         let tokens: Vec<_> = run
             .calls_of(Operation::CancelUpdateStack)
@@ -397,12 +393,12 @@ async fn one_update_has_one_token() {
 #[tokio::test]
 async fn names_in_a_request_follow_the_engines_rule() {
     let refused: Run = stacks([updating("net")])
-        .run(json!({"environments": ["with_underscore"]}).to_string())
+        .run(json!({"environments": ["with_underscore"]}))
         .await;
     assert_eq!(refused.failure().kind, "UnsupportedPayload");
     let long = "a".repeat(128);
     let run = stacks([updating(&long)])
-        .run(request([long.as_str()]).to_string())
+        .run(request([long.as_str()]))
         .await;
     assert_eq!(run.outcome(&long), "CANCELLED");
 }
@@ -411,7 +407,7 @@ async fn names_in_a_request_follow_the_engines_rule() {
 async fn an_unreachable_cloudformation_does_not_mention_proton() {
     let run = stacks([updating("net")])
         .set("AWS_ENDPOINT_URL_CLOUDFORMATION", "http://127.0.0.1:9")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     let failure = run.failure();
     assert_eq!(failure.kind, "ListFailed");
@@ -436,7 +432,7 @@ async fn a_truncated_response_is_requested_again() {
     for before in ["<ParentId>", "</StackSummaries>", "</ListStacksResponse>"] {
         let run = stacks(nested())
             .faults(Faults::none().rule(cut(Operation::ListStacks, before)))
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(
             run.outcomes(),
@@ -446,7 +442,7 @@ async fn a_truncated_response_is_requested_again() {
     }
     let run = stacks(nested())
         .faults(Faults::none().rule(cut(Operation::DescribeStacks, "<ParentId>")))
-        .run(request(["net-part"]).to_string())
+        .run(request(["net-part"]))
         .await;
     assert_eq!(run.outcomes(), each([("net-part", "SKIPPED NOT_INCLUDED")]));
 }
@@ -461,7 +457,7 @@ async fn the_response_of_a_proxy_accepts_no_cancel() {
         let rule = Rule::new(junk).operation(Operation::CancelUpdateStack);
         let run = stacks([updating("net")])
             .faults(Faults::none().rule(rule.times(1)))
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.outcome("net"), "CANCELLED", "{body}");
         assert_eq!(run.calls_of(Operation::CancelUpdateStack).len(), 2);
@@ -494,7 +490,7 @@ async fn an_update_that_starts_right_after_is_not_the_cancelled_one() {
     let second = ends(Duration::ZERO, UpdateEnding::succeeded());
     let stack = at_once("net").then(When::AfterEnd(Duration::ZERO), second);
     for stack in with_and_without_ids(&stack) {
-        let run = stacks([stack]).run(request(["net"]).to_string()).await;
+        let run = stacks([stack]).run(request(["net"])).await;
         assert_eq!(run.outcome("net"), "CANCELLED");
         assert_eq!(run.event("net").text("/message"), Some("User Initiated"));
     }
@@ -504,12 +500,12 @@ async fn an_update_that_starts_right_after_is_not_the_cancelled_one() {
 async fn an_end_is_reported_although_the_stack_was_deleted() {
     let stack = at_once("net").then(When::AfterEnd(Duration::ZERO), StackWhat::Delete);
     for stack in with_and_without_ids(&stack) {
-        let run = stacks([stack]).run(request(["net"]).to_string()).await;
+        let run = stacks([stack]).run(request(["net"])).await;
         assert_eq!(run.outcome("net"), "CANCELLED");
     }
     let before_the_cancel = When::BeforeCall(Operation::CancelUpdateStack, 1);
     let run = stacks([updating("net").then(before_the_cancel, StackWhat::Delete)])
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.outcomes(), each([("net", "ERROR ValidationError")]));
 }
@@ -523,7 +519,7 @@ async fn an_end_that_the_stack_shows_needs_no_events() {
         let rule = Rule::new(fault).operation(Operation::DescribeStackEvents);
         let run = stacks([at_once("net")])
             .faults(Faults::none().rule(rule))
-            .run(request(["net"]).to_string())
+            .run(request(["net"]))
             .await;
         assert_eq!(run.outcome("net"), "CANCELLED");
     }
@@ -541,7 +537,7 @@ async fn events_are_read_back_to_the_start_of_the_update() {
         .faults(Faults::none().rule(
             Rule::new(Fault::Latency(millis(900))).operation(Operation::DescribeStackEvents),
         ));
-    let run = all_in_scope(world).run(request(["net"]).to_string()).await;
+    let run = all_in_scope(world).run(request(["net"])).await;
     assert_eq!(run.outcome("net"), "CANCELLED");
     let pages = run.calls_of(Operation::DescribeStackEvents).len();
     assert!((6..10).contains(&pages), "{pages} pages");
@@ -562,7 +558,7 @@ async fn a_newer_rollback_is_not_taken_for_that_of_the_cancelled_update() {
     for first in with_and_without_ids(&first) {
         let run = stacks([first, other.clone()])
             .set("SETTLE_TIMEOUT_SECONDS", 10)
-            .run(request(["net", "other"]).to_string())
+            .run(request(["net", "other"]))
             .await;
         assert_eq!(
             run.outcomes(),
@@ -591,7 +587,7 @@ async fn the_update_that_an_accepted_cancel_hit_is_reported() {
     ] {
         let run = stacks([replaced("net", quick_update().id("the-next"))])
             .faults(faults)
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.outcome("net"), "CANCELLED");
         assert_eq!(run.event("net").text("/deployment/id"), Some("the-next"));
@@ -616,7 +612,7 @@ async fn an_update_that_no_token_proves_to_be_hit_is_not_reported() {
     let lost = Rule::new(Fault::Drop).operation(Operation::CancelUpdateStack);
     let run = stacks([replaced("net", next)])
         .faults(Faults::none().rule(lost))
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.outcome("net"), "SUCCEEDED");
 }
@@ -625,7 +621,7 @@ async fn an_update_that_no_token_proves_to_be_hit_is_not_reported() {
 async fn a_read_for_the_tag_shows_a_newer_update() {
     let run = stacks([replaced("net", quick_update()).tag(TAG, "*")])
         .set("ALARM_SCOPE", "tagged")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.outcome("net"), "SUCCEEDED");
     assert_eq!(run.calls_of(Operation::CancelUpdateStack).len(), 0);
@@ -638,7 +634,7 @@ async fn a_stack_that_was_read_for_its_tag_is_not_read_again() {
     let run = stacks([updating("net").tag(TAG, "*")])
         .faults(Faults::none().rule(slow))
         .set("ALARM_SCOPE", "tagged")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.outcome("net"), "CANCELLED");
     let calls = run.call_names();

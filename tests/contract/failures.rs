@@ -9,11 +9,12 @@ use local_aws::{
     Deployment, Environment, Fault, Faults, Invocation, Operation, Refusal, Rule, What, When, World,
 };
 use serde_json::{Value, json};
-use tokio::net::TcpSocket;
-
-use crate::harness::{Aws, CANCEL, Run, Stage, each, millis, quick, running, seconds};
+use test_support::function::Aws;
 use test_support::payloads::{alarm, request, schedule};
 use test_support::tls::{Authority, TlsServer};
+use tokio::net::TcpSocket;
+
+use crate::harness::{CANCEL, Run, Stage, TAG, each, millis, quick, running, seconds};
 
 fn always(operation: Operation, code: &str) -> Rule {
     Rule::new(Fault::error(code, format!("the message of {code}"))).operation(operation)
@@ -36,7 +37,7 @@ async fn a_listing_that_is_refused_fails_at_once() {
     ] {
         let run = Stage::running(["net"])
             .faults(Faults::none().rule(always(Operation::ListEnvironments, code)))
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.failure().kind, "ListFailed");
         assert!(
@@ -54,7 +55,7 @@ async fn a_listing_that_fails_on_a_later_page_cancels_nothing() {
     let run = Stage::numbered(150)
         .faults(Faults::none().rule(second))
         .set("MAX_CANCELLATIONS", 1000)
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.failure().kind, "ListFailed");
     assert_eq!(run.calls.len(), 2);
@@ -76,7 +77,7 @@ async fn a_listing_is_retried_until_the_deadline_at_most() {
         let run = Stage::running(["net"])
             .faults(Faults::none().rule(rule))
             .timeout(seconds(10))
-            .run(schedule().to_string())
+            .run(schedule())
             .await;
         assert_eq!(run.failure().kind, "ListFailed", "{fault:?}");
         assert!(run.calls.len() >= 5, "{:#?}", run.call_names());
@@ -91,7 +92,7 @@ async fn an_unreachable_proton_names_cloudformation_as_the_remedy() {
         let run = Stage::running(["net"])
             .set("AWS_ENDPOINT_URL_PROTON", url)
             .timeout(seconds(3))
-            .run(payload.to_string())
+            .run(&payload)
             .await;
         let failure = run.failure();
         assert_eq!(failure.kind, "ListFailed", "{failure:?}");
@@ -119,7 +120,7 @@ async fn through_tls(
         stage = stage.set("AWS_CA_BUNDLE", file.display());
     }
     let mut function = stage.start_in(aws);
-    function.invoke(alarm().to_string()).await;
+    function.invoke(alarm()).await;
     let [run] = function.finish().await;
     let _ = std::fs::remove_file(file);
     (run, server.connections())
@@ -159,7 +160,7 @@ async fn an_outcome_that_cannot_be_published_fails_the_run_and_is_logged_whole()
     let run = Stage::running(["bad", "good", "fine"])
         .faults(Faults::none().refuse(refusal))
         .timeout(seconds(5))
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.failure().kind, "PublishFailed");
     let expected = each([("fine", "CANCELLED"), ("good", "CANCELLED")]);
@@ -189,7 +190,7 @@ async fn an_event_bridge_that_refuses_or_is_unreachable_fails_the_run_at_its_end
     let stage = || Stage::running(["a", "b"]);
     let run = stage()
         .faults(Faults::none().rule(denied))
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.failure().kind, "PublishFailed");
     assert!(run.failure().message.contains("AccessDeniedException"));
@@ -197,7 +198,7 @@ async fn an_event_bridge_that_refuses_or_is_unreachable_fails_the_run_at_its_end
     let run_without = stage()
         .set("AWS_ENDPOINT_URL_EVENTBRIDGE", url)
         .timeout(seconds(3))
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run_without.failure().kind, "PublishFailed");
     for run in [&run, &run_without] {
@@ -221,7 +222,7 @@ async fn publish_failed_outranks_incomplete() {
     let run = Stage::running(["net", "throttled"])
         .faults(faults)
         .timeout(seconds(3))
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.failure().kind, "PublishFailed");
     assert_eq!(run.event("throttled").outcome(), "ERROR");
@@ -247,7 +248,7 @@ async fn an_error_that_outlasts_the_retries_is_published_and_makes_the_run_incom
             .faults(Faults::none().rule(rule.times(8)))
             .start()
             .await;
-        let payload = alarm().to_string();
+        let payload = alarm();
         function.invoke_within(seconds(3), &payload).await;
         function.invoke_within(seconds(3), &payload).await;
         let [first, second] = function.finish().await;
@@ -275,7 +276,7 @@ async fn the_retry_cancels_what_is_still_in_progress() {
         .faults(Faults::none().rule(rule))
         .start()
         .await;
-    let payload = alarm().to_string();
+    let payload = alarm();
     function.invoke_within(seconds(3), &payload).await;
     function.invoke(&payload).await;
     let [first, second] = function.finish().await;
@@ -294,14 +295,14 @@ async fn a_transient_error_of_a_read_makes_the_run_incomplete() {
     let tags = always(Operation::ListTagsForResource, "InternalServerException").environment("net");
     let read = always(Operation::GetEnvironment, "InternalServerException").environment("net");
     let stage = |rule| {
-        let tagged = |name| running(name).tag("proton-canceller:alarms", "*");
+        let tagged = |name| running(name).tag(TAG, "*");
         Stage::with([tagged("net"), tagged("db")])
             .faults(Faults::none().rule(rule))
             .set("ALARM_SCOPE", "tagged")
             .timeout(seconds(3))
     };
-    let asked = stage(tags).run(alarm().to_string()).await;
-    let named = stage(read).run(request(["net", "db"]).to_string()).await;
+    let asked = stage(tags).run(alarm()).await;
+    let named = stage(read).run(request(["net", "db"])).await;
     for run in [&asked, &named] {
         assert_eq!(run.failure().kind, "Incomplete");
         assert_eq!(run.event("net").outcome(), "ERROR");
@@ -317,7 +318,7 @@ async fn a_repeated_event_cancels_no_newer_deployment() {
         What::Deploy(Deployment::in_progress()),
     );
     let mut function = Stage::with([environment]).start().await;
-    let payload = alarm().to_string();
+    let payload = alarm();
     function.invoke(&payload).await;
     function.invoke(&payload).await;
     let [first, second] = function.finish().await;
@@ -405,13 +406,11 @@ async fn the_process_serves_the_next_event_after_every_error() {
         );
     let mut function = Stage::running(["a", "b", "c"]).faults(faults).start().await;
     function.invoke("{}").await;
-    function.invoke(alarm().to_string()).await;
-    function.invoke(request(["a"]).to_string()).await;
-    function
-        .invoke_within(seconds(1), request(["c"]).to_string())
-        .await;
-    function.invoke(b"\x00\xff").await;
-    function.invoke(alarm().to_string()).await;
+    function.invoke(alarm()).await;
+    function.invoke(request(["a"])).await;
+    function.invoke_within(seconds(1), request(["c"])).await;
+    function.invoke(&b"\x00\xff"[..]).await;
+    function.invoke(alarm()).await;
     let runs: [Run; 6] = function.finish().await;
     let kinds: Vec<_> = runs[..5]
         .iter()
@@ -526,7 +525,7 @@ async fn a_malformed_response_is_treated_as_lost() {
             .times(1);
             let run = Stage::running(["net"])
                 .faults(Faults::none().rule(rule))
-                .run(alarm().to_string())
+                .run(alarm())
                 .await;
             assert!(!run.calls_of(operation).is_empty(), "{operation} {body}");
         }
@@ -540,7 +539,7 @@ async fn missing_credentials_are_named_in_the_error() {
         .set("AWS_ACCESS_KEY_ID", "")
         // Without this, the SDK would ask a virtual machine for its role.
         .set("AWS_EC2_METADATA_DISABLED", "true")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     let failure = run.failure();
     assert_eq!(failure.kind, "ListFailed");

@@ -8,11 +8,12 @@ use local_aws::{
 };
 use proton_canceller::engine::EngineKind;
 use serde_json::{Value, json};
+use test_support::function::Aws;
+use test_support::payloads::{alarm, delivery, sqs_message};
 
 use crate::harness::{
-    Aws, ENGINES, Function, Published, Run, Stage, ending, is_cancel, millis, quick, running,
+    ENGINES, Function, Published, Run, Stage, ending, is_cancel, millis, quick, running,
 };
-use test_support::payloads::{alarm, delivery, sqs_message};
 
 const NOT_ENDED: &str = r#"{"batchItemFailures":[{"itemIdentifier":"m-1"}]}"#;
 const ENDED: &str = r#"{"batchItemFailures":[]}"#;
@@ -25,7 +26,7 @@ fn stage(environment: Environment, engine: EngineKind) -> Stage {
 
 /// Runs the function for an alarm. Returns the delivery of the `CANCELLING` event.
 async fn cancelled(function: &mut Function) -> Value {
-    function.invoke(alarm().to_string()).await;
+    function.invoke(alarm()).await;
     let events = function.aws.local.events();
     let event = events.last().expect("nothing was published");
     assert!(event.detail.contains(r#""outcome":"CANCELLING""#));
@@ -275,7 +276,7 @@ async fn a_record_that_is_not_to_be_followed_is_unsupported() {
         payloads.push(sqs_message(&body.to_string()));
     }
     for payload in &payloads {
-        function.invoke(payload.to_string()).await;
+        function.invoke(&payload).await;
     }
     let runs = function.finish_all().await;
     for (run, payload) in runs[1..].iter().zip(&payloads) {

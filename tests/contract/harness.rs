@@ -8,13 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use local_aws::{
-    Answer, Call, Cancellation, Clock, Deployment, DeploymentSnapshot, Ending, Environment, Event,
-    Faults, FunctionProcess, Invocation, InvocationResult, Line, LocalAws, Operation, Server,
-    Status, Stream, UpdateSnapshot, World,
+    Answer, Call, Cancellation, Deployment, DeploymentSnapshot, Ending, Environment, Event, Faults,
+    FunctionProcess, Invocation, InvocationResult, Line, LocalAws, Operation, Status, Stream,
+    UpdateSnapshot, World,
 };
 use proton_canceller::engine::EngineKind;
 use serde_json::Value;
-use tokio::net::TcpListener;
+use test_support::function::Aws;
 
 use crate::invariants;
 use crate::log_filter::Filter;
@@ -27,6 +27,9 @@ pub(crate) const SECRETS: [(&str, &str); 2] = [
 
 /// Proton's cancel.
 pub(crate) const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
+
+/// The tag that names the alarms which concern an environment.
+pub(crate) const TAG: &str = "proton-canceller:alarms";
 
 /// Every engine.
 pub(crate) const ENGINES: [EngineKind; 2] = [EngineKind::Proton, EngineKind::CloudFormation];
@@ -94,8 +97,8 @@ impl Stage {
         self
     }
 
-    /// The same account with this engine. With CloudFormation every stack is in scope unless the stage
-    /// sets `ENVIRONMENTS`.
+    /// The same account with this engine. With CloudFormation every stack is in scope unless the
+    /// stage sets `ENVIRONMENTS`.
     pub(crate) fn on(mut self, engine: EngineKind) -> Self {
         if engine == EngineKind::CloudFormation {
             self.world = self.world.as_stacks();
@@ -107,10 +110,7 @@ impl Stage {
 
     /// Starts the local AWS.
     pub(crate) async fn open(&self) -> Aws {
-        let local = LocalAws::new(self.world.clone(), Clock::system());
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let server = local.serve(listener);
-        Aws { local, server }
+        Aws::start(self.world.clone()).await
     }
 
     /// Starts the function.
@@ -133,11 +133,12 @@ impl Stage {
 
     pub(crate) fn process(&self, aws: &Aws) -> FunctionProcess {
         let program = env!("CARGO_BIN_EXE_proton-canceller");
-        FunctionProcess::start(program, &aws.server, self.variables.clone()).unwrap()
+        let variables = self.variables.iter();
+        aws.start_function(program, variables.map(|(name, value)| (&**name, &**value)))
     }
 
     /// Runs one payload.
-    pub(crate) async fn run(&self, payload: impl AsRef<[u8]>) -> Run {
+    pub(crate) async fn run(&self, payload: impl Payload) -> Run {
         let mut function = self.start().await;
         function.invoke(payload).await;
         let [run] = function.finish().await;
@@ -219,10 +220,45 @@ pub(crate) fn ending(name: &str, after: Duration, ending: Ending) -> Environment
     Environment::new(name).deployment(Deployment::in_progress().when_cancelled(cancellation))
 }
 
-/// A local AWS and its HTTP server.
-pub(crate) struct Aws {
-    pub(crate) local: LocalAws,
-    pub(crate) server: Server,
+/// A payload of an invocation: JSON, text or bytes.
+pub(crate) trait Payload {
+    fn to_bytes(&self) -> Vec<u8>;
+}
+
+impl Payload for Value {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.to_string().into_bytes()
+    }
+}
+
+impl Payload for str {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.as_bytes().to_owned()
+    }
+}
+
+impl Payload for [u8] {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.to_owned()
+    }
+}
+
+impl Payload for String {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.as_str().to_bytes()
+    }
+}
+
+impl Payload for Vec<u8> {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.clone()
+    }
+}
+
+impl<T: Payload + ?Sized> Payload for &T {
+    fn to_bytes(&self) -> Vec<u8> {
+        (*self).to_bytes()
+    }
 }
 
 /// A function that did not start.
@@ -245,12 +281,12 @@ pub(crate) struct Function {
 
 impl Function {
     /// Invokes the function with a payload.
-    pub(crate) async fn invoke(&mut self, payload: impl AsRef<[u8]>) {
+    pub(crate) async fn invoke(&mut self, payload: impl Payload) {
         self.invoke_within(self.timeout, payload).await;
     }
 
     /// Invokes the function with a payload and this timeout.
-    pub(crate) async fn invoke_within(&mut self, timeout: Duration, payload: impl AsRef<[u8]>) {
+    pub(crate) async fn invoke_within(&mut self, timeout: Duration, payload: impl Payload) {
         let local = &self.aws.local;
         let calls_before = local.calls().len();
         let request_id = format!("00000000-0000-4000-8000-{:012}", self.runs.len() + 1);
@@ -259,7 +295,7 @@ impl Function {
             request_id: Some(request_id.clone()),
             ..Invocation::default()
         };
-        let payload = Bytes::copy_from_slice(payload.as_ref());
+        let payload = Bytes::from(payload.to_bytes());
         let is_follow = String::from_utf8_lossy(&payload).contains("aws:sqs");
         let result = tokio::select! {
             result = local.invoke(payload, invocation) => result,
@@ -364,7 +400,8 @@ impl Published {
         self.text("/outcome").unwrap()
     }
 
-    /// The first 31 digits of the ID, which stand for the trigger, the environment and the deployment.
+    /// The first 31 digits of the ID, which stand for the trigger, the environment and the
+    /// deployment.
     pub(crate) fn id_without_its_last_digit(&self) -> &str {
         let id = self.text("/id").unwrap();
         let is_hexadecimal = |id: &str| {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use local_aws::{Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Rule};
 use proton_canceller::engine::EngineKind;
 use serde_json::{Value, json};
+use test_support::payloads::{alarm, request};
 
 use crate::harness::{CANCEL, ENGINES, Failure, Run, SECRETS, Stage, running};
-use test_support::payloads::{alarm, request};
 
 /// Quotes, line ends, escape sequences, and text like a log line or a metric of the function.
 const HOSTILE: &str = "\"'`\\\" \n{\"_aws\":{\"CloudWatchMetrics\":[]},\"Cancelled\":99}\r\n\u{1b}[2J\u{1b}]0;x\u{7}\u{0}\u{8}\u{7f}\u{85}\u{2028}\u{2029}\u{202e}\u{feff}${jndi:x} %s %n <script> ';--";
@@ -78,7 +78,7 @@ async fn a_listed_name_that_no_environment_can_have_is_used_in_no_call() {
         .set("DRY_RUN", "true")
         .start()
         .await;
-    function.invoke(alarm().to_string()).await;
+    function.invoke(alarm()).await;
     let runs = function.finish_with_false_states().await;
     let run = &runs[0];
     assert_eq!(run.summary()["listed"], all.len());
@@ -94,14 +94,14 @@ async fn a_listed_name_that_no_environment_can_have_is_used_in_no_call() {
     let live = Rule::new(page(&names)).operation(Operation::ListEnvironments);
     let run = Stage::running(["net"])
         .faults(Faults::none().rule(live))
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.cancels(), Vec::<&str>::new());
     assert_eq!(run.summary()["environments"], json!([]));
 }
 
-/// The message of AWS for a signature that does not match. The message repeats the request's headers,
-/// with the session token.
+/// The message of AWS for a signature that does not match. The message repeats the request's
+/// headers, with the session token.
 fn signature_mismatch() -> String {
     let (_, token) = SECRETS[1];
     format!(
@@ -132,7 +132,7 @@ async fn an_error_about_a_signature_reveals_no_credential() {
             let run = Stage::running(["net"])
                 .faults(Faults::none().rule(rule))
                 .set("AWS_LAMBDA_LOG_LEVEL", "TRACE")
-                .run(alarm().to_string())
+                .run(alarm())
                 .await;
             reveals_nothing(&run);
             let is_logged = run.lines.iter().any(|line| {
@@ -161,7 +161,7 @@ async fn a_hostile_message_of_either_service_breaks_nothing() {
             let run = stage
                 .faults(Faults::none().rule(rule))
                 .on(engine)
-                .run(alarm().to_string())
+                .run(alarm())
                 .await;
             assert_eq!(run.summary()["counts"]["ERROR"], 1, "{engine:?}");
             assert_eq!(run.events.len(), 2);
@@ -206,7 +206,7 @@ async fn a_deployments_id_and_status_of_a_megabyte_break_nothing() {
         .start()
         .await;
     let payload = request(names.iter().map(String::as_str));
-    function.invoke(payload.to_string()).await;
+    function.invoke(&payload).await;
     let runs = function.finish_with_false_states().await;
     let run = &runs[0];
     lines_are_short(run);

@@ -1,6 +1,6 @@
 //! The contract over the wire: the built binary under the Runtime API, against the local AWS's HTTP
-//! server. One module a section of the contract. `harness` runs the function, and `invariants` checks
-//! every run.
+//! server. One module a section of the contract. `harness` runs the function, and `invariants`
+//! checks every run.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -7,9 +7,9 @@ use local_aws::{
     Answer, Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Refusal, Rule,
 };
 use serde_json::{Value, json};
+use test_support::payloads::{alarm, fresh_json, notification, request, schedule};
 
 use crate::harness::{Run, Stage, millis, quick, running, seconds};
-use test_support::payloads::{alarm, fresh_json, notification, request, schedule};
 
 /// The most bytes that one call of `PutEvents` may carry.
 const MOST_BYTES: usize = 1024 * 1024;
@@ -57,7 +57,7 @@ async fn an_event_holds_every_known_fact() {
         );
     let alarm = alarm();
     let began = Utc::now();
-    let run = Stage::with([environment]).run(alarm.to_string()).await;
+    let run = Stage::with([environment]).run(&alarm).await;
     let event = run.event("prod-net");
     let detail = &event.detail;
     assert_eq!(detail["version"], "1");
@@ -119,7 +119,7 @@ async fn unknown_facts_are_null() {
         .never_succeeded()
         .deployment(quick().id_not_sent().start_not_sent());
     let run = Stage::with([environment])
-        .run(json!({ "environments": ["net"] }).to_string())
+        .run(json!({ "environments": ["net"] }))
         .await;
     let detail = &run.event("net").detail;
     for pointer in [
@@ -145,7 +145,7 @@ async fn unknown_facts_are_null() {
     }
     let state = bare["detail"]["state"].as_object_mut().unwrap();
     state.remove("reason").unwrap();
-    let run = Stage::running(["net"]).run(bare.to_string()).await;
+    let run = Stage::running(["net"]).run(&bare).await;
     let event = run.event("net");
     for pointer in ["/trigger/id", "/trigger/arn", "/trigger/reason"] {
         assert_eq!(
@@ -162,7 +162,7 @@ async fn one_call_carries_ten_events() {
     let run = Stage::numbered(25)
         .set("MAX_CANCELLATIONS", 25)
         .set("DRY_RUN", "true")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.events.len(), 25);
     batches_fit(&run);
@@ -179,7 +179,7 @@ async fn a_call_holds_1_mib_at_the_most() {
         let run = Stage::with(world)
             .set("MAX_CANCELLATIONS", 12)
             .set("DRY_RUN", "true")
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.events.len(), 12);
         batches_fit(&run);
@@ -204,7 +204,7 @@ async fn longer_text_is_cut_and_ends_in_an_ellipsis() {
             Environment::new("net").deployment(deployment),
         ])
         .set("DRY_RUN", "true");
-        let run = stage.run(asked.to_string()).await;
+        let run = stage.run(&asked).await;
         batches_fit(&run);
         for (environment, pointer) in [
             ("db", "/trigger/reason"),
@@ -230,7 +230,7 @@ async fn the_summary_fits_whatever_the_services_messages() {
         .operation(Operation::CancelEnvironmentDeployment);
     let run = Stage::numbered(10)
         .faults(Faults::none().rule(long))
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.summary()["counts"]["ERROR"], 10);
     batches_fit(&run);
@@ -247,7 +247,7 @@ async fn refused_entries_are_sent_again_alone() {
     let run = Stage::numbered(10)
         .faults(Faults::none().refuse(refusal).refuse(other))
         .set("DRY_RUN", "true")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.summary()["counts"]["DRY_RUN"], 10);
     assert_eq!(run.events.len(), 10, "each once");
@@ -280,7 +280,7 @@ async fn a_refused_entry_does_not_hold_up_the_others() {
     let run = Stage::running(["bad-one", "a", "b", "c"])
         .faults(Faults::none().rule(invalid))
         .set("DRY_RUN", "true")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.failure().kind, "PublishFailed");
     let published: BTreeSet<_> = run.published_outcomes().into_keys().collect();
@@ -309,8 +309,8 @@ async fn ids_are_the_same_when_a_delivery_is_repeated() {
         .start()
         .await;
     for payload in &payloads {
-        function.invoke(payload.to_string()).await;
-        function.invoke(payload.to_string()).await;
+        function.invoke(&payload).await;
+        function.invoke(&payload).await;
     }
     let runs = function.finish_all().await;
     let ids_of =
@@ -334,7 +334,7 @@ async fn ids_are_the_same_when_a_delivery_is_repeated() {
 async fn a_requests_id_is_that_of_its_lambda_request() {
     let mut function = Stage::running(["net"]).set("DRY_RUN", "true").start().await;
     for _ in 0..2 {
-        function.invoke(request(["net"]).to_string()).await;
+        function.invoke(request(["net"])).await;
     }
     let runs: [Run; 2] = function.finish().await;
     for run in &runs {
@@ -369,7 +369,7 @@ async fn another_deployment_has_another_id() {
             local_aws::When::AfterEnd(millis(0)),
             local_aws::What::Deploy(quick()),
         )]);
-    let payload = request(["net"]).to_string();
+    let payload = request(["net"]);
     let mut function = stage.start().await;
     function.invoke(&payload).await;
     function.invoke(&payload).await;
@@ -389,7 +389,7 @@ async fn a_retry_of_an_incomplete_run_has_the_same_id() {
         .faults(Faults::none().rule(throttled))
         .start()
         .await;
-    let payload = alarm().to_string();
+    let payload = alarm();
     function.invoke_within(seconds(2), &payload).await;
     function.invoke_within(seconds(2), &payload).await;
     let [one, two] = function.finish().await;
@@ -410,7 +410,7 @@ async fn the_summary_counts_environments_and_outcomes() {
         Environment::new("cancelling").deployment(Deployment::cancelling()),
     ])
     .set("PROTECTED_ENVIRONMENTS", "protected")
-    .run(alarm().to_string())
+    .run(alarm())
     .await;
     let summary = run.summary();
     assert_eq!(summary["ignored"], Value::Null);

@@ -1,4 +1,5 @@
-//! Section 3: the rules that select deployments. `src/plan.rs` has their tables; here they run over the wire.
+//! Section 3: the rules that select deployments. `src/plan.rs` has their tables; here they run over
+//! the wire.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,13 +7,11 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use local_aws::{Deployment, Ending, Environment, Fault, Faults, Moment, Operation, Rule, World};
 use proton_canceller::engine::EngineKind;
 use serde_json::{Value, json};
-
-use crate::harness::{ENGINES, Stage, each, quick, running, seconds};
 use test_support::payloads::{
     alarm, alarm_at, alarm_message, cloudwatch_time, fresh_json, notification, request, schedule,
 };
 
-const TAG: &str = "proton-canceller:alarms";
+use crate::harness::{ENGINES, Stage, TAG, each, quick, running, seconds};
 
 fn started(name: &str, at: DateTime<Utc>) -> Environment {
     Environment::new(name).deployment(quick().started(Moment::At(SystemTime::from(at))))
@@ -53,7 +52,7 @@ async fn the_first_rule_that_applies_wins() {
         .set("ALARM_SCOPE", "tagged")
         .set("MAX_CANCELLATIONS", 0)
         .on(engine);
-        let run = stage.run(alarm_at(now, now).to_string()).await;
+        let run = stage.run(alarm_at(now, now)).await;
         assert_eq!(
             run.outcomes(),
             each([
@@ -91,7 +90,7 @@ async fn only_deployments_in_progress_are_candidates() {
     for payload in [alarm(), schedule()] {
         let run = Stage::of(world.clone())
             .set("STUCK_AFTER_MINUTES", 0)
-            .run(payload.to_string())
+            .run(&payload)
             .await;
         assert_eq!(run.outcomes(), each([("net", "CANCELLED")]));
         assert_eq!(run.summary()["listed"], count);
@@ -103,12 +102,10 @@ async fn only_deployments_in_progress_are_candidates() {
 
 #[tokio::test]
 async fn a_run_without_candidates_succeeds() {
-    let run = Stage::with([Environment::new("net")])
-        .run(alarm().to_string())
-        .await;
+    let run = Stage::with([Environment::new("net")]).run(alarm()).await;
     assert_eq!(run.summary()["listed"], 1);
     assert_eq!(run.summary()["environments"], json!([]));
-    let run = Stage::of(World::new()).run(alarm().to_string()).await;
+    let run = Stage::of(World::new()).run(alarm()).await;
     assert_eq!(run.summary()["listed"], 0);
     assert_eq!(run.metric("InProgress"), Some(0));
 }
@@ -126,7 +123,7 @@ async fn a_fix_started_after_the_alarm_is_not_cancelled() {
         started("next-second", event + ms(1000)),
         unknown_start("unknown"),
     ])
-    .run(alarm_at(event, state).to_string())
+    .run(alarm_at(event, state))
     .await;
     assert_eq!(
         run.outcomes(),
@@ -160,7 +157,7 @@ async fn the_events_time_counts_to_the_end_of_its_second() {
     let state = no_state["detail"]["state"].as_object_mut().unwrap();
     state.remove("timestamp").unwrap();
     for payload in [early_state.clone(), no_state, notification(&early_state)] {
-        let run = Stage::with(world.clone()).run(payload.to_string()).await;
+        let run = Stage::with(world.clone()).run(&payload).await;
         assert_eq!(run.outcomes(), expected, "{payload:#}");
     }
 }
@@ -172,7 +169,7 @@ async fn a_start_in_the_alarms_own_millisecond_is_not_after_the_alarm() {
         let state = event + ms(millisecond);
         let run = Stage::with([started("same", state), started("next", state + ms(1))])
             .set("DRY_RUN", "true")
-            .run(alarm_at(event, state).to_string())
+            .run(alarm_at(event, state))
             .await;
         assert_eq!(run.outcome("same"), "DRY_RUN", "{state}");
         assert_eq!(
@@ -206,7 +203,7 @@ async fn an_alarms_milliseconds_count_by_sns_and_by_direct_action() {
             started("before", second + ms(250)),
             started("after", second + ms(750)),
         ])
-        .run(payload.to_string())
+        .run(&payload)
         .await;
         assert_eq!(run.outcome("before"), "CANCELLED");
         assert_eq!(run.outcome("after"), "SKIPPED STARTED_AFTER_ALARM");
@@ -229,7 +226,7 @@ async fn a_schedule_cancels_deployments_that_are_stuck_by_the_clock() {
     old["time"] = json!("2020-01-01T00:00:00Z");
     for engine in ENGINES {
         let stage = Stage::with(world.clone()).set("ALARM_SCOPE", "tagged");
-        let run = stage.on(engine).run(old.to_string()).await;
+        let run = stage.on(engine).run(&old).await;
         assert_eq!(
             run.outcomes(),
             each([
@@ -245,7 +242,7 @@ async fn a_schedule_cancels_deployments_that_are_stuck_by_the_clock() {
     }
     let run = Stage::with(world)
         .set("STUCK_AFTER_MINUTES", 0)
-        .run(schedule().to_string())
+        .run(schedule())
         .await;
     assert_eq!(run.outcome("fresh"), "CANCELLED");
     assert_eq!(run.outcome("future"), "SKIPPED NOT_STUCK");
@@ -261,7 +258,7 @@ async fn a_request_cancels_whatever_start_age_and_tag() {
         running("untagged").tag(TAG, "other"),
     ])
     .set("ALARM_SCOPE", "tagged")
-    .run(request(names).to_string())
+    .run(request(names))
     .await;
     for name in names {
         assert_eq!(run.outcome(name), "CANCELLED");
@@ -290,7 +287,7 @@ async fn a_tag_names_the_alarms_that_concern_an_environment() {
     ];
     for engine in ENGINES {
         let stage = Stage::with(world.clone()).set("ALARM_SCOPE", "tagged");
-        let run = stage.on(engine).run(alarm().to_string()).await;
+        let run = stage.on(engine).run(alarm()).await;
         assert_eq!(
             run.outcomes(),
             each([
@@ -315,7 +312,7 @@ async fn unreadable_tags_are_an_error_of_their_environment() {
     let run = Stage::with([running("denied"), running("net").tag(TAG, "*")])
         .faults(Faults::none().rule(denied))
         .set("ALARM_SCOPE", "tagged")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     let expected = each([
         ("denied", "ERROR AccessDeniedException"),
@@ -337,8 +334,8 @@ async fn more_than_10_selected_deployments_cancel_none() {
         let skipped = [running("protected"), unknown_start("unknown")];
         Stage::with(selected.chain(skipped)).set("PROTECTED_ENVIRONMENTS", "protected")
     };
-    let (ten, eleven) = tokio::join!(async { world(10).run(alarm().to_string()).await }, async {
-        world(11).run(alarm().to_string()).await
+    let (ten, eleven) = tokio::join!(async { world(10).run(alarm()).await }, async {
+        world(11).run(alarm()).await
     });
     assert_eq!(ten.summary()["counts"]["CANCELLED"], 10);
     assert_eq!(ten.outcome("unknown"), "SKIPPED START_UNKNOWN");
@@ -361,7 +358,7 @@ async fn the_limit_holds_for_every_trigger_and_in_a_dry_run() {
                 .set("MAX_CANCELLATIONS", 1)
                 .set("STUCK_AFTER_MINUTES", 1)
                 .set("DRY_RUN", dry_run);
-            let run = stage.on(engine).run(payload.to_string()).await;
+            let run = stage.on(engine).run(&payload).await;
             let none = each([("a", "SKIPPED OVER_LIMIT"), ("b", "SKIPPED OVER_LIMIT")]);
             assert_eq!(run.outcomes(), none);
             assert_eq!(run.published_outcomes(), none);
@@ -393,7 +390,7 @@ async fn a_request_reads_only_the_named_environments() {
         .set("PROTECTED_ENVIRONMENTS", "protected,no-such-*")
         .set("ENVIRONMENTS", "[!x]*")
         .on(engine)
-        .run(request(names).to_string())
+        .run(request(names))
         .await;
         let not_found = match engine {
             EngineKind::Proton => "ERROR ResourceNotFoundException",
@@ -434,7 +431,7 @@ async fn a_denied_read_is_an_error_of_its_environment() {
         .environment("denied");
     let run = Stage::running(["denied", "net"])
         .faults(Faults::none().rule(denied))
-        .run(request(["denied", "net"]).to_string())
+        .run(request(["denied", "net"]))
         .await;
     let expected = each([
         ("denied", "ERROR AccessDeniedException"),
@@ -448,7 +445,7 @@ async fn a_denied_read_is_an_error_of_its_environment() {
 async fn all_pages_are_listed_before_the_first_cancel() {
     let settled = (0..1050).map(|number| Environment::new(format!("env-{number:04}")));
     let run = Stage::with(settled.chain([running("aaa"), running("env-0500"), running("zzz")]))
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(
         run.outcomes(),
@@ -483,7 +480,7 @@ async fn a_thousand_deployments_are_all_reported() {
     let run = Stage::numbered(1001)
         .set("MAX_CANCELLATIONS", 2000)
         .set("DRY_RUN", "true")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.summary()["counts"]["DRY_RUN"], 1001);
     assert_eq!(run.events.len(), 1001);

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use local_aws::{Environment, Operation, World};
 use serde_json::{Value, json};
-
-use crate::harness::{ENGINES, Stage, each, running};
 use test_support::payloads::{alarm, request, schedule};
 use test_support::tls::Authority;
+
+use crate::harness::{ENGINES, Stage, each, running};
 
 /// A file that is removed when dropped.
 struct TemporaryFile(PathBuf);
@@ -84,7 +84,7 @@ async fn concurrency_is_1_to_100() {
     for value in ["1", "100"] {
         let run = Stage::running(["net"])
             .set("CONCURRENCY", value)
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.outcome("net"), "CANCELLED");
     }
@@ -159,7 +159,7 @@ async fn a_services_own_endpoint_outranks_the_common_one() {
         .set("AWS_ENDPOINT_URL_PROTON", &url)
         .set("AWS_ENDPOINT_URL_EVENTBRIDGE", &url);
     let mut function = stage.start_in(aws);
-    function.invoke(alarm().to_string()).await;
+    function.invoke(alarm()).await;
     let [run] = function.finish().await;
     assert_eq!(run.outcome("net"), "CANCELLED");
 }
@@ -169,7 +169,7 @@ async fn an_empty_endpoint_of_a_service_means_the_common_one() {
     let run = Stage::running(["net"])
         .set("AWS_ENDPOINT_URL_PROTON", "")
         .set("AWS_ENDPOINT_URL_EVENTBRIDGE", "")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.outcome("net"), "CANCELLED");
 }
@@ -192,7 +192,7 @@ async fn a_profile_names_credentials_where_no_variable_does() {
     ] {
         stage = stage.set(variable, "");
     }
-    let run = stage.run(alarm().to_string()).await;
+    let run = stage.run(alarm()).await;
     assert_eq!(run.outcome("net"), "CANCELLED");
 }
 
@@ -273,7 +273,7 @@ async fn a_good_certificate_bundle_does_no_harm_without_tls() {
     let bundle = TemporaryFile::new("good.pem", bundle);
     let run = Stage::running(["net"])
         .set("AWS_CA_BUNDLE", bundle.path())
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.outcome("net"), "CANCELLED");
 }
@@ -296,7 +296,7 @@ async fn empty_means_the_default() {
     ] {
         stage = stage.set(variable, "");
     }
-    let run = stage.run(alarm().to_string()).await;
+    let run = stage.run(alarm()).await;
     assert_eq!(run.summary()["counts"]["CANCELLED"], 10);
     assert_eq!(run.summary()["dryRun"], false);
     assert!(run.events.iter().all(|event| event.event.bus == "default"));
@@ -310,8 +310,8 @@ async fn the_largest_numbers_are_taken() {
         .set("MAX_CANCELLATIONS", largest)
         .set("SETTLE_TIMEOUT_SECONDS", largest);
     let mut function = stage.start().await;
-    function.invoke(schedule().to_string()).await;
-    function.invoke(alarm().to_string()).await;
+    function.invoke(schedule()).await;
+    function.invoke(alarm()).await;
     let [scheduled, alarmed] = function.finish().await;
     assert_eq!(scheduled.outcome("net"), "SKIPPED NOT_STUCK");
     assert_eq!(alarmed.outcome("net"), "CANCELLED");
@@ -325,7 +325,7 @@ async fn the_event_bus_is_the_one_that_was_set() {
     ] {
         let run = Stage::running(["net"])
             .set("EVENT_BUS_NAME", bus)
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.event("net").event.bus, bus);
     }
@@ -341,7 +341,7 @@ async fn globs_have_stars_question_marks_classes_and_braces() {
             "prod-db?, stage-[!a],{x,y}-net,*b-c, test ,",
         )
         .set("DRY_RUN", true)
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     for name in matching {
         assert_eq!(run.outcome(name), "DRY_RUN", "{name}");
@@ -359,11 +359,11 @@ async fn a_dry_run_decides_and_publishes_but_changes_nothing() {
             .set("PROTECTED_ENVIRONMENTS", "db")
             .on(engine);
         let mut function = stage.start().await;
-        function.invoke(alarm().to_string()).await;
-        function.invoke(request(["net"]).to_string()).await;
+        function.invoke(alarm()).await;
+        function.invoke(request(["net"])).await;
         let mut explicit = request(["net"]);
         explicit["dryRun"] = json!(false);
-        function.invoke(explicit.to_string()).await;
+        function.invoke(&explicit).await;
         let runs: [_; 3] = function.finish().await;
         assert_eq!(
             runs[0].outcomes(),
@@ -385,7 +385,7 @@ async fn a_dry_run_decides_and_publishes_but_changes_nothing() {
 async fn a_request_can_ask_for_a_dry_run() {
     let mut payload = request(["net"]);
     payload["dryRun"] = json!(true);
-    let run = Stage::running(["net"]).run(payload.to_string()).await;
+    let run = Stage::running(["net"]).run(&payload).await;
     assert_eq!(run.outcome("net"), "DRY_RUN");
     assert_eq!(run.summary()["dryRun"], true);
 }
@@ -395,7 +395,7 @@ async fn environments_that_are_not_in_progress_are_not_read() {
     let world = World::new()
         .with(running("net"))
         .with(Environment::new("settled"));
-    let run = Stage::of(world).run(alarm().to_string()).await;
+    let run = Stage::of(world).run(alarm()).await;
     assert_eq!(run.cancels(), ["net"]);
     assert_eq!(run.calls_of(Operation::ListTagsForResource).len(), 0);
     assert_eq!(run.calls_to("settled"), Vec::<&str>::new());

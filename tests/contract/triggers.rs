@@ -2,11 +2,11 @@
 
 use local_aws::Environment;
 use serde_json::{Value, json};
-
-use crate::harness::{Run, Stage, running};
 use test_support::payloads::{
     alarm, alarm_message, fresh, fresh_json, notification, request, sample, samples, schedule,
 };
+
+use crate::harness::{Run, Stage, running};
 
 /// A dry run with the environments of the samples' requests, stuck by a schedule's rule.
 fn stage() -> Stage {
@@ -19,7 +19,7 @@ fn stage() -> Stage {
 async fn run_all<const N: usize>(payloads: [Value; N]) -> [Run; N] {
     let mut function = stage().start().await;
     for payload in payloads {
-        function.invoke(payload.to_string()).await;
+        function.invoke(&payload).await;
     }
     function.finish().await
 }
@@ -86,7 +86,7 @@ async fn an_ignored_alarm_is_ignored_in_every_format() {
             notification(&alarm()),
         ];
         for payload in payloads {
-            function.invoke(payload.to_string()).await;
+            function.invoke(&payload).await;
         }
         let runs: [Run; 4] = function.finish().await;
         for run in &runs {
@@ -245,7 +245,7 @@ async fn an_alarm_in_another_state_is_ignored() {
     }
     let mut function = stage().start().await;
     for payload in &payloads {
-        function.invoke(payload.to_string()).await;
+        function.invoke(&payload).await;
     }
     for run in function.finish_all().await {
         is_ignored(&run, "state");
@@ -311,7 +311,7 @@ async fn a_schedules_detail_may_have_any_value() {
     payloads.push(notification(&schedule()));
     let mut function = stage().start().await;
     for payload in &payloads {
-        function.invoke(payload.to_string()).await;
+        function.invoke(&payload).await;
     }
     for run in function.finish_all().await {
         acts(&run, "schedule");
@@ -426,9 +426,7 @@ async fn a_request_may_name_100_environments_of_100_characters() {
     let stage = Stage::with(names.iter().map(|name| running(name)))
         .set("MAX_CANCELLATIONS", 100)
         .set("DRY_RUN", "true");
-    let run = stage
-        .run(json!({ "environments": names }).to_string())
-        .await;
+    let run = stage.run(json!({ "environments": names })).await;
     assert_eq!(run.summary()["counts"]["DRY_RUN"], 100);
     assert_eq!(run.outcome(&longest), "DRY_RUN");
     assert_eq!(run.event("net-0").detail["trigger"]["reason"], Value::Null);
@@ -445,7 +443,7 @@ async fn a_refusal_says_what_was_expected() {
     function
         .invoke("{\"environments\": [\"checkout-prod\"]} and more")
         .await;
-    function.invoke(b"\xff\xfe\x00\x01").await;
+    function.invoke(&b"\xff\xfe\x00\x01"[..]).await;
     let mut bytes = request(["checkout-prod"]).to_string().into_bytes();
     bytes.insert(3, 0xff);
     function.invoke(bytes).await;

@@ -1,5 +1,6 @@
-//! Any bytes as a payload: the decoder accepts them or reports the error, and every accepted payload can
-//! be published. `src/trigger.rs` and the contract have examples; these tests cover the space of inputs.
+//! Any bytes as a payload: the decoder accepts them or reports the error, and every accepted
+//! payload can be published. `src/trigger.rs` and the contract have examples; these tests cover the
+//! space of inputs.
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,

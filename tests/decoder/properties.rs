@@ -1,4 +1,5 @@
-//! The decoder's properties for any payload. The property tests and the fuzz target in `fuzz/` check them.
+//! The decoder's properties for any payload. The property tests and the fuzz target in `fuzz/`
+//! check them.
 
 use proton_canceller::aws::call_error::{CallError, Fault};
 use proton_canceller::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
@@ -104,7 +105,8 @@ fn alarm_holds(trigger: &Trigger, alarm: &Alarm, payload: &[u8]) -> Option<Strin
     }
     let ignored = alarm.ignored();
     if ignored.is_none() {
-        // A general JSON parser, which reads less deep nesting and smaller numbers than the decoder skips.
+        // A general JSON parser, which reads less deep nesting and smaller numbers than the decoder
+        // skips.
         if let Ok(value) = serde_json::from_slice::<Value>(payload) {
             fires(&value);
         }

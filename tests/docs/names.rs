@@ -1,4 +1,5 @@
-//! Names of the code in the documentation: settings, reasons, outcomes, errors, metrics, alarms, files, tests.
+//! Names of the code in the documentation: settings, reasons, outcomes, errors, metrics, alarms,
+//! files, tests.
 
 use std::collections::BTreeSet;
 

@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use local_aws::{
-    Cancellation, Clock, Deployment, Ending, Environment, FunctionProcess, Invocation,
-    InvocationResult, LocalAws, Server, World,
+    Cancellation, Deployment, Ending, Environment, FunctionProcess, Invocation, InvocationResult,
+    World,
 };
 use serde_json::{Value, json};
+use test_support::function::Aws;
 use test_support::payloads::{alarm, fresh_json, request, schedule};
-use tokio::net::TcpListener;
 
 /// A trace ID for several invocations.
 const ONE_TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0";
 
-/// The bytes that glibc keeps of each trace ID ("Memory" in `docs/reliability.md`): 80 for the variable
-/// with the local AWS's 50 bytes, and 32 for a node of its tree.
+/// The bytes that glibc keeps of each trace ID ("Memory" in `docs/reliability.md`): 80 for the
+/// variable with the local AWS's 50 bytes, and 32 for a node of its tree.
 const KEPT_OF_A_TRACE: usize = 80 + 32;
 
 /// An environment whose cancel leads to `CANCELLED` at once.
@@ -35,12 +35,10 @@ struct Held {
 
 /// The function's process in a world.
 struct Function {
-    local: LocalAws,
+    aws: Aws,
     process: FunctionProcess,
     /// The trace ID of all invocations. `None`: each has its own.
     trace_id: Option<String>,
-    /// The HTTP server, which stops when dropped.
-    _server: Server,
 }
 
 impl Function {
@@ -49,10 +47,11 @@ impl Function {
     }
 
     /// Starts the function with more environment variables.
-    async fn start_with<const N: usize>(world: World, more: [(&str, &str); N]) -> Self {
-        let local = LocalAws::new(world, Clock::system());
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let server = local.serve(listener);
+    async fn start_with<const N: usize>(
+        world: World,
+        more: [(&'static str, &'static str); N],
+    ) -> Self {
+        let aws = Aws::start(world).await;
         let variables = [
             ("MAX_CANCELLATIONS", "100000"),
             ("SETTLE_TIMEOUT_SECONDS", "0"),
@@ -60,19 +59,14 @@ impl Function {
             ("CONCURRENCY", "20"),
             ("AWS_LAMBDA_LOG_LEVEL", "ERROR"),
         ];
-        let variables = variables
-            .into_iter()
-            .chain(more)
-            .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let given = std::env::var("PROTON_CANCELLER_FUNCTION");
         let program = given.as_deref();
         let program = program.unwrap_or(env!("CARGO_BIN_EXE_proton-canceller"));
-        let process = FunctionProcess::start(program, &server, variables).unwrap();
+        let process = aws.start_function(program, variables.into_iter().chain(more));
         Self {
-            local,
+            aws,
             process,
             trace_id: None,
-            _server: server,
         }
     }
 
@@ -82,7 +76,7 @@ impl Function {
             trace_id: self.trace_id.clone(),
             ..Invocation::default()
         };
-        self.local.invoke(payload, invocation).await
+        self.aws.local.invoke(payload, invocation).await
     }
 
     async fn summary(&self, payload: &Value) -> Value {
@@ -108,8 +102,8 @@ impl Function {
     }
 }
 
-/// Invokes one process so many times: nine of ten invocations cancel and publish, the others are refused
-/// or ignored. Returns the process's resources after the first tenth, and at the end.
+/// Invokes one process so many times: nine of ten invocations cancel and publish, the others are
+/// refused or ignored. Returns the process's resources after the first tenth, and at the end.
 async fn serve(invocations: usize, trace_id: Option<&str>) -> [Held; 2] {
     let world = (0..invocations)
         .map(|number| quick(format!("net-{number:05}")))
@@ -165,7 +159,8 @@ async fn consecutive_invocations_leave_nothing_open() {
 #[tokio::test]
 #[ignore = "takes a minute; see the head of main.rs"]
 async fn ten_thousand_invocations_do_not_grow_the_process() {
-    // The smallest block of glibc's heap has 32 bytes: one block for every second invocation is too much.
+    // The smallest block of glibc's heap has 32 bytes: one block for every second invocation is too
+    // much.
     nothing_grew(serve(10_000, Some(ONE_TRACE)).await, 128);
 }
 
@@ -203,7 +198,7 @@ async fn memory_does_not_grow_with_listed_or_cancelled_environments() {
         let took = begun.elapsed();
         assert_eq!(summary["listed"], listed);
         assert_eq!(summary["inProgress"], cancelled);
-        assert_eq!(function.local.events().len(), cancelled);
+        assert_eq!(function.aws.local.events().len(), cancelled);
         let after = function.held();
         println!(
             "{listed} listed, {cancelled} cancelled in {took:.1?}: {} KiB at rest, {} KiB at the most",
@@ -213,7 +208,8 @@ async fn memory_does_not_grow_with_listed_or_cancelled_environments() {
     }
 }
 
-/// The maximum of resident memory with large payloads and many events, well below the template's 256 MB.
+/// The maximum of resident memory with large payloads and many events, well below the template's
+/// 256 MB.
 const MOST_KIB: u64 = 160 * 1024;
 
 /// Each event repeats the reason of a payload of up to 256 KB.
@@ -229,7 +225,7 @@ async fn memory_does_not_grow_with_published_events() {
         alarm["detail"]["state"]["reason"] = json!("r".repeat(240_000));
         let summary = function.summary(&alarm).await;
         assert_eq!(summary["counts"]["SKIPPED"], count);
-        assert_eq!(function.local.events().len(), count);
+        assert_eq!(function.aws.local.events().len(), count);
         let held = function.held();
         println!("{count} events of 240 kB: {held:?}");
         peaks.push(held.peak_kib);

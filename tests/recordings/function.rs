@@ -1,10 +1,10 @@
 //! The built binary as the function and the follower, in one process.
 
 use bytes::Bytes;
-use local_aws::{Clock, FunctionProcess, Invocation, InvocationResult, LocalAws, Server, World};
+use local_aws::{FunctionProcess, Invocation, InvocationResult, World};
 use serde_json::Value;
+use test_support::function::Aws;
 use test_support::payloads::{alarm, delivery};
-use tokio::net::TcpListener;
 
 use crate::recording::Recording;
 use crate::replay::Replay;
@@ -13,16 +13,13 @@ use crate::replay::Replay;
 /// EventBridge.
 pub(crate) struct Function {
     pub(crate) replay: Replay,
-    local: LocalAws,
+    aws: Aws,
     process: FunctionProcess,
-    _server: Server,
 }
 
 impl Function {
     pub(crate) async fn start() -> Self {
-        let local = LocalAws::new(World::new(), Clock::system());
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let server = local.serve(listener);
+        let aws = Aws::start(World::new()).await;
         let replay = Replay::open().await;
         let variables = [
             ("ENGINE", "cloudformation"),
@@ -31,18 +28,16 @@ impl Function {
             ("SETTLE_TIMEOUT_SECONDS", "0"),
             ("AWS_ENDPOINT_URL_CLOUDFORMATION", replay.url()),
         ];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let program = env!("CARGO_BIN_EXE_proton-canceller");
-        let process = FunctionProcess::start(program, &server, variables).unwrap();
+        let process = aws.start_function(env!("CARGO_BIN_EXE_proton-canceller"), variables);
         Self {
             replay,
-            local,
+            aws,
             process,
-            _server: server,
         }
     }
 
-    /// Invokes the function with an alarm. Returns the response and the details of the published events.
+    /// Invokes the function with an alarm. Returns the response and the details of the published
+    /// events.
     pub(crate) async fn run(&mut self) -> (Value, Vec<Value>) {
         self.invoke(&alarm()).await
     }
@@ -60,9 +55,9 @@ impl Function {
 
     async fn invoke(&mut self, payload: &Value) -> (Value, Vec<Value>) {
         let payload = Bytes::from(payload.to_string());
-        let before = self.local.events().len();
+        let before = self.aws.local.events().len();
         let result = tokio::select! {
-            result = self.local.invoke(payload, Invocation::default()) => result,
+            result = self.aws.local.invoke(payload, Invocation::default()) => result,
             status = self.process.ended() => panic!("the function ended: {status:?}\n{}", self.log()),
         };
         let answer = match result {
@@ -71,7 +66,7 @@ impl Function {
                 panic!("{}\n{}", String::from_utf8_lossy(&raw), self.log())
             }
         };
-        let events = self.local.events().split_off(before);
+        let events = self.aws.local.events().split_off(before);
         let details = events.iter().map(|event| &event.detail);
         let details = details.map(|detail| serde_json::from_str(detail).unwrap());
         (answer, details.collect())

@@ -1,11 +1,11 @@
 //! Updates of real stacks, replayed through the built binary over HTTP.
 //!
-//! The recordings are responses of real accounts and stay out of the project. The suite reads them from
-//! `../shared/recordings` beside the checkout, or from the folder that `PROTON_CANCELLER_RECORDINGS`
-//! names. Without a folder, each test prints that it is skipped.
+//! The recordings are responses of real accounts and stay out of the project. The suite reads them
+//! from `../shared/recordings` beside the checkout, or from the folder that
+//! `PROTON_CANCELLER_RECORDINGS` names. Without a folder, each test prints that it is skipped.
 //!
-//! A run cancels each update, and its `CANCELLING` event goes to the follower. The follower must report
-//! what the recording holds, whatever the stack shows.
+//! A run cancels each update, and its `CANCELLING` event goes to the follower. The follower must
+//! report what the recording holds, whatever the stack shows.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -43,8 +43,8 @@ pub(crate) struct Event {
     pub(crate) operation_id: Option<String>,
 }
 
-/// One update: the stack's own events from the update's start to its end, oldest first, each with its
-/// index in the history.
+/// One update: the stack's own events from the update's start to its end, oldest first, each with
+/// its index in the history.
 #[derive(Debug)]
 pub(crate) struct Update<'a>(Vec<(usize, &'a Event)>);
 

@@ -311,8 +311,8 @@ impl Replay {
         &self.url
     }
 
-    /// The number of requests since the last `show`, and the maximum for one read: one for the stack, and
-    /// one for each page of its events.
+    /// The number of requests since the last `show`, and the maximum for one read: one for the
+    /// stack, and one for each page of its events.
     pub(crate) fn requests(&self) -> (usize, usize) {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let shown = shown.as_ref().expect("a test shows something first");

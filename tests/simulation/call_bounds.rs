@@ -1,8 +1,9 @@
 //! The maximum number of calls of one invocation.
 
-use proton_canceller::engine::EngineKind;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use proton_canceller::engine::EngineKind;
 
 use crate::record::{Record, is_cancel, is_list, is_of_engine};
 use crate::scenario::{Cause, Scenario};
@@ -37,10 +38,12 @@ pub(crate) struct Calls {
 /// > attempts × (pages + named + tags + cancels × (1 + 2 read) + pages × refreshes) + polls × (cancels × read + pages)
 ///
 /// with `pages` of the listing, `named` environments in a request, `tags` to read, `cancels`
-/// environments that are cancelled or read, and `read` calls to read one of them. A page is refreshed
-/// every 1.7 s while cancels wait. There are 13 polls for each environment that is followed, and one every 10 s.
+/// environments that are cancelled or read, and `read` calls to read one of them. A page is
+/// refreshed every 1.7 s while cancels wait. There are 13 polls for each environment that is
+/// followed, and one every 10 s.
 ///
-/// The maximum of calls to EventBridge is attempts × 2 outcomes: each outcome in a batch, and then alone.
+/// The maximum of calls to EventBridge is attempts × 2 outcomes: each outcome in a batch, and then
+/// alone.
 pub(crate) fn calls(scenario: &Scenario, record: &Record, request_id: &str) -> Calls {
     let all: Vec<_> = record.calls_of(request_id).collect();
     let engine = all.iter().filter(|call| is_of_engine(call)).count();
@@ -49,7 +52,7 @@ pub(crate) fn calls(scenario: &Scenario, record: &Record, request_id: &str) -> C
     let read = match scenario.engine {
         // The deployment, and the environment if that call is refused.
         EngineKind::Proton => 2,
-        // The stack, and its events: two updates of six events, two events a page at the least.
+        // The stack, and the events of two updates: six events each, at two a page or more.
         EngineKind::CloudFormation => 1 + 8,
     };
     let named = scenario.requested.len();
@@ -93,8 +96,8 @@ pub(crate) fn calls(scenario: &Scenario, record: &Record, request_id: &str) -> C
 ///
 /// > pages (or named) + tags + cancels × (1 + read) + polls × min(cancels, pages)
 ///
-/// where `read` calls read a deployment that has left the listing. The maximum of calls to EventBridge
-/// is the number of outcomes.
+/// where `read` calls read a deployment that has left the listing. The maximum of calls to
+/// EventBridge is the number of outcomes.
 pub(crate) fn calls_without_faults(
     scenario: &Scenario,
     record: &Record,

@@ -23,7 +23,8 @@ const RETRY_WAIT: Duration = Duration::from_mins(1);
 /// One invocation that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// The request ID. Lambda's retries keep the ID; here each attempt has its own, to tell them apart.
+    /// The request ID. Lambda's retries keep the ID; here each attempt has its own, to tell them
+    /// apart.
     pub(crate) request_id: String,
     /// The index of the scenario's delivery.
     pub(crate) delivery: usize,

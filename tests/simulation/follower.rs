@@ -1,5 +1,5 @@
-//! The follower and its queue, by seed: messages that are delivered again, twice or out of order, follows
-//! that are killed, and a queue with a maximum of deliveries.
+//! The follower and its queue, by seed: messages that are delivered again, twice or out of order,
+//! follows that are killed, and a queue with a maximum of deliveries.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,7 +41,8 @@ struct Message {
     deliveries: u32,
 }
 
-/// The messages that EventBridge's rule puts into the queue: each `CANCELLING` event, some of them twice.
+/// The messages that EventBridge's rule puts into the queue: each `CANCELLING` event, some of them
+/// twice.
 fn messages(simulated: &Simulated, random: &mut Rng) -> Vec<Message> {
     let mut messages = Vec::new();
     for event in simulated.local.events() {
@@ -77,8 +78,8 @@ async fn deliver(
     }
 }
 
-/// Delivers every message until the queue deletes it or has delivered it `most` times. Returns the dead
-/// messages.
+/// Delivers every message until the queue deletes it or has delivered it `most` times. Returns the
+/// dead messages.
 async fn follow_all(simulated: &Simulated, random: &mut Rng, most: u32) -> Vec<Message> {
     let mut queue = messages(simulated, random);
     let mut dead = Vec::new();
@@ -107,7 +108,8 @@ async fn follow_all(simulated: &Simulated, random: &mut Rng, most: u32) -> Vec<M
     dead
 }
 
-/// Runs a seed. Counts the ends that followers published, and the dead messages. Returns the violations.
+/// Runs a seed. Counts the ends that followers published, and the dead messages. Returns the
+/// violations.
 fn simulate(seed: u64, ends: &mut usize, dead_messages: &mut usize) -> Vec<String> {
     let mut scenario = Scenario::of(seed);
     scenario.set("SETTLE_TIMEOUT_SECONDS", "0");

@@ -49,9 +49,9 @@ impl Simulated {
         self.local.clock().now().into()
     }
 
-    /// Invokes the function with a payload and this timeout. Each invocation has an instance of its own,
-    /// as in Lambda. The instance signs its calls with the request ID as access key, so that the record
-    /// of calls names the caller.
+    /// Invokes the function with a payload and this timeout. Each invocation has an instance of its
+    /// own, as in Lambda. The instance signs its calls with the request ID as access key, so that
+    /// the record of calls names the caller.
     pub(crate) async fn invoke(&self, request_id: &str, payload: &Value, time: Duration) -> Answer {
         let now = self.now();
         let payload = payload.to_string();

@@ -165,8 +165,8 @@ fn a_deployment_that_moves_to_another_page_costs_no_call() {
 
 #[test]
 fn a_slow_response_is_as_old_as_its_request() {
-    // The listing's response is stale when it arrives. The deployment that it shows has ended, and the
-    // fix has started.
+    // The listing's response is stale when it arrives. The deployment that it shows has ended, and
+    // the fix has started.
     let fix = Deployment::in_progress();
     let net = running("net", Duration::ZERO)
         .then(
@@ -183,8 +183,8 @@ fn a_slow_response_is_as_old_as_its_request() {
 
 #[test]
 fn a_lost_cancel_that_may_have_hit_a_newer_deployment_is_logged() {
-    // While the listing's response is under way, the deployment ends and a newer one starts. The cancel
-    // hits the newer one, and the cancel's response is lost.
+    // While the listing's response is under way, the deployment ends and a newer one starts. The
+    // cancel hits the newer one, and the cancel's response is lost.
     let second = Deployment::in_progress().when_cancelled(Cancellation::after(
         Duration::from_millis(500),
         Ending::cancelled(),
@@ -223,7 +223,8 @@ fn a_lost_cancel_that_hit_its_deployment_is_not_ascribed_to_another() {
     }
 }
 
-/// The cancel takes effect and its response is lost; then somebody cancels the newer deployment, too.
+/// The cancel takes effect and its response is lost; then somebody cancels the newer deployment,
+/// too.
 fn the_intended_deployment_was_hit(ending: Ending, outcome: &str) {
     let cancellation = Cancellation::after(Duration::ZERO, ending);
     let first = Deployment::in_progress().started_ago(Duration::from_hours(2));
@@ -246,8 +247,8 @@ fn the_intended_deployment_was_hit(ending: Ending, outcome: &str) {
 
 #[test]
 fn a_page_that_a_poll_reads_refreshes_waiting_cancels() {
-    // The cancel of `web` is throttled for less than two seconds. Meanwhile its deployment ends and a fix
-    // starts. The page that a poll reads for the others shows the fix.
+    // The cancel of `web` is throttled for less than two seconds. Meanwhile its deployment ends and
+    // a fix starts. The page that a poll reads for the others shows the fix.
     let web = running("web", Duration::ZERO)
         .then(
             When::At(Duration::from_millis(300)),

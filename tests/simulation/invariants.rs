@@ -92,8 +92,8 @@ impl Checks<'_> {
         self.violations.push(format!("{name}: {what}"));
     }
 
-    /// No environment is cancelled that is protected, not included, not named by the request, not tagged
-    /// for the alarm, or no environment at all.
+    /// No environment is cancelled that is protected, not included, not named by the request, not
+    /// tagged for the alarm, or no environment at all.
     fn only_selected_environments_are_cancelled(&mut self, end: &Ended) {
         let delivery = &self.scenario.deliveries[end.delivery];
         for call in self.record.cancels_of(&end.request_id) {
@@ -120,9 +120,10 @@ impl Checks<'_> {
         })
     }
 
-    /// No cancel hits a deployment that started after the alarm fired, too recently to be stuck, or at an
-    /// unknown time. One race remains: a deployment may start between a reading and the cancel's arrival.
-    /// The update of a stack that was created again is never hit, because a cancel names a stack by ID.
+    /// No cancel hits a deployment that started after the alarm fired, too recently to be stuck, or
+    /// at an unknown time. One race remains: a deployment may start between a reading and the
+    /// cancel's arrival. The update of a stack that was created again is never hit, because a
+    /// cancel names a stack by ID.
     fn a_fix_is_not_cancelled(&mut self, end: &Ended) {
         let delivery = &self.scenario.deliveries[end.delivery];
         for call in self.record.cancels_of(&end.request_id) {
@@ -162,8 +163,9 @@ impl Checks<'_> {
         self.scenario.slowest + FRESH + ROUNDING
     }
 
-    /// Each cancel relies on a response within the window. After a cancel with a lost response, a cancel
-    /// relies on a newer read. No cancel follows an accepted one, or exceeds the attempts of a call.
+    /// Each cancel relies on a response within the window. After a cancel with a lost response, a
+    /// cancel relies on a newer read. No cancel follows an accepted one, or exceeds the attempts of
+    /// a call.
     fn every_cancel_relies_on_a_fresh_reading(&mut self, end: &Ended) {
         let calls: Vec<_> = self.record.calls_of(&end.request_id).collect();
         for (index, cancel) in calls.iter().enumerate() {
@@ -259,8 +261,8 @@ impl Checks<'_> {
         }
     }
 
-    /// A deployment that is `IN_PROGRESS` throughout the listing is in the summary. If the invocation
-    /// fails, every selected deployment has an event.
+    /// A deployment that is `IN_PROGRESS` throughout the listing is in the summary. If the
+    /// invocation fails, every selected deployment has an event.
     fn no_candidate_is_overlooked(&mut self, end: &Ended) {
         let delivery = &self.scenario.deliveries[end.delivery];
         let is_listed = !matches!(end.answer, Err(InvocationError::ListFailed(_)));
@@ -315,8 +317,9 @@ impl Checks<'_> {
             .any(|other| other.environment == one.environment && other.started_at > one.started_at)
     }
 
-    /// Each cancel has an outcome of the deployment that it hit, published or logged whole. If a race hit
-    /// another deployment and the response does not name it, the outcome is that of the intended one.
+    /// Each cancel has an outcome of the deployment that it hit, published or logged whole. If a
+    /// race hit another deployment and the response does not name it, the outcome is that of the
+    /// intended one.
     fn every_cancel_has_an_outcome(&mut self, end: &Ended) {
         for call in self.record.cancels_of(&end.request_id) {
             let another = self.misreported(end, call);
@@ -393,8 +396,9 @@ impl Checks<'_> {
             || !is_answered(call) && next.any(|one| !was_cancelled_by_it(one))
     }
 
-    /// The event that reports success of an update whose cancel was accepted: the cancel has hit another
-    /// update. The function can know this if the other one is the latest and the service sends IDs.
+    /// The event that reports success of an update whose cancel was accepted: the cancel has hit
+    /// another update. The function can know this if the other one is the latest and the service
+    /// sends IDs.
     fn misreported(&self, end: &Ended, call: &Call) -> Option<&Reported> {
         let hit = self.record.hit(call)?;
         let is_latest = !self.is_followed_by_another(hit);
@@ -412,8 +416,8 @@ impl Checks<'_> {
         })
     }
 
-    /// The published events have the outcomes of the summary, without skips by rules 1 to 6. An outcome
-    /// that is not published is logged whole, and the invocation fails.
+    /// The published events have the outcomes of the summary, without skips by rules 1 to 6. An
+    /// outcome that is not published is logged whole, and the invocation fails.
     fn every_outcome_is_published_or_logged(&mut self, end: &Ended) {
         let of_it = |reported: &&Reported| reported.request_id == end.request_id;
         let unpublished = self.record.unpublished.iter().filter(of_it).count();
@@ -461,8 +465,8 @@ impl Checks<'_> {
         }
     }
 
-    /// A transient error fails the invocation, so that Lambda retries the event. Without one, and with
-    /// everything published, the invocation succeeds.
+    /// A transient error fails the invocation, so that Lambda retries the event. Without one, and
+    /// with everything published, the invocation succeeds.
     fn transient_errors_fail_the_invocation(&mut self, end: &Ended) {
         let is_transient = self
             .record
@@ -544,8 +548,9 @@ impl Checks<'_> {
         }
     }
 
-    /// `CANCELLING` is reported only of a deployment that was cancelled, or that rolls back by itself.
-    /// With CloudFormation, whose response names no update, a race may have hit a newer one.
+    /// `CANCELLING` is reported only of a deployment that was cancelled, or that rolls back by
+    /// itself. With CloudFormation, whose response names no update, a race may have hit a newer
+    /// one.
     fn cancelling_is_reported_only_of_cancelled_deployments(&mut self) {
         for reported in &self.record.published {
             if reported.outcome != "CANCELLING" {
@@ -574,8 +579,8 @@ impl Checks<'_> {
         }
     }
 
-    /// An event's ID is the same for every delivery and retry of one trigger, environment and deployment,
-    /// and for nothing else.
+    /// An event's ID is the same for every delivery and retry of one trigger, environment and
+    /// deployment, and for nothing else.
     fn an_id_stands_for_one_deployment(&mut self) {
         let mut ids = BTreeMap::new();
         let mut things = BTreeMap::new();
@@ -602,8 +607,8 @@ impl Checks<'_> {
         }
     }
 
-    /// A conflict is no outcome if the service sends an ID to read the deployment by. A deleted stack sends
-    /// none.
+    /// A conflict is no outcome if the service sends an ID to read the deployment by. A deleted
+    /// stack sends none.
     fn a_conflict_is_resolved_by_a_read(&mut self) {
         for reported in &self.record.published {
             let code = reported.error.as_deref().unwrap_or_default();

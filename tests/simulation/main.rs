@@ -1,5 +1,6 @@
-//! Whole runs in one process, on paused time. A seed decides every fault and every change between two
-//! calls. `invariants.rs` checks every run; `without_faults.rs` checks runs without faults more closely.
+//! Whole runs in one process, on paused time. A seed decides every fault and every change between
+//! two calls. `invariants.rs` checks every run; `without_faults.rs` checks runs without faults more
+//! closely.
 //!
 //! A run is a seed. A failure names its seed and replays exactly:
 //!

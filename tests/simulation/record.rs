@@ -85,7 +85,8 @@ impl Reported {
         }
     }
 
-    /// The first 31 digits of the ID, which stand for the trigger, the environment and the deployment.
+    /// The first 31 digits of the ID, which stand for the trigger, the environment and the
+    /// deployment.
     pub(crate) fn stands_for(&self) -> &str {
         &self.id[..31]
     }
@@ -100,7 +101,8 @@ impl Reported {
         self.outcome == "CANCELLING" && others.iter().any(is_end)
     }
 
-    /// True if the event may be about this deployment. Without an ID, the start decides if it is known.
+    /// True if the event may be about this deployment. Without an ID, the start decides if it is
+    /// known.
     pub(crate) fn is_of(&self, truth: &Truth) -> bool {
         if self.environment != truth.environment {
             return false;

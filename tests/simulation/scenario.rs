@@ -342,7 +342,8 @@ fn moment(random: &mut Rng) -> When {
     }
 }
 
-/// The account as stacks. Some are deleted and created again during the listing; some have a nested stack.
+/// The account as stacks. Some are deleted and created again during the listing; some have a nested
+/// stack.
 fn stacks(
     random: &mut Rng,
     world: World,
@@ -465,7 +466,8 @@ fn faults(
         );
     }
     if random.u8(0..8) == 0 {
-        // `CancelUpdateStack` has an empty response: any body with the status 200 accepts the cancel.
+        // `CancelUpdateStack` has an empty response: any body with the status 200 accepts the
+        // cancel.
         let status = match engine {
             EngineKind::Proton => [200, 502][random.usize(0..2)],
             EngineKind::CloudFormation => 502,

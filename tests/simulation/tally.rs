@@ -1,4 +1,5 @@
-//! The situations that the simulated worlds met. A simulation that meets no faults would prove nothing.
+//! The situations that the simulated worlds met. A simulation that meets no faults would prove
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;

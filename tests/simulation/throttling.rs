@@ -1,4 +1,5 @@
-//! Many cancels against a service that throttles: all are made, with few calls, at the service's rate.
+//! Many cancels against a service that throttles: all are made, with few calls, at the service's
+//! rate.
 
 use std::time::Duration;
 
@@ -64,8 +65,8 @@ fn cancel_at_20_a_second(case: &Case) -> Cost {
     }
 }
 
-/// Invokes the function with a schedule in a new world. Returns the summary, the time it took, and the
-/// calls.
+/// Invokes the function with a schedule in a new world. Returns the summary, the time it took, and
+/// the calls.
 fn sweep(world: World, variables: &[(&str, &str)]) -> (Value, Duration, Vec<Call>) {
     let variables = variables.iter().chain(&[("MAX_CANCELLATIONS", "1000")]);
     let variables: Vec<_> = variables
@@ -130,7 +131,8 @@ fn a_hundred_cancels_of_a_thousand_environments() {
 
 #[test]
 fn three_hundred_stacks_are_followed_at_five_reads_a_second() {
-    // `DescribeStacks` is said to allow some five calls a second. The listing shows which stacks go on.
+    // `DescribeStacks` is said to allow some five calls a second. The listing shows which stacks go
+    // on.
     let update = Update::in_progress()
         .started_ago(Duration::from_hours(2))
         .when_cancelled(UpdateEnding::rolled_back().rollback(Duration::from_secs(30)));

@@ -1,5 +1,5 @@
-//! Runs without faults, where only cancels change anything. There the rules alone say what a run decides,
-//! what it costs, and that a repeated event changes nothing.
+//! Runs without faults, where only cancels change anything. There the rules alone say what a run
+//! decides, what it costs, and that a repeated event changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -160,8 +160,8 @@ fn an_end_within_the_timeout_is_reported() {
             };
             let mut of_it = record.deployments.iter().filter(|one| reported.is_of(one));
             let ended = of_it.next().and_then(|truth| truth.completed_at).unwrap();
-            // An end after the last poll is not read. The wait between polls is half the time so far, and
-            // 10 seconds at the most.
+            // An end after the last poll is not read. The wait between polls is half the time so
+            // far, and 10 seconds at the most.
             let unread = (scenario.settle_timeout / 2)
                 .clamp(Duration::from_millis(100), Duration::from_secs(10));
             assert!(

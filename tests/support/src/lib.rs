@@ -1,4 +1,4 @@
-//! Payloads and a TLS server that the test suites and the benchmarks share.
+//! Payloads, servers and the function's process, which the test suites and the benchmarks share.
 #![expect(
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
@@ -8,5 +8,6 @@
     reason = "a test fails by panicking"
 )]
 
+pub mod function;
 pub mod payloads;
 pub mod tls;

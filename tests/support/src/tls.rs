@@ -61,7 +61,8 @@ impl Authority {
     }
 }
 
-/// A TLS server on `localhost` that forwards every connection to another address. Stops when dropped.
+/// A TLS server on `localhost` that forwards every connection to another address. Stops when
+/// dropped.
 pub struct TlsServer {
     port: u16,
     connections: Arc<AtomicUsize>,
