@@ -61,91 +61,42 @@ async fn refusal(variable: &str, value: &str) -> String {
 }
 
 #[tokio::test]
-async fn numbers_that_are_no_whole_numbers_are_refused() {
-    for variable in [
-        "STUCK_AFTER_MINUTES",
-        "MAX_CANCELLATIONS",
-        "SETTLE_TIMEOUT_SECONDS",
-        "CONCURRENCY",
+async fn a_bad_value_is_refused_with_the_accepted_ones() {
+    for (variable, values, accepted) in [
+        ("STUCK_AFTER_MINUTES", &["-1", "٣"][..], "whole number"),
+        ("MAX_CANCELLATIONS", &["1.5", "1_000"], "whole number"),
+        ("SETTLE_TIMEOUT_SECONDS", &["ten", " 5"], "whole number"),
+        ("CONCURRENCY", &["0", "101", "4294967297"], "from 1 to 100"),
+        ("DRY_RUN", &["True", "0"], "`true` or `false`"),
+        ("ALARM_SCOPE", &["ALL", "all,tagged"], "`all` or `tagged`"),
+        ("ENVIRONMENTS", &["prod-[", "[z-a]"], "glob"),
+        ("PROTECTED_ENVIRONMENTS", &["{a,b"], "glob"),
+        ("IGNORED_ALARMS", &["ok-*,prod-["], "glob"),
+        (
+            "EVENT_BUS_NAME",
+            &["bus\u{fc}", "arn:aws:sns:us-east-1:1:topic"],
+            "event bus",
+        ),
+        ("AWS_ENDPOINT_URL", &["127.0.0.1:4566"], "URL"),
+        ("AWS_ENDPOINT_URL_PROTON", &["ftp://proton"], "URL"),
+        (
+            "AWS_ENDPOINT_URL_EVENTBRIDGE",
+            &["https://", "http://a b"],
+            "URL",
+        ),
     ] {
-        for value in ["-1", "1.5", "ten", "1e3", " 5", "0x10", "1_000", "٣"] {
+        for value in values {
             let refusal = refusal(variable, value).await;
-            assert!(refusal.contains("whole number"), "{refusal}");
+            assert!(refusal.contains(accepted), "{refusal}");
         }
     }
 }
 
 #[tokio::test]
-async fn concurrency_is_1_to_100() {
-    for value in ["0", "101", "4294967297"] {
-        let refusal = refusal("CONCURRENCY", value).await;
-        assert!(refusal.contains("from 1 to 100"), "{refusal}");
-    }
-    for value in ["1", "100"] {
-        let run = Stage::running(["net"])
-            .set("CONCURRENCY", value)
-            .run(alarm())
-            .await;
-        assert_eq!(run.outcome("net"), "CANCELLED");
-    }
-}
-
-#[tokio::test]
-async fn dry_run_is_true_or_false() {
-    for value in ["True", "TRUE", "1", "yes", "on", " true", "0", "no"] {
-        let refusal = refusal("DRY_RUN", value).await;
-        assert!(refusal.contains("`true` or `false`"), "{refusal}");
-    }
-}
-
-#[tokio::test]
-async fn alarm_scope_is_all_or_tagged() {
-    for value in ["ALL", "tag", "none", "all,tagged"] {
-        let refusal = refusal("ALARM_SCOPE", value).await;
-        assert!(refusal.contains("`all` or `tagged`"), "{refusal}");
-    }
-}
-
-#[tokio::test]
-async fn broken_globs_are_refused() {
-    for variable in ["ENVIRONMENTS", "PROTECTED_ENVIRONMENTS", "IGNORED_ALARMS"] {
-        for value in ["prod-[", "{a,b", "[z-a]", "ok-*,prod-["] {
-            refusal(variable, value).await;
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_bus_is_a_name_or_an_arn() {
-    for value in [
-        "my bus",
-        "bus\u{fc}",
-        "team/ops",
-        "arn:aws:sns:us-east-1:123456789012:topic",
-        "arn:aws:events:us-east-1:123456789012:event-bus/team/ops",
-        "arn:aws:events:us-east-1:event-bus/ops",
-        "arn:aws:events:us-east-1:123456789012:event-bus/",
-    ] {
-        refusal("EVENT_BUS_NAME", value).await;
-    }
-}
-
-#[tokio::test]
-async fn an_endpoint_that_is_no_url_is_refused() {
-    for variable in [
-        "AWS_ENDPOINT_URL",
-        "AWS_ENDPOINT_URL_PROTON",
-        "AWS_ENDPOINT_URL_EVENTBRIDGE",
-    ] {
-        for value in [
-            "nowhere",
-            "127.0.0.1:4566",
-            "ftp://proton",
-            "https://",
-            "http://a b",
-        ] {
-            refusal(variable, value).await;
-        }
+async fn a_concurrency_from_1_to_100_is_accepted() {
+    for value in [1, 100] {
+        let stage = Stage::running(["net"]).set("CONCURRENCY", value);
+        assert_eq!(stage.run(alarm()).await.outcome("net"), "CANCELLED");
     }
 }
 
