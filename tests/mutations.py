@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Shows that the net catches fish: breaks the function in each way of `mutations.toml`, one at a time,
+"""Mutation tests: breaks the function in each way of `mutations.toml`, one at a time,
 and requires that the named test fails over it, by the named invariant.
 
     tests/mutations.py              all of them

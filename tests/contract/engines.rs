@@ -1,41 +1,35 @@
-//! One table for both engines: the same account, the same payload, the same outcomes. What only
-//! CloudFormation knows stands at the end.
+//! Both engines: one table of accounts and outcomes, then CloudFormation alone (section 7).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use local_aws::{
-    Cancellation, CloudFormationOptions, Deployment, Ending, Environment, Fault, Faults, Operation,
+    CloudFormationOptions, Deployment, Ending, Environment, Fault, Faults, Operation,
     RepeatedToken, Rule, Stack, StackStatus, StackWhat, Throttle, Update, UpdateEnding, What, When,
     World,
 };
-use serde_json::{Value, json};
+use proton_canceller::engine::EngineKind;
+use serde_json::json;
+use test_support::payloads::{alarm, request};
 
-use crate::harness::{Engine, Run, Stage, each, millis, quick, running, seconds};
-use crate::payloads::{alarm, request, schedule};
-
-const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
+use crate::harness::{
+    CANCEL, ENGINES, Run, Stage, TAG, each, ending, millis, quick, running, seconds,
+};
 
 /// A row of the table.
 struct Row {
-    what: &'static str,
+    name: &'static str,
     stage: fn() -> Stage,
-    payload: fn() -> Value,
-    /// What becomes of each environment; the error codes are Proton's.
+    /// The outcome of each environment, with Proton's error codes.
     expected: &'static [(&'static str, &'static str)],
 }
 
-/// What CloudFormation's code is for an error of Proton's.
-fn in_cloudformations_words(outcome: &str) -> String {
+/// The outcome with CloudFormation's error code in place of Proton's.
+fn with_cloudformations_code(outcome: &str) -> String {
     outcome
         .replace("AccessDeniedException", "AccessDenied")
         .replace("ResourceNotFoundException", "ValidationError")
         .replace("ConflictException", "ValidationError")
-}
-
-fn ending(name: &str, after: Duration, ending: Ending) -> Environment {
-    let cancellation = Cancellation::after(after, ending);
-    Environment::new(name).deployment(Deployment::in_progress().when_cancelled(cancellation))
 }
 
 fn fault(fault: Fault) -> Rule {
@@ -46,11 +40,9 @@ fn with_rule(rule: Rule) -> Stage {
     Stage::running(["net", "other"]).faults(Faults::none().rule(rule))
 }
 
-const TAG: &str = "proton-canceller:alarms";
-
 const TABLE: &[Row] = &[
     Row {
-        what: "each end",
+        name: "each end",
         stage: || {
             Stage::with([
                 ending("cancelled", millis(300), Ending::cancelled()),
@@ -58,7 +50,6 @@ const TABLE: &[Row] = &[
                 ending("succeeded", millis(200), Ending::succeeded()),
             ])
         },
-        payload: alarm,
         expected: &[
             ("cancelled", "CANCELLED"),
             ("failed", "FAILED"),
@@ -66,148 +57,49 @@ const TABLE: &[Row] = &[
         ],
     },
     Row {
-        what: "the fences",
-        stage: || {
-            Stage::running(["in", "out", "in-core"])
-                .set("ENVIRONMENTS", "in*")
-                .set("PROTECTED_ENVIRONMENTS", "*-core")
-        },
-        payload: alarm,
-        expected: &[
-            ("in", "CANCELLED"),
-            ("out", "SKIPPED NOT_INCLUDED"),
-            ("in-core", "SKIPPED PROTECTED"),
-        ],
-    },
-    Row {
-        what: "the cure goes through",
-        stage: || {
-            let fix = quick().started(local_aws::Moment::In(seconds(30)));
-            Stage::with([running("net"), Environment::new("fixed").deployment(fix)])
-        },
-        payload: alarm,
-        expected: &[
-            ("net", "CANCELLED"),
-            ("fixed", "SKIPPED STARTED_AFTER_ALARM"),
-        ],
-    },
-    Row {
-        what: "an unknown start",
-        stage: || Stage::with([Environment::new("net").deployment(quick().start_not_sent())]),
-        payload: alarm,
-        expected: &[("net", "SKIPPED START_UNKNOWN")],
-    },
-    Row {
-        what: "tags",
-        stage: || {
-            Stage::with([
-                running("named").tag(TAG, "other checkout-*"),
-                running("other").tag(TAG, "other"),
-                running("bare"),
-            ])
-            .set("ALARM_SCOPE", "tagged")
-        },
-        payload: alarm,
-        expected: &[
-            ("named", "CANCELLED"),
-            ("other", "SKIPPED NOT_TAGGED"),
-            ("bare", "SKIPPED NOT_TAGGED"),
-        ],
-    },
-    Row {
-        what: "a sweep",
-        stage: || {
-            let started = |ago| quick().started_ago(ago);
-            Stage::with([
-                Environment::new("stuck").deployment(started(Duration::from_mins(61))),
-                Environment::new("young").deployment(started(Duration::from_mins(59))),
-            ])
-        },
-        payload: schedule,
-        expected: &[("stuck", "CANCELLED"), ("young", "SKIPPED NOT_STUCK")],
-    },
-    Row {
-        what: "the limit",
-        stage: || Stage::running(["a", "b"]).set("MAX_CANCELLATIONS", 1),
-        payload: alarm,
-        expected: &[("a", "SKIPPED OVER_LIMIT"), ("b", "SKIPPED OVER_LIMIT")],
-    },
-    Row {
-        what: "a dry run",
-        stage: || Stage::running(["a", "b"]).set("DRY_RUN", true),
-        payload: alarm,
-        expected: &[("a", "DRY_RUN"), ("b", "DRY_RUN")],
-    },
-    Row {
-        what: "a request",
-        stage: || {
-            Stage::with([
-                running("net"),
-                running("core"),
-                Environment::new("still"),
-                running("not-named"),
-            ])
-            .set("PROTECTED_ENVIRONMENTS", "core")
-        },
-        payload: || request(["net", "core", "still", "nowhere", "net"]),
-        expected: &[
-            ("net", "CANCELLED"),
-            ("core", "SKIPPED PROTECTED"),
-            ("still", "SKIPPED NOT_IN_PROGRESS"),
-            ("nowhere", "ERROR ResourceNotFoundException"),
-        ],
-    },
-    Row {
-        what: "a conflict that hides a finished update",
+        name: "a conflict that hides a finished update",
         stage: || {
             Stage::with([
                 running("net").then(When::BeforeCall(CANCEL, 1), What::End(Ending::succeeded()))
             ])
         },
-        payload: alarm,
         expected: &[("net", "SUCCEEDED")],
     },
     Row {
-        what: "a conflict that somebody else's cancel makes",
+        name: "a conflict that somebody else's cancel makes",
         stage: || Stage::with([running("net").then(When::BeforeCall(CANCEL, 1), What::Cancel)]),
-        payload: alarm,
         expected: &[("net", "CANCELLED")],
     },
     Row {
-        what: "a conflict of what goes on",
+        name: "a conflict of a deployment that stays in progress",
         stage: || with_rule(fault(Fault::error("ConflictException", "not now"))),
-        payload: alarm,
         expected: &[("net", "ERROR ConflictException"), ("other", "CANCELLED")],
     },
     Row {
-        what: "a denial",
+        name: "a denial",
         stage: || with_rule(fault(Fault::error("AccessDeniedException", "no"))),
-        payload: alarm,
         expected: &[
             ("net", "ERROR AccessDeniedException"),
             ("other", "CANCELLED"),
         ],
     },
     Row {
-        what: "throttling that passes",
+        name: "transient throttling",
         stage: || with_rule(fault(Fault::error("ThrottlingException", "slow down")).times(3)),
-        payload: alarm,
         expected: &[("net", "CANCELLED"), ("other", "CANCELLED")],
     },
     Row {
-        what: "a service that breaks for a while",
+        name: "transient server errors",
         stage: || with_rule(fault(Fault::error("InternalServerException", "oops")).times(3)),
-        payload: alarm,
         expected: &[("net", "CANCELLED"), ("other", "CANCELLED")],
     },
     Row {
-        what: "an answer that is lost after the cancel took effect",
+        name: "a response lost after the cancel took effect",
         stage: || with_rule(fault(Fault::Drop).times(1).after_effect()),
-        payload: alarm,
         expected: &[("net", "CANCELLED"), ("other", "CANCELLED")],
     },
     Row {
-        what: "another deployment that starts while the first is followed",
+        name: "another deployment that starts while the first is followed",
         stage: || {
             let next = What::Deploy(Deployment::in_progress());
             Stage::with([
@@ -216,43 +108,37 @@ const TABLE: &[Row] = &[
                 ending("other", millis(900), Ending::cancelled()),
             ])
         },
-        payload: alarm,
         expected: &[("net", "CANCELLED"), ("other", "CANCELLED")],
     },
     Row {
-        what: "no ids",
+        name: "no deployment IDs",
         stage: || {
             let nameless = |name| Environment::new(name).deployment(quick().id_not_sent());
             Stage::with([nameless("a"), nameless("b")])
         },
-        payload: alarm,
         expected: &[("a", "CANCELLED"), ("b", "CANCELLED")],
     },
     Row {
-        what: "an end that is not seen",
+        name: "an end after the timeout",
         stage: || {
             Stage::with([ending("net", seconds(3600), Ending::cancelled())])
                 .set("SETTLE_TIMEOUT_SECONDS", 1)
         },
-        payload: alarm,
         expected: &[("net", "CANCELLING")],
     },
 ];
 
 #[tokio::test]
-async fn both_engines_keep_the_same_promises() {
+async fn both_engines_report_the_same_outcomes() {
     let runs = TABLE.iter().flat_map(|row| {
-        Engine::ALL.map(|engine| async move {
-            let run = (row.stage)()
-                .on(engine)
-                .run((row.payload)().to_string())
-                .await;
+        ENGINES.map(|engine| async move {
+            let run = (row.stage)().on(engine).run(alarm()).await;
             let expected: BTreeMap<_, _> = row
                 .expected
                 .iter()
                 .map(|(name, outcome)| match engine {
-                    Engine::Proton => (*name, (*outcome).to_owned()),
-                    Engine::CloudFormation => (*name, in_cloudformations_words(outcome)),
+                    EngineKind::Proton => (*name, (*outcome).to_owned()),
+                    EngineKind::CloudFormation => (*name, with_cloudformations_code(outcome)),
                 })
                 .collect();
             let calls = run.call_names();
@@ -260,11 +146,11 @@ async fn both_engines_keep_the_same_promises() {
                 run.outcomes(),
                 expected,
                 "{} on {engine:?}: {calls:#?}",
-                row.what
+                row.name
             );
         })
     });
-    // A few at a time: each is a process.
+    // Six at a time, because each is a process.
     let mut runs: Vec<_> = runs.collect();
     while !runs.is_empty() {
         let some = runs.split_off(runs.len().saturating_sub(6));
@@ -273,31 +159,29 @@ async fn both_engines_keep_the_same_promises() {
 }
 
 #[tokio::test]
-async fn both_engines_page_and_keep_a_services_pace() {
-    for engine in Engine::ALL {
-        let mut world = World::new().faults(Faults::none().throttle(Throttle {
+async fn both_engines_read_all_pages_within_the_services_rate() {
+    for engine in ENGINES {
+        let throttle = Throttle {
             operation: None,
             per_second: 60.0,
             burst: 20,
-        }));
-        for number in 0..130 {
-            world = world.with(running(&format!("net-{number:03}")));
-        }
-        let run = Stage::of(world)
+        };
+        let run = Stage::numbered(130)
+            .faults(Faults::none().throttle(throttle))
             .set("MAX_CANCELLATIONS", 200)
             .on(engine)
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.summary()["counts"]["CANCELLED"], 130, "{engine:?}");
     }
 }
 
 #[tokio::test]
-async fn both_engines_fail_the_invocation_for_what_may_pass() {
-    for engine in Engine::ALL {
+async fn both_engines_are_incomplete_after_a_transient_error() {
+    for engine in ENGINES {
         let run = with_rule(fault(Fault::error("ThrottlingException", "slow down")))
             .on(engine)
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.failure().kind, "Incomplete", "{engine:?}");
         assert_eq!(run.event("other").outcome(), "CANCELLED", "{engine:?}");
@@ -305,9 +189,13 @@ async fn both_engines_fail_the_invocation_for_what_may_pass() {
     }
 }
 
-/// Stacks that may all be touched.
+/// A world of these stacks, all in scope.
 fn stacks(stacks: impl IntoIterator<Item = Stack>) -> Stage {
-    Stage::of(stacks.into_iter().fold(World::new(), World::with_stack))
+    all_in_scope(stacks.into_iter().fold(World::new(), World::with_stack))
+}
+
+fn all_in_scope(world: World) -> Stage {
+    Stage::of(world)
         .set("ENGINE", "cloudformation")
         .set("ENVIRONMENTS", "*")
 }
@@ -325,10 +213,10 @@ fn quick_update() -> Update {
 }
 
 #[tokio::test]
-async fn never_every_stack_by_default() {
+async fn only_the_stacks_of_proton_are_cancelled_by_default() {
     let run = stacks([updating("AWSProton-net"), updating("payroll")])
         .set("ENVIRONMENTS", "")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(
         run.outcomes(),
@@ -340,12 +228,12 @@ async fn never_every_stack_by_default() {
 }
 
 #[tokio::test]
-async fn nested_stacks_are_never_counted_or_touched() {
+async fn nested_stacks_are_neither_counted_nor_cancelled() {
     let stage = || stacks([updating("net"), updating("net-part").nested_in("net")]);
-    let run = stage().run(alarm().to_string()).await;
+    let run = stage().run(alarm()).await;
     assert_eq!(run.outcomes(), each([("net", "CANCELLED")]));
     assert_eq!(run.summary()["listed"], 1);
-    let run = stage().run(request(["net-part"]).to_string()).await;
+    let run = stage().run(request(["net-part"])).await;
     assert_eq!(run.outcomes(), each([("net-part", "SKIPPED NOT_INCLUDED")]));
     assert_eq!(run.cancels(), Vec::<&str>::new());
 }
@@ -360,14 +248,14 @@ async fn only_updates_are_candidates() {
         Stack::new("gone").update(Update::of_status(StackStatus::DeleteInProgress)),
         Stack::new("rolling").update(Update::rolling_back()),
     ])
-    .run(alarm().to_string())
+    .run(alarm())
     .await;
     assert_eq!(run.outcomes(), each([("net", "CANCELLED")]));
     assert_eq!(run.summary()["alreadyCancelling"], 1);
 }
 
 #[tokio::test]
-async fn the_message_says_who_rolled_back() {
+async fn the_message_says_why_the_stack_rolled_back() {
     let failing = updating("failed").then(
         When::BeforeCall(Operation::CancelUpdateStack, 1),
         StackWhat::End(
@@ -377,9 +265,7 @@ async fn the_message_says_who_rolled_back() {
                 .cleanup(millis(200)),
         ),
     );
-    let run = stacks([updating("cancelled"), failing])
-        .run(alarm().to_string())
-        .await;
+    let run = stacks([updating("cancelled"), failing]).run(alarm()).await;
     assert_eq!(
         run.outcomes(),
         each([("cancelled", "CANCELLED"), ("failed", "CANCELLED")])
@@ -395,7 +281,7 @@ async fn the_message_says_who_rolled_back() {
 }
 
 #[tokio::test]
-async fn a_failure_names_what_to_call() {
+async fn a_failure_names_the_operation_that_repairs_the_stack() {
     let broken = Stack::new("broken").update(Update::in_progress().when_cancelled(
         UpdateEnding::rollback_failed("the subnet is in use").rollback(millis(100)),
     ));
@@ -403,7 +289,7 @@ async fn a_failure_names_what_to_call() {
         When::BeforeCall(Operation::CancelUpdateStack, 1),
         StackWhat::End(UpdateEnding::failed("the table is gone")),
     );
-    let run = stacks([broken, stopped]).run(alarm().to_string()).await;
+    let run = stacks([broken, stopped]).run(alarm()).await;
     assert_eq!(
         run.outcomes(),
         each([("broken", "FAILED"), ("stopped", "FAILED")])
@@ -422,15 +308,15 @@ async fn a_failure_names_what_to_call() {
 }
 
 #[tokio::test]
-async fn a_rollback_is_never_another_deployment() {
-    // Nothing but the time of the last update identifies these, and the rollback moves it.
+async fn a_rollback_is_never_taken_for_a_newer_deployment() {
+    // Only `LastUpdatedTime` identifies these updates, and the rollback moves it.
     let nameless = |name| updating(name).operations_not_sent();
     let run = stacks([
         nameless("a"),
         nameless("b"),
         nameless("c").last_updated_stands_still(),
     ])
-    .run(alarm().to_string())
+    .run(alarm())
     .await;
     assert_eq!(
         run.outcomes(),
@@ -439,23 +325,23 @@ async fn a_rollback_is_never_another_deployment() {
 }
 
 #[tokio::test]
-async fn a_rollback_that_moves_the_time_costs_its_events_once() {
+async fn a_rollback_that_moves_the_start_has_its_events_read_twice_at_most() {
     let names = ["a", "b", "c", "d", "e", "f"];
     let run = stacks(names.map(|name| {
         let ending = UpdateEnding::rolled_back().rollback(seconds(2));
         let update = Update::in_progress().when_cancelled(ending);
         Stack::new(name).update(update).operations_not_sent()
     }))
-    .run(alarm().to_string())
+    .run(alarm())
     .await;
     assert_eq!(run.outcomes(), each(names.map(|name| (name, "CANCELLED"))));
-    // To know that it is the same one, and at its end perhaps.
+    // Once to identify the update, and once for its end.
     let events = run.calls_of(Operation::DescribeStackEvents).len();
     assert!(events <= 2 * names.len(), "{events} calls");
 }
 
 #[tokio::test]
-async fn the_first_updates_end_is_in_the_events() {
+async fn the_end_of_a_replaced_update_is_read_from_the_events() {
     for are_operations_sent in [true, false] {
         let mut stack = updating("net").then(
             When::AfterEnd(Duration::ZERO),
@@ -464,9 +350,7 @@ async fn the_first_updates_end_is_in_the_events() {
         if !are_operations_sent {
             stack = stack.operations_not_sent();
         }
-        let run = stacks([stack, updating("other")])
-            .run(alarm().to_string())
-            .await;
+        let run = stacks([stack, updating("other")]).run(alarm()).await;
         assert_eq!(run.outcome("net"), "CANCELLED");
         assert_eq!(run.event("net").text("/message"), Some("User Initiated"));
     }
@@ -488,11 +372,7 @@ async fn one_update_has_one_token() {
                         .times(2),
                 ),
             );
-        let run = Stage::of(world)
-            .set("ENGINE", "cloudformation")
-            .set("ENVIRONMENTS", "*")
-            .run(alarm().to_string())
-            .await;
+        let run = all_in_scope(world).run(alarm()).await;
         assert_eq!(run.outcome("net"), "CANCELLED");
         let tokens: Vec<_> = run
             .calls_of(Operation::CancelUpdateStack)
@@ -513,21 +393,21 @@ async fn one_update_has_one_token() {
 #[tokio::test]
 async fn names_in_a_request_follow_the_engines_rule() {
     let refused: Run = stacks([updating("net")])
-        .run(json!({"environments": ["with_underscore"]}).to_string())
+        .run(json!({"environments": ["with_underscore"]}))
         .await;
     assert_eq!(refused.failure().kind, "UnsupportedPayload");
     let long = "a".repeat(128);
     let run = stacks([updating(&long)])
-        .run(request([long.as_str()]).to_string())
+        .run(request([long.as_str()]))
         .await;
     assert_eq!(run.outcome(&long), "CANCELLED");
 }
 
 #[tokio::test]
-async fn an_endpoint_out_of_reach_says_no_word_on_proton() {
+async fn an_unreachable_cloudformation_does_not_mention_proton() {
     let run = stacks([updating("net")])
         .set("AWS_ENDPOINT_URL_CLOUDFORMATION", "http://127.0.0.1:9")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     let failure = run.failure();
     assert_eq!(failure.kind, "ListFailed");
@@ -536,7 +416,7 @@ async fn an_endpoint_out_of_reach_says_no_word_on_proton() {
 }
 
 #[tokio::test]
-async fn an_answer_that_was_cut_short_is_asked_for_again() {
+async fn a_truncated_response_is_requested_again() {
     let cut = |operation, before: &str| {
         let before = before.to_owned();
         let rule = Rule::new(Fault::Cut { before });
@@ -552,7 +432,7 @@ async fn an_answer_that_was_cut_short_is_asked_for_again() {
     for before in ["<ParentId>", "</StackSummaries>", "</ListStacksResponse>"] {
         let run = stacks(nested())
             .faults(Faults::none().rule(cut(Operation::ListStacks, before)))
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(
             run.outcomes(),
@@ -562,13 +442,13 @@ async fn an_answer_that_was_cut_short_is_asked_for_again() {
     }
     let run = stacks(nested())
         .faults(Faults::none().rule(cut(Operation::DescribeStacks, "<ParentId>")))
-        .run(request(["net-part"]).to_string())
+        .run(request(["net-part"]))
         .await;
     assert_eq!(run.outcomes(), each([("net-part", "SKIPPED NOT_INCLUDED")]));
 }
 
 #[tokio::test]
-async fn what_is_no_answer_of_the_services_accepts_no_cancel() {
+async fn the_response_of_a_proxy_accepts_no_cancel() {
     for body in ["<html>proxy</html>", "", "{}"] {
         let junk = Fault::Junk {
             status: 200,
@@ -577,14 +457,14 @@ async fn what_is_no_answer_of_the_services_accepts_no_cancel() {
         let rule = Rule::new(junk).operation(Operation::CancelUpdateStack);
         let run = stacks([updating("net")])
             .faults(Faults::none().rule(rule.times(1)))
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.outcome("net"), "CANCELLED", "{body}");
         assert_eq!(run.calls_of(Operation::CancelUpdateStack).len(), 2);
     }
 }
 
-/// A stack whose rollback is over before anybody looks.
+/// A stack whose rollback ends before the first poll.
 fn at_once(name: &str) -> Stack {
     let ending = UpdateEnding::rolled_back()
         .rollback(Duration::ZERO)
@@ -596,8 +476,8 @@ fn at_once(name: &str) -> Stack {
     )
 }
 
-/// The same stack, with operations' ids and without.
-fn known_and_nameless(stack: &Stack) -> [Stack; 2] {
+/// The stack, with operation IDs and without.
+fn with_and_without_ids(stack: &Stack) -> [Stack; 2] {
     [stack.clone(), stack.clone().operations_not_sent()]
 }
 
@@ -606,32 +486,32 @@ fn ends(after: Duration, ending: UpdateEnding) -> StackWhat {
 }
 
 #[tokio::test]
-async fn an_update_that_starts_a_moment_later_is_not_the_first() {
+async fn an_update_that_starts_right_after_is_not_the_cancelled_one() {
     let second = ends(Duration::ZERO, UpdateEnding::succeeded());
     let stack = at_once("net").then(When::AfterEnd(Duration::ZERO), second);
-    for stack in known_and_nameless(&stack) {
-        let run = stacks([stack]).run(request(["net"]).to_string()).await;
+    for stack in with_and_without_ids(&stack) {
+        let run = stacks([stack]).run(request(["net"])).await;
         assert_eq!(run.outcome("net"), "CANCELLED");
         assert_eq!(run.event("net").text("/message"), Some("User Initiated"));
     }
 }
 
 #[tokio::test]
-async fn an_end_stands_whatever_becomes_of_the_stack() {
+async fn an_end_is_reported_although_the_stack_was_deleted() {
     let stack = at_once("net").then(When::AfterEnd(Duration::ZERO), StackWhat::Delete);
-    for stack in known_and_nameless(&stack) {
-        let run = stacks([stack]).run(request(["net"]).to_string()).await;
+    for stack in with_and_without_ids(&stack) {
+        let run = stacks([stack]).run(request(["net"])).await;
         assert_eq!(run.outcome("net"), "CANCELLED");
     }
     let before_the_cancel = When::BeforeCall(Operation::CancelUpdateStack, 1);
     let run = stacks([updating("net").then(before_the_cancel, StackWhat::Delete)])
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.outcomes(), each([("net", "ERROR ValidationError")]));
 }
 
 #[tokio::test]
-async fn the_end_that_the_stack_tells_needs_no_events() {
+async fn an_end_that_the_stack_shows_needs_no_events() {
     for fault in [
         Fault::error("AccessDenied", "no"),
         Fault::error("Throttling", "slow down"),
@@ -639,14 +519,14 @@ async fn the_end_that_the_stack_tells_needs_no_events() {
         let rule = Rule::new(fault).operation(Operation::DescribeStackEvents);
         let run = stacks([at_once("net")])
             .faults(Faults::none().rule(rule))
-            .run(request(["net"]).to_string())
+            .run(request(["net"]))
             .await;
         assert_eq!(run.outcome("net"), "CANCELLED");
     }
 }
 
 #[tokio::test]
-async fn a_long_history_is_read_to_where_the_update_started() {
+async fn events_are_read_back_to_the_start_of_the_update() {
     let second = StackWhat::Update(Update::in_progress());
     let world = World::new()
         .with_stack(at_once("net").then(When::AfterEnd(Duration::ZERO), second))
@@ -657,18 +537,14 @@ async fn a_long_history_is_read_to_where_the_update_started() {
         .faults(Faults::none().rule(
             Rule::new(Fault::Latency(millis(900))).operation(Operation::DescribeStackEvents),
         ));
-    let run = Stage::of(world)
-        .set("ENGINE", "cloudformation")
-        .set("ENVIRONMENTS", "*")
-        .run(request(["net"]).to_string())
-        .await;
+    let run = all_in_scope(world).run(request(["net"])).await;
     assert_eq!(run.outcome("net"), "CANCELLED");
     let pages = run.calls_of(Operation::DescribeStackEvents).len();
     assert!((6..10).contains(&pages), "{pages} pages");
 }
 
 #[tokio::test]
-async fn another_updates_rollback_is_not_taken_for_the_firsts() {
+async fn a_newer_rollback_is_not_taken_for_that_of_the_cancelled_update() {
     let rollback = UpdateEnding::rolled_back()
         .failure("the table is gone")
         .rollback(seconds(60));
@@ -679,10 +555,10 @@ async fn another_updates_rollback_is_not_taken_for_the_firsts() {
     let other = Stack::new("other").update(
         Update::in_progress().when_cancelled(UpdateEnding::rolled_back().rollback(seconds(1))),
     );
-    for first in known_and_nameless(&first) {
+    for first in with_and_without_ids(&first) {
         let run = stacks([first, other.clone()])
             .set("SETTLE_TIMEOUT_SECONDS", 10)
-            .run(request(["net", "other"]).to_string())
+            .run(request(["net", "other"]))
             .await;
         assert_eq!(
             run.outcomes(),
@@ -692,7 +568,7 @@ async fn another_updates_rollback_is_not_taken_for_the_firsts() {
     }
 }
 
-/// Once it was listed its update goes through, and the next one begins.
+/// A stack whose update succeeds after the listing, and in which the next update starts.
 fn replaced(name: &str, next: Update) -> Stack {
     let listed = || When::AfterCall(Operation::ListStacks, 1);
     let succeeded = UpdateEnding::succeeded().cleanup(Duration::ZERO);
@@ -702,8 +578,8 @@ fn replaced(name: &str, next: Update) -> Stack {
 }
 
 #[tokio::test]
-async fn the_update_that_an_accepted_cancel_hit_is_the_one_that_is_told() {
-    // The answer comes, and says nothing of what was hit; or it is lost.
+async fn the_update_that_an_accepted_cancel_hit_is_reported() {
+    // The response does not name the update that was hit; or the response is lost.
     let lost = Rule::new(Fault::Drop).operation(Operation::CancelUpdateStack);
     for faults in [
         Faults::none(),
@@ -711,24 +587,23 @@ async fn the_update_that_an_accepted_cancel_hit_is_the_one_that_is_told() {
     ] {
         let run = stacks([replaced("net", quick_update().id("the-next"))])
             .faults(faults)
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.outcome("net"), "CANCELLED");
         assert_eq!(run.event("net").text("/deployment/id"), Some("the-next"));
         assert_eq!(run.event("net").text("/message"), Some("User Initiated"));
-        let told = run.lines.iter();
-        let mut told = told.filter(|line| {
+        let mut warnings = run.lines.iter().filter(|line| {
             line.text
                 .contains("cancelled a newer deployment than intended")
         });
-        assert!(told.any(|line| line.text.contains("the-next")));
+        assert!(warnings.any(|line| line.text.contains("the-next")));
         assert_eq!(run.calls_of(Operation::CancelUpdateStack).len(), 1);
     }
 }
 
 #[tokio::test]
-async fn what_nothing_proves_to_be_hit_is_not_told_of() {
-    // The next update fails by itself; the cancel of the first never arrived.
+async fn an_update_that_no_token_proves_to_be_hit_is_not_reported() {
+    // The next update fails by itself, and the cancel of the first never arrived.
     let fails = UpdateEnding::rolled_back()
         .failure("the table is gone")
         .rollback(Duration::ZERO)
@@ -737,29 +612,29 @@ async fn what_nothing_proves_to_be_hit_is_not_told_of() {
     let lost = Rule::new(Fault::Drop).operation(Operation::CancelUpdateStack);
     let run = stacks([replaced("net", next)])
         .faults(Faults::none().rule(lost))
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.outcome("net"), "SUCCEEDED");
 }
 
 #[tokio::test]
-async fn what_is_read_for_the_tag_shows_that_another_update_has_begun() {
+async fn a_read_for_the_tag_shows_a_newer_update() {
     let run = stacks([replaced("net", quick_update()).tag(TAG, "*")])
         .set("ALARM_SCOPE", "tagged")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.outcome("net"), "SUCCEEDED");
     assert_eq!(run.calls_of(Operation::CancelUpdateStack).len(), 0);
 }
 
 #[tokio::test]
-async fn what_is_read_for_the_tag_need_not_be_looked_at_again() {
-    // The listing is old when the tag is known.
+async fn a_stack_that_was_read_for_its_tag_is_not_read_again() {
+    // The listing is stale by the time the tag is read.
     let slow = Rule::new(Fault::Latency(millis(2_100))).operation(Operation::ListStacks);
     let run = stacks([updating("net").tag(TAG, "*")])
         .faults(Faults::none().rule(slow))
         .set("ALARM_SCOPE", "tagged")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.outcome("net"), "CANCELLED");
     let calls = run.call_names();

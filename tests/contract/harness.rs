@@ -1,4 +1,4 @@
-//! Runs the function in a world and shows what came of it.
+//! Runs the function in a world, and collects its events, calls and log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,23 +8,33 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use local_aws::{
-    Answer, Call, Clock, Deployment, DeploymentSnapshot, Environment, Event, Faults,
-    FunctionProcess, Invocation, InvocationResult, Line, LocalAws, Operation, Server, Status,
-    Stream, UpdateSnapshot, World,
+    Answer, Call, Cancellation, Deployment, DeploymentSnapshot, Ending, Environment, Event, Faults,
+    FunctionProcess, Invocation, InvocationResult, Line, LocalAws, Operation, Status, Stream,
+    UpdateSnapshot, World,
 };
+use proton_canceller::engine::EngineKind;
 use serde_json::Value;
-use tokio::net::TcpListener;
+use test_support::function::Aws;
 
-use crate::holds;
+use crate::invariants;
 use crate::log_filter::Filter;
 
-/// The credentials that the function gets, to be looked for in what it writes.
+/// The function's credentials, which no log line may show.
 pub(crate) const SECRETS: [(&str, &str); 2] = [
     ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMIcontractEXAMPLEKEY"),
     ("AWS_SESSION_TOKEN", "FwoGZXIvYXdzEcontractEXAMPLETOKEN"),
 ];
 
-/// How long an invocation may take where a test says nothing.
+/// Proton's cancel.
+pub(crate) const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
+
+/// The tag that names the alarms which concern an environment.
+pub(crate) const TAG: &str = "proton-canceller:alarms";
+
+/// Every engine.
+pub(crate) const ENGINES: [EngineKind; 2] = [EngineKind::Proton, EngineKind::CloudFormation];
+
+/// The time for one invocation unless a test sets another.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(crate) const fn seconds(seconds: u64) -> Duration {
@@ -35,7 +45,7 @@ pub(crate) const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// A stage: a world, and how the function is set up in it.
+/// A world and the function's settings.
 pub(crate) struct Stage {
     world: World,
     variables: BTreeMap<String, String>,
@@ -66,6 +76,11 @@ impl Stage {
         Self::with(names.into_iter().map(running))
     }
 
+    /// A world of so many environments in progress: `net-00`, `net-01`, …
+    pub(crate) fn numbered(count: usize) -> Self {
+        Self::with((0..count).map(|number| running(&format!("net-{number:02}"))))
+    }
+
     pub(crate) fn faults(mut self, faults: Faults) -> Self {
         self.world = self.world.faults(faults);
         self
@@ -82,26 +97,20 @@ impl Stage {
         self
     }
 
-    /// Puts the same account before either engine; with CloudFormation every stack may be touched
-    /// unless the stage says otherwise.
-    pub(crate) fn on(mut self, engine: Engine) -> Self {
-        if engine == Engine::CloudFormation {
+    /// The same account with this engine. With CloudFormation every stack is in scope unless the
+    /// stage sets `ENVIRONMENTS`.
+    pub(crate) fn on(mut self, engine: EngineKind) -> Self {
+        if engine == EngineKind::CloudFormation {
             self.world = self.world.as_stacks();
-            self.variables
-                .insert("ENGINE".to_owned(), "cloudformation".to_owned());
-            self.variables
-                .entry("ENVIRONMENTS".to_owned())
-                .or_insert_with(|| "*".to_owned());
+            let environments = self.variables.entry("ENVIRONMENTS".to_owned());
+            environments.or_insert_with(|| "*".to_owned());
         }
-        self
+        self.set("ENGINE", engine.as_str())
     }
 
-    /// Opens the local AWS.
+    /// Starts the local AWS.
     pub(crate) async fn open(&self) -> Aws {
-        let local = LocalAws::new(self.world.clone(), Clock::system());
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let server = local.serve(listener);
-        Aws { local, server }
+        Aws::start(self.world.clone()).await
     }
 
     /// Starts the function.
@@ -110,7 +119,7 @@ impl Stage {
         self.start_in(aws)
     }
 
-    /// Starts the function in a local AWS that is open.
+    /// Starts the function with a local AWS that runs already.
     pub(crate) fn start_in(&self, aws: Aws) -> Function {
         let process = self.process(&aws);
         Function {
@@ -124,18 +133,19 @@ impl Stage {
 
     pub(crate) fn process(&self, aws: &Aws) -> FunctionProcess {
         let program = env!("CARGO_BIN_EXE_proton-canceller");
-        FunctionProcess::start(program, &aws.server, self.variables.clone()).unwrap()
+        let variables = self.variables.iter();
+        aws.start_function(program, variables.map(|(name, value)| (&**name, &**value)))
     }
 
     /// Runs one payload.
-    pub(crate) async fn run(&self, payload: impl AsRef<[u8]>) -> Run {
+    pub(crate) async fn run(&self, payload: impl Payload) -> Run {
         let mut function = self.start().await;
         function.invoke(payload).await;
         let [run] = function.finish().await;
         run
     }
 
-    /// Starts the function, which is not expected to come up.
+    /// Starts the function and requires that the start fails.
     pub(crate) async fn fail_to_start(&self) -> FailedStart {
         let aws = self.open().await;
         let mut process = self.process(&aws);
@@ -149,14 +159,14 @@ impl Stage {
             },
             invocation
         );
-        let told = aws
+        let init_error = aws
             .local
             .init_error()
             .map(|body| serde_json::from_slice(&body).unwrap())
             .unwrap_or_default();
         let lines = process.lines();
-        holds::no_credentials(&lines);
-        holds::json_lines(&lines);
+        invariants::no_credentials(&lines);
+        invariants::json_lines(&lines);
         let lines = self.filter().kept(lines);
         assert!(
             matches!(invoked, InvocationResult::Error { .. }),
@@ -165,11 +175,11 @@ impl Stage {
         assert_eq!(
             aws.local.calls(),
             [],
-            "a function that does not start calls nothing"
+            "a function that does not start makes no call"
         );
         FailedStart {
             status,
-            told,
+            init_error,
             lines,
         }
     }
@@ -183,18 +193,7 @@ impl Stage {
     }
 }
 
-/// What deploys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Engine {
-    Proton,
-    CloudFormation,
-}
-
-impl Engine {
-    pub(crate) const ALL: [Self; 2] = [Self::Proton, Self::CloudFormation];
-}
-
-/// The operation that cancels, of either engine.
+/// True if the call is a cancel, with either engine.
 pub(crate) fn is_cancel(call: &Call) -> bool {
     [
         Operation::CancelEnvironmentDeployment,
@@ -204,35 +203,74 @@ pub(crate) fn is_cancel(call: &Call) -> bool {
     .any(|operation| call.operation == operation.to_string())
 }
 
-/// An environment in progress whose cancel leads to `CANCELLED` at once, or nearly so.
+/// An environment in progress whose cancel leads to `CANCELLED` after 100 ms.
 pub(crate) fn running(name: &str) -> Environment {
     Environment::new(name).deployment(quick())
 }
 
-/// A deployment in progress whose cancel leads to `CANCELLED` at once, or nearly so.
+/// A deployment in progress whose cancel leads to `CANCELLED` after 100 ms.
 pub(crate) fn quick() -> Deployment {
-    Deployment::in_progress().when_cancelled(local_aws::Cancellation::after(
-        millis(100),
-        local_aws::Ending::cancelled(),
-    ))
+    let cancellation = Cancellation::after(millis(100), Ending::cancelled());
+    Deployment::in_progress().when_cancelled(cancellation)
 }
 
-/// A local AWS behind its socket.
-pub(crate) struct Aws {
-    pub(crate) local: LocalAws,
-    pub(crate) server: Server,
+/// An environment in progress whose cancel leads to this end after a time.
+pub(crate) fn ending(name: &str, after: Duration, ending: Ending) -> Environment {
+    let cancellation = Cancellation::after(after, ending);
+    Environment::new(name).deployment(Deployment::in_progress().when_cancelled(cancellation))
+}
+
+/// A payload of an invocation: JSON, text or bytes.
+pub(crate) trait Payload {
+    fn to_bytes(&self) -> Vec<u8>;
+}
+
+impl Payload for Value {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.to_string().into_bytes()
+    }
+}
+
+impl Payload for str {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.as_bytes().to_owned()
+    }
+}
+
+impl Payload for [u8] {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.to_owned()
+    }
+}
+
+impl Payload for String {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.as_str().to_bytes()
+    }
+}
+
+impl Payload for Vec<u8> {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.clone()
+    }
+}
+
+impl<T: Payload + ?Sized> Payload for &T {
+    fn to_bytes(&self) -> Vec<u8> {
+        (*self).to_bytes()
+    }
 }
 
 /// A function that did not start.
 #[derive(Debug)]
 pub(crate) struct FailedStart {
     pub(crate) status: ExitStatus,
-    /// What it posted to `/init/error`.
-    pub(crate) told: Value,
+    /// The body that the function posted to `/init/error`.
+    pub(crate) init_error: Value,
     pub(crate) lines: Vec<Line>,
 }
 
-/// The function, running.
+/// The function's process.
 pub(crate) struct Function {
     pub(crate) aws: Aws,
     process: FunctionProcess,
@@ -242,13 +280,13 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// Hands it a payload, and waits for the end.
-    pub(crate) async fn invoke(&mut self, payload: impl AsRef<[u8]>) {
+    /// Invokes the function with a payload.
+    pub(crate) async fn invoke(&mut self, payload: impl Payload) {
         self.invoke_within(self.timeout, payload).await;
     }
 
-    /// Hands it a payload that it has so long for.
-    pub(crate) async fn invoke_within(&mut self, timeout: Duration, payload: impl AsRef<[u8]>) {
+    /// Invokes the function with a payload and this timeout.
+    pub(crate) async fn invoke_within(&mut self, timeout: Duration, payload: impl Payload) {
         let local = &self.aws.local;
         let calls_before = local.calls().len();
         let request_id = format!("00000000-0000-4000-8000-{:012}", self.runs.len() + 1);
@@ -257,7 +295,7 @@ impl Function {
             request_id: Some(request_id.clone()),
             ..Invocation::default()
         };
-        let payload = Bytes::copy_from_slice(payload.as_ref());
+        let payload = Bytes::from(payload.to_bytes());
         let is_follow = String::from_utf8_lossy(&payload).contains("aws:sqs");
         let result = tokio::select! {
             result = local.invoke(payload, invocation) => result,
@@ -272,7 +310,7 @@ impl Function {
         });
     }
 
-    /// Ends it, checks what must hold of every run, and gives the runs.
+    /// Ends the process and checks the invariants. Returns the runs.
     pub(crate) async fn finish<const RUNS: usize>(self) -> [Run; RUNS] {
         let runs = self.finish_all().await;
         let count = runs.len();
@@ -280,37 +318,37 @@ impl Function {
             .unwrap_or_else(|_| panic!("there were {count} runs"))
     }
 
-    /// The same for however many runs there were.
+    /// `finish` for any number of runs.
     pub(crate) async fn finish_all(self) -> Vec<Run> {
-        let runs = self.finish_among_lies().await;
+        let runs = self.finish_with_false_states().await;
         for run in &runs {
-            holds::always(run);
+            invariants::always(run);
         }
         runs
     }
 
-    /// The same where the service says what is not so: the lines are checked, the truth is not.
-    pub(crate) async fn finish_among_lies(mut self) -> Vec<Run> {
+    /// `finish_all` for a service that reports false states: only the log lines are checked.
+    pub(crate) async fn finish_with_false_states(mut self) -> Vec<Run> {
         self.process.kill().await;
-        // Its pipes are read to their ends.
+        // Once the process has ended, its output is complete.
         self.process.ended().await.unwrap();
         let lines = self.process.lines();
-        holds::no_credentials(&lines);
+        invariants::no_credentials(&lines);
         if self.filter.is_json() {
-            holds::json_lines(&lines);
+            invariants::json_lines(&lines);
         }
         let lines = self.filter.kept(lines);
         log_calls(&self.aws.local.calls());
         for run in &mut self.runs {
             run.lines.clone_from(&lines);
-            run.metrics = holds::metrics_of(&lines, &run.request_id);
+            run.metrics = invariants::metrics_of(&lines, &run.request_id);
         }
         self.runs
     }
 }
 
-/// Adds each operation that was called to the file that `PROTON_CANCELLER_CALL_LOG` names, if it is
-/// set: `deploy/check.sh` holds the template's role against it.
+/// Appends each called operation to the file that `PROTON_CANCELLER_CALL_LOG` names, if set.
+/// `deploy/check.sh` checks the template's role against that file.
 fn log_calls(calls: &[Call]) {
     use std::io::Write as _;
 
@@ -330,12 +368,12 @@ fn log_calls(calls: &[Call]) {
         .create(true)
         .open(path)
         .unwrap();
-    // In one piece: other tests write at the same time.
+    // One write, because other tests write at the same time.
     let lines: String = lines.into_iter().collect();
     log.write_all(lines.as_bytes()).unwrap();
 }
 
-/// How an invocation failed.
+/// An invocation error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) kind: String,
@@ -362,7 +400,8 @@ impl Published {
         self.text("/outcome").unwrap()
     }
 
-    /// What its ID stands for: the trigger, the environment and the deployment.
+    /// The first 31 digits of the ID, which stand for the trigger, the environment and the
+    /// deployment.
     pub(crate) fn id_without_its_last_digit(&self) -> &str {
         let id = self.text("/id").unwrap();
         let is_hexadecimal = |id: &str| {
@@ -380,7 +419,7 @@ impl Published {
         stands_for
     }
 
-    /// The end that belongs to a `CANCELLING`.
+    /// The end that belongs to this `CANCELLING` event.
     pub(crate) fn end_among<'a>(&self, events: &'a [Self]) -> Option<&'a Self> {
         events.iter().find(|one| {
             one.outcome() != "CANCELLING"
@@ -394,25 +433,25 @@ impl Published {
     }
 }
 
-/// What came of one invocation.
+/// One invocation and its effects.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) request_id: String,
-    /// The summary, or why there is none.
+    /// The summary, or the invocation error.
     pub(crate) answer: Result<Value, Failure>,
-    /// The last word on each environment.
+    /// The last event of each environment.
     pub(crate) events: Vec<Published>,
-    /// Each `CANCELLING` whose end was published, too.
+    /// Each `CANCELLING` event whose end was published as well.
     pub(crate) begun: Vec<Published>,
-    /// The calls that arrived while it ran, in order.
+    /// The calls during the invocation, in order.
     pub(crate) calls: Vec<Call>,
-    /// Every deployment as it was right after.
+    /// Every deployment, right after the invocation.
     pub(crate) deployments: Vec<DeploymentSnapshot>,
-    /// What Lambda keeps of what the process wrote, in this run and others.
+    /// The process's log as Lambda keeps it, of this run and others.
     pub(crate) lines: Vec<Line>,
     /// The run's metric line.
     pub(crate) metrics: Option<Value>,
-    /// True if it was handed a message of the queue.
+    /// True if the payload was an SQS message.
     pub(crate) is_follow: bool,
 }
 
@@ -444,7 +483,7 @@ impl Run {
             .filter(|published| published.text("/run/requestId") == Some(&request_id))
             .collect();
         if calls.iter().any(is_lost_put) {
-            // What EventBridge took unheard comes again, and is the same.
+            // An event whose response was lost is published again, unchanged.
             let mut seen = BTreeSet::new();
             events.retain(|published| seen.insert(published.event.detail.clone()));
         }
@@ -481,7 +520,7 @@ impl Run {
         self.answer.as_ref().expect_err("the invocation succeeded")
     }
 
-    /// The outcome of each environment by the summary, with its reason or error code:
+    /// The outcome of each environment in the summary, with its reason or error code:
     /// `SKIPPED PROTECTED`, `ERROR AccessDeniedException`, `CANCELLED`.
     #[track_caller]
     pub(crate) fn outcomes(&self) -> BTreeMap<&str, String> {
@@ -496,7 +535,7 @@ impl Run {
             .collect()
     }
 
-    /// The same by the events published.
+    /// The outcome of each environment in the published events.
     pub(crate) fn published_outcomes(&self) -> BTreeMap<&str, String> {
         self.events
             .iter()
@@ -538,7 +577,7 @@ impl Run {
             .collect()
     }
 
-    /// The calls of Proton that concern one environment by its name: their operations, in order.
+    /// The operations called for one environment, in order.
     pub(crate) fn calls_to(&self, environment: &str) -> Vec<&str> {
         self.calls
             .iter()
@@ -547,7 +586,7 @@ impl Run {
             .collect()
     }
 
-    /// Every call, in order, to be read by a person.
+    /// Every call in order, for assertion messages.
     pub(crate) fn call_names(&self) -> Vec<String> {
         self.calls
             .iter()
@@ -558,7 +597,7 @@ impl Run {
             .collect()
     }
 
-    /// The environments in the order in which their cancel was asked for.
+    /// The environments in the order of their cancels.
     pub(crate) fn cancels(&self) -> Vec<&str> {
         self.calls
             .iter()
@@ -567,7 +606,7 @@ impl Run {
             .collect()
     }
 
-    /// The truth about the deployments of an environment, in the order in which they started.
+    /// The true states of an environment's deployments, oldest first.
     pub(crate) fn truth(&self, environment: &str) -> Vec<&DeploymentSnapshot> {
         self.deployments
             .iter()
@@ -575,7 +614,7 @@ impl Run {
             .collect()
     }
 
-    /// The lines of this process's log, as JSON; its metric lines are left out.
+    /// The process's log lines as JSON, without metric lines.
     pub(crate) fn log(&self) -> Vec<Value> {
         self.lines
             .iter()
@@ -584,13 +623,13 @@ impl Run {
             .collect()
     }
 
-    /// The metric's value.
+    /// A metric's value.
     #[track_caller]
     pub(crate) fn metric(&self, name: &str) -> Option<u64> {
         self.metrics.as_ref().expect("there is no metric line")[name].as_u64()
     }
 
-    /// What was written to a stream.
+    /// The lines of one stream.
     pub(crate) fn written(&self, stream: Stream) -> Vec<&str> {
         self.lines
             .iter()
@@ -600,7 +639,7 @@ impl Run {
     }
 }
 
-/// An update of a stack, as the deployment that it is.
+/// A stack's update as a deployment.
 fn as_deployment(update: UpdateSnapshot) -> DeploymentSnapshot {
     DeploymentSnapshot {
         environment: update.stack,
@@ -631,7 +670,7 @@ fn outcome_of(value: &Value) -> String {
     }
 }
 
-/// What every environment's outcome should be, to compare with [`Run::outcomes`].
+/// Expected outcomes, to compare with [`Run::outcomes`].
 pub(crate) fn each<'a, const N: usize>(
     outcomes: [(&'a str, &str); N],
 ) -> BTreeMap<&'a str, String> {

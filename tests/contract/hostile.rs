@@ -1,21 +1,19 @@
-//! Hostile content: what comes from outside breaks no line, no metric, no event and no call, and
-//! brings no credential to light. [`holds`](crate::holds) checks the lines, the metrics and the
-//! events of every run; these tests bring it the worst.
+//! Hostile text from outside breaks no log line, metric, event or call, and reveals no credential.
+//! [`invariants`](crate::invariants) checks the lines, metrics and events of every run.
 
 use std::time::Duration;
 
 use local_aws::{Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Rule};
+use proton_canceller::engine::EngineKind;
 use serde_json::{Value, json};
+use test_support::payloads::{alarm, request};
 
-use crate::harness::{Engine, Failure, Run, SECRETS, Stage, running};
-use crate::payloads::{alarm, request};
+use crate::harness::{CANCEL, ENGINES, Failure, Run, SECRETS, Stage, running};
 
-/// Quotes, ends of lines, escape sequences, and what looks like a line or a metric of the function.
+/// Quotes, line ends, escape sequences, and text like a log line or a metric of the function.
 const HOSTILE: &str = "\"'`\\\" \n{\"_aws\":{\"CloudWatchMetrics\":[]},\"Cancelled\":99}\r\n\u{1b}[2J\u{1b}]0;x\u{7}\u{0}\u{8}\u{7f}\u{85}\u{2028}\u{2029}\u{202e}\u{feff}${jndi:x} %s %n <script> ';--";
 
-const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
-
-/// The most bytes that CloudWatch keeps of a line.
+/// The longest line that CloudWatch keeps, in bytes.
 const LONGEST_LINE: usize = 256 * 1024;
 
 #[track_caller]
@@ -30,7 +28,7 @@ fn lines_are_short(run: &Run) {
     }
 }
 
-/// A listing's page with an environment of each of these names in progress.
+/// A page of the listing with environments of these names, all in progress.
 fn page(names: &[&str]) -> Fault {
     let environments: Vec<Value> = names
         .iter()
@@ -80,8 +78,8 @@ async fn a_listed_name_that_no_environment_can_have_is_used_in_no_call() {
         .set("DRY_RUN", "true")
         .start()
         .await;
-    function.invoke(alarm().to_string()).await;
-    let runs = function.finish_among_lies().await;
+    function.invoke(alarm()).await;
+    let runs = function.finish_with_false_states().await;
     let run = &runs[0];
     assert_eq!(run.summary()["listed"], all.len());
     let outcomes = run.outcomes();
@@ -96,14 +94,14 @@ async fn a_listed_name_that_no_environment_can_have_is_used_in_no_call() {
     let live = Rule::new(page(&names)).operation(Operation::ListEnvironments);
     let run = Stage::running(["net"])
         .faults(Faults::none().rule(live))
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.cancels(), Vec::<&str>::new());
     assert_eq!(run.summary()["environments"], json!([]));
 }
 
-/// What AWS answers to a signature that it cannot verify holds the request as it should have been
-/// signed, the session's token with it.
+/// The message of AWS for a signature that does not match. The message repeats the request's
+/// headers, with the session token.
 fn signature_mismatch() -> String {
     let (_, token) = SECRETS[1];
     format!(
@@ -112,14 +110,14 @@ fn signature_mismatch() -> String {
 }
 
 #[track_caller]
-fn spills_nothing(run: &Run) {
+fn reveals_nothing(run: &Run) {
     let (_, token) = SECRETS[1];
-    let told = run.events.iter().map(|event| event.event.detail.clone());
+    let details = run.events.iter().map(|event| event.event.detail.clone());
     let answer = match &run.answer {
         Ok(summary) => summary.to_string(),
         Err(Failure { message, .. }) => message.clone(),
     };
-    for text in told.chain([answer]) {
+    for text in details.chain([answer]) {
         assert!(!text.contains(token), "{text}");
         let lower = text.to_lowercase();
         assert!(!lower.contains("aws4-hmac"), "{text}");
@@ -127,39 +125,35 @@ fn spills_nothing(run: &Run) {
 }
 
 #[tokio::test]
-async fn a_services_words_on_a_signature_spill_no_credential() {
-    for operation in [
-        Operation::ListEnvironments,
-        Operation::CancelEnvironmentDeployment,
-        Operation::PutEvents,
-    ] {
+async fn an_error_about_a_signature_reveals_no_credential() {
+    for operation in [Operation::ListEnvironments, CANCEL, Operation::PutEvents] {
         for code in ["InvalidSignatureException", "SignatureDoesNotMatch"] {
             let rule = Rule::new(Fault::error(code, signature_mismatch())).operation(operation);
             let run = Stage::running(["net"])
                 .faults(Faults::none().rule(rule))
                 .set("AWS_LAMBDA_LOG_LEVEL", "TRACE")
-                .run(alarm().to_string())
+                .run(alarm())
                 .await;
-            spills_nothing(&run);
-            let is_told = run.lines.iter().any(|line| {
+            reveals_nothing(&run);
+            let is_logged = run.lines.iter().any(|line| {
                 line.text.contains(code) && line.text.contains("does not match the signature")
             });
-            assert!(is_told, "{operation} {code}: {:#?}", run.lines);
+            assert!(is_logged, "{operation} {code}: {:#?}", run.lines);
         }
     }
 }
 
 #[tokio::test]
-async fn what_either_service_says_of_a_deployment_breaks_nothing() {
+async fn a_hostile_message_of_either_service_breaks_nothing() {
     let long = format!("{HOSTILE}{}", "\u{1}\"".repeat(150_000));
-    for engine in Engine::ALL {
+    for engine in ENGINES {
         for words in [HOSTILE, &long] {
             let db = Deployment::in_progress()
                 .when_cancelled(Cancellation::after(Duration::ZERO, Ending::failed(words)));
             let stage = Stage::with([running("net"), Environment::new("db").deployment(db)]);
             let cancel = match engine {
-                Engine::Proton => Operation::CancelEnvironmentDeployment,
-                Engine::CloudFormation => Operation::CancelUpdateStack,
+                EngineKind::Proton => CANCEL,
+                EngineKind::CloudFormation => Operation::CancelUpdateStack,
             };
             let rule = Rule::new(Fault::error(words, words))
                 .operation(cancel)
@@ -167,7 +161,7 @@ async fn what_either_service_says_of_a_deployment_breaks_nothing() {
             let run = stage
                 .faults(Faults::none().rule(rule))
                 .on(engine)
-                .run(alarm().to_string())
+                .run(alarm())
                 .await;
             assert_eq!(run.summary()["counts"]["ERROR"], 1, "{engine:?}");
             assert_eq!(run.events.len(), 2);
@@ -212,8 +206,8 @@ async fn a_deployments_id_and_status_of_a_megabyte_break_nothing() {
         .start()
         .await;
     let payload = request(names.iter().map(String::as_str));
-    function.invoke(payload.to_string()).await;
-    let runs = function.finish_among_lies().await;
+    function.invoke(&payload).await;
+    let runs = function.finish_with_false_states().await;
     let run = &runs[0];
     lines_are_short(run);
     let answer = run.summary().to_string();

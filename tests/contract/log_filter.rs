@@ -1,4 +1,4 @@
-//! Lambda's own filter of what a function writes, as its [page on log levels][filter] describes it.
+//! Lambda's filter of log lines, as the [page on log levels][filter] describes it.
 //!
 //! [filter]: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
 
@@ -9,21 +9,21 @@ use serde_json::Value;
 /// Every level that Lambda knows, the most verbose first.
 pub(crate) const LEVELS: [&str; 6] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
 
-/// The place of `INFO` among the levels, which counts where a line or the function names none.
+/// The index of `INFO`, the level of a line or a function that names none.
 const INFO: usize = 2;
 
 /// The filter of one function.
 pub(crate) enum Filter {
     /// Text is not filtered.
     Text,
-    /// With JSON logs, lines below this place among [`LEVELS`] are dropped.
+    /// With JSON logs, lines below this index of [`LEVELS`] are dropped.
     Json(usize),
 }
 
 impl Filter {
     pub(crate) fn new(format: Option<&str>, level: Option<&str>) -> Self {
         match format {
-            Some("JSON") => Self::Json(level.and_then(place).unwrap_or(INFO)),
+            Some("JSON") => Self::Json(level.and_then(index_of).unwrap_or(INFO)),
             _ => Self::Text,
         }
     }
@@ -41,7 +41,7 @@ impl Filter {
     }
 }
 
-fn place(level: &str) -> Option<usize> {
+fn index_of(level: &str) -> Option<usize> {
     LEVELS
         .iter()
         .position(|known| known.eq_ignore_ascii_case(level))
@@ -52,6 +52,6 @@ fn level_of(line: &str) -> usize {
     let has_time = line["timestamp"]
         .as_str()
         .is_some_and(|time| DateTime::parse_from_rfc3339(time).is_ok());
-    let level = line["level"].as_str().and_then(place);
+    let level = line["level"].as_str().and_then(index_of);
     level.filter(|_| has_time).unwrap_or(INFO)
 }

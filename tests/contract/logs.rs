@@ -1,13 +1,13 @@
-//! Chapter 5: logs and metrics.
+//! Section 5: logs and metrics.
 
 use local_aws::{Environment, Fault, Faults, Operation, Rule, Stream};
 use serde_json::{Value, json};
+use test_support::payloads::{alarm, fresh, request};
 
 use crate::harness::{Run, Stage, running, seconds};
 use crate::log_filter::LEVELS;
-use crate::payloads::{alarm, fresh, request};
 
-/// The cancel of `denied` is denied.
+/// A fault that denies the cancel of `denied`.
 fn denied() -> Rule {
     Rule::new(Fault::error("AccessDeniedException", "no"))
         .operation(Operation::CancelEnvironmentDeployment)
@@ -35,25 +35,25 @@ fn texts(value: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn one_line_a_decision_with_request_id_and_trigger() {
-    let run = eventful().run(alarm().to_string()).await;
+async fn each_decision_is_one_line_with_request_id_and_trigger() {
+    let run = eventful().run(alarm()).await;
     for (name, outcome) in run.outcomes() {
         let (outcome, addition) = outcome.split_once(' ').unwrap_or((&outcome, ""));
         let log = run.log();
-        let told = log.iter().filter(|line| {
+        let lines = log.iter().filter(|line| {
             let texts = texts(line);
             [name, outcome, &run.request_id, "alarm"]
                 .iter()
                 .all(|text| texts.contains(text))
                 && texts.iter().any(|text| text.contains(addition))
         });
-        assert_eq!(told.count(), 1, "{name} {outcome}: {log:#?}");
+        assert_eq!(lines.count(), 1, "{name} {outcome}: {log:#?}");
     }
 }
 
 #[tokio::test]
 async fn json_lines_have_time_level_and_message() {
-    let run = eventful().run(alarm().to_string()).await;
+    let run = eventful().run(alarm()).await;
     assert!(run.log().len() >= 4);
     for line in run.log() {
         let time = line["timestamp"].as_str().unwrap();
@@ -64,20 +64,20 @@ async fn json_lines_have_time_level_and_message() {
 }
 
 #[tokio::test]
-async fn the_log_level_is_obeyed_and_the_metrics_are_there_all_the_same() {
+async fn the_log_level_filters_lines_but_not_metrics() {
     for (index, level) in LEVELS.into_iter().enumerate() {
         let stage = eventful().set("AWS_LAMBDA_LOG_LEVEL", level);
         let mut function = stage.start().await;
-        function.invoke(alarm().to_string()).await;
+        function.invoke(alarm()).await;
         function.invoke("not even JSON").await;
         let [run, refused] = function.finish().await;
         assert_eq!(run.metric("Errors"), Some(1), "{level}");
         assert_eq!(refused.failure().kind, "UnsupportedPayload");
         let least = index;
         for line in run.log() {
-            let said = line["level"].as_str().unwrap();
-            let said = LEVELS.iter().position(|level| *level == said).unwrap();
-            assert!(said >= least, "{level}: {line}");
+            let of_line = line["level"].as_str().unwrap();
+            let of_line = LEVELS.iter().position(|level| *level == of_line).unwrap();
+            assert!(of_line >= least, "{level}: {line}");
         }
         let has = |level: &str| run.log().iter().any(|line| line["level"] == level);
         assert_eq!(has("INFO"), least <= 2, "{level}");
@@ -86,7 +86,7 @@ async fn the_log_level_is_obeyed_and_the_metrics_are_there_all_the_same() {
 }
 
 #[tokio::test]
-async fn each_line_names_request_and_trigger_whatever_the_level() {
+async fn each_error_line_names_request_and_trigger_at_every_level() {
     for level in ["TRACE", "INFO", "WARN", "ERROR"] {
         let unpublished = Rule::new(Fault::error("AccessDeniedException", "no"))
             .operation(Operation::PutEvents)
@@ -96,9 +96,7 @@ async fn each_line_names_request_and_trigger_whatever_the_level() {
             .set("AWS_LAMBDA_LOG_LEVEL", level)
             .start()
             .await;
-        function
-            .invoke_within(seconds(10), alarm().to_string())
-            .await;
+        function.invoke_within(seconds(10), alarm()).await;
         let [run] = function.finish().await;
         assert_eq!(run.failure().kind, "PublishFailed");
         let log = run.log();
@@ -110,20 +108,20 @@ async fn each_line_names_request_and_trigger_whatever_the_level() {
             }
         }
         for message in ["outcome", "unpublished outcome", "the run is not complete"] {
-            let told = log.iter().filter(of_a_run);
-            let told = told.filter(|line| line["message"] == message).count();
-            assert!(told > 0, "{level} {message}: {log:#?}");
+            let lines = log.iter().filter(of_a_run);
+            let lines = lines.filter(|line| line["message"] == message).count();
+            assert!(lines > 0, "{level} {message}: {log:#?}");
         }
     }
 }
 
 #[tokio::test]
-async fn text_is_text_and_the_metric_line_is_json_all_the_same() {
+async fn with_text_logs_the_metric_line_stays_json() {
     for level in ["TRACE", "INFO", "FATAL"] {
         let run = eventful()
             .set("AWS_LAMBDA_LOG_FORMAT", "Text")
             .set("AWS_LAMBDA_LOG_LEVEL", level)
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.metric("Cancelled"), Some(1));
         assert_eq!(run.metric("Errors"), Some(1));
@@ -133,12 +131,12 @@ async fn text_is_text_and_the_metric_line_is_json_all_the_same() {
         let lines = run.written(Stream::Stdout).len() + run.written(Stream::Stderr).len();
         if level != "FATAL" {
             assert!(lines > 3, "{:#?}", run.lines);
-            let is_told = run.lines.iter().any(|line| {
+            let is_logged = run.lines.iter().any(|line| {
                 ["denied", "AccessDeniedException", run.request_id.as_str()]
                     .iter()
                     .all(|text| line.text.contains(text))
             });
-            assert!(is_told, "{:#?}", run.lines);
+            assert!(is_logged, "{:#?}", run.lines);
         }
         assert!(
             run.lines.iter().all(|line| !line.text.contains('\u{1b}')),
@@ -150,14 +148,12 @@ async fn text_is_text_and_the_metric_line_is_json_all_the_same() {
 #[tokio::test]
 async fn the_milliseconds_to_the_first_cancel_count_from_the_triggers_time() {
     let mut payload = alarm();
-    let spoke = chrono::Utc::now() - chrono::TimeDelta::seconds(30);
-    payload["time"] = json!(spoke.format("%Y-%m-%dT%H:%M:%SZ").to_string());
-    let run = Stage::running(["net"]).run(payload.to_string()).await;
+    let fired = chrono::Utc::now() - chrono::TimeDelta::seconds(30);
+    payload["time"] = json!(fired.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+    let run = Stage::running(["net"]).run(&payload).await;
     let milliseconds = run.metric("TimeToFirstCancel").unwrap();
     assert!((30_000..600_000).contains(&milliseconds), "{milliseconds}");
-    let run = Stage::with([Environment::new("net")])
-        .run(alarm().to_string())
-        .await;
+    let run = Stage::with([Environment::new("net")]).run(alarm()).await;
     assert_eq!(run.metric("TimeToFirstCancel"), None);
 }
 
@@ -168,7 +164,7 @@ fn forges(run: &Run, word: &str) -> bool {
 }
 
 #[tokio::test]
-async fn what_comes_from_outside_cannot_forge_a_line() {
+async fn text_from_outside_cannot_forge_a_line() {
     let hostile = "x\nFORGED {\"_aws\":{}}\r\n\u{1b}[2J\u{0}\u{85}\u{2028}FORGED\nFORGED";
     let mut payload = alarm();
     payload["detail"]["alarmName"] = json!(hostile);
@@ -188,9 +184,9 @@ async fn what_comes_from_outside_cannot_forge_a_line() {
             .set("AWS_LAMBDA_LOG_LEVEL", "TRACE")
             .start()
             .await;
-        function.invoke(payload.to_string()).await;
-        function.invoke(ignored.to_string()).await;
-        function.invoke(refused.to_string()).await;
+        function.invoke(&payload).await;
+        function.invoke(&ignored).await;
+        function.invoke(&refused).await;
         let [run, ignored, refused] = function.finish().await;
         assert_eq!(run.outcome("net"), "ERROR ConflictException");
         assert_eq!(run.event("net").text("/trigger/name"), Some(hostile));
@@ -210,8 +206,8 @@ async fn a_name_or_reason_of_a_megabyte_does_no_harm() {
     let mut arn = alarm();
     arn["resources"][0] = json!(format!("arn:aws:cloudwatch:{long}"));
     let mut function = Stage::running(["net", "db"]).start().await;
-    function.invoke(payload.to_string()).await;
-    function.invoke(arn.to_string()).await;
+    function.invoke(&payload).await;
+    function.invoke(&arn).await;
     let [named, with_arn] = function.finish().await;
     assert_eq!(named.outcome("net"), "CANCELLED");
     assert!(
@@ -232,13 +228,13 @@ async fn a_name_or_reason_of_a_megabyte_does_no_harm() {
 }
 
 #[tokio::test]
-async fn nothing_of_the_payload_that_is_not_needed_is_logged() {
+async fn unused_fields_of_the_payload_are_not_logged() {
     let mut payload = alarm();
     payload["detail"]["configuration"] = json!({ "password": "hunter2-of-the-configuration" });
     for level in ["TRACE", "INFO"] {
         let run = Stage::running(["net"])
             .set("AWS_LAMBDA_LOG_LEVEL", level)
-            .run(payload.to_string())
+            .run(&payload)
             .await;
         let shows = run.lines.iter().any(|line| line.text.contains("hunter2"));
         assert!(!shows, "{level}: {:#?}", run.lines);
@@ -254,20 +250,18 @@ async fn an_ignored_and_a_failed_run_are_logged_with_their_request() {
         .start()
         .await;
     function.invoke(fresh("ignored_alarm_ok.json")).await;
-    function
-        .invoke_within(seconds(5), alarm().to_string())
-        .await;
+    function.invoke_within(seconds(5), alarm()).await;
     function.invoke("{}").await;
-    function.invoke(request(["missing"]).to_string()).await;
+    function.invoke(request(["missing"])).await;
     let runs: [Run; 4] = function.finish().await;
     assert_eq!(runs[1].failure().kind, "ListFailed");
     assert_eq!(runs[2].failure().kind, "UnsupportedPayload");
     for run in &runs {
         let log = run.log();
-        let is_told = log
+        let is_logged = log
             .iter()
             .any(|line| texts(line).contains(&run.request_id.as_str()));
-        assert!(is_told, "{}: {log:#?}", run.request_id);
+        assert!(is_logged, "{}: {log:#?}", run.request_id);
     }
 }
 
@@ -287,12 +281,10 @@ async fn each_failed_invocation_is_logged_with_the_error_type_that_lambda_gets()
         .start()
         .await;
     function.invoke("{}").await;
-    function.invoke(alarm().to_string()).await;
-    let unpublished = request(["missing"]).to_string();
+    function.invoke(alarm()).await;
+    let unpublished = request(["missing"]);
     function.invoke_within(seconds(5), unpublished).await;
-    function
-        .invoke_within(seconds(2), request(["b"]).to_string())
-        .await;
+    function.invoke_within(seconds(2), request(["b"])).await;
     let runs: [Run; 4] = function.finish().await;
     let kinds = [
         "UnsupportedPayload",
@@ -318,7 +310,7 @@ async fn each_failed_invocation_is_logged_with_the_error_type_that_lambda_gets()
 async fn the_metrics_are_at_a_level_that_passes_and_is_not_error() {
     let run = eventful()
         .set("AWS_LAMBDA_LOG_LEVEL", "FATAL")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     let metrics = run.metrics.as_ref().unwrap();
     assert_eq!(metrics["level"], "FATAL");
@@ -327,7 +319,7 @@ async fn the_metrics_are_at_a_level_that_passes_and_is_not_error() {
 }
 
 #[tokio::test]
-async fn what_passes_by_itself_is_no_error_in_the_log() {
+async fn a_transient_error_that_passes_is_not_logged_as_an_error() {
     for fault in [
         Fault::error("InternalServerException", "try again"),
         Fault::error("ThrottlingException", "slower"),
@@ -336,7 +328,7 @@ async fn what_passes_by_itself_is_no_error_in_the_log() {
         let rule = Rule::new(fault.clone()).times(1);
         let run = Stage::with([running("net")])
             .faults(Faults::none().rule(rule))
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.outcomes()["net"], "CANCELLED", "{fault:?}");
         let log = run.log();

@@ -1,26 +1,24 @@
-//! The contract, over the wire: the built binary under the Runtime API, against the local AWS on a
-//! socket. One module a chapter of the contract; `harness` runs the function, `holds` checks what
-//! must hold of every run, and `payloads` writes what goes in.
+//! The contract over the wire: the built binary under the Runtime API, against the local AWS's HTTP
+//! server. One module a section of the contract. `harness` runs the function, and `invariants`
+//! checks every run.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "these are tests: a panic is how they fail"
+    reason = "a test fails by panicking"
 )]
 
-mod decided;
-mod done;
+mod cancelling;
 mod engines;
+mod failures;
 mod follow;
-mod goes_in;
-mod goes_wrong;
 mod harness;
-mod holds;
 mod hostile;
+mod invariants;
 mod log_filter;
 mod logs;
-mod payloads;
 mod published;
+mod rules;
 mod settings;
-mod tls;
+mod triggers;

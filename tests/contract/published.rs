@@ -1,4 +1,4 @@
-//! Chapter 5: the events and the answer.
+//! Section 5: the events and the summary.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +7,11 @@ use local_aws::{
     Answer, Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Refusal, Rule,
 };
 use serde_json::{Value, json};
+use test_support::payloads::{alarm, fresh_json, notification, request, schedule};
 
 use crate::harness::{Run, Stage, millis, quick, running, seconds};
-use crate::payloads::{alarm, fresh_json, notification, request, schedule};
 
-/// The most bytes that EventBridge takes in one call.
+/// The most bytes that one call of `PutEvents` may carry.
 const MOST_BYTES: usize = 1024 * 1024;
 
 /// The entries of each call of `PutEvents`.
@@ -41,12 +41,12 @@ fn batches_fit(run: &Run) {
         let size: usize = batch.iter().map(size).sum();
         assert!(size <= MOST_BYTES, "{size} bytes");
     }
-    let answers = run.calls_of(Operation::PutEvents).into_iter();
-    assert!(answers.into_iter().all(|call| call.answer == Answer::Ok));
+    let mut calls = run.calls_of(Operation::PutEvents).into_iter();
+    assert!(calls.all(|call| call.answer == Answer::Ok));
 }
 
 #[tokio::test]
-async fn an_event_tells_everything_that_is_known() {
+async fn an_event_holds_every_known_fact() {
     let environment = Environment::new("prod-net")
         .template("net", "1", "7")
         .account_id("210987654321")
@@ -57,7 +57,7 @@ async fn an_event_tells_everything_that_is_known() {
         );
     let alarm = alarm();
     let began = Utc::now();
-    let run = Stage::with([environment]).run(alarm.to_string()).await;
+    let run = Stage::with([environment]).run(&alarm).await;
     let event = run.event("prod-net");
     let detail = &event.detail;
     assert_eq!(detail["version"], "1");
@@ -107,19 +107,19 @@ async fn an_event_tells_everything_that_is_known() {
     let settled = event.time("/deployment/settledAt").unwrap();
     assert!(
         (settled - completed).abs() <= TimeDelta::milliseconds(1),
-        "the service says when: {completed}, not {settled}"
+        "completed {completed}, settled {settled}"
     );
     let asked = event.time("/deployment/cancelRequestedAt").unwrap();
     assert!(asked >= began && asked <= completed, "{asked}");
 }
 
 #[tokio::test]
-async fn what_is_not_known_is_null() {
+async fn unknown_facts_are_null() {
     let environment = Environment::new("net")
         .never_succeeded()
         .deployment(quick().id_not_sent().start_not_sent());
     let run = Stage::with([environment])
-        .run(json!({ "environments": ["net"] }).to_string())
+        .run(json!({ "environments": ["net"] }))
         .await;
     let detail = &run.event("net").detail;
     for pointer in [
@@ -145,7 +145,7 @@ async fn what_is_not_known_is_null() {
     }
     let state = bare["detail"]["state"].as_object_mut().unwrap();
     state.remove("reason").unwrap();
-    let run = Stage::running(["net"]).run(bare.to_string()).await;
+    let run = Stage::running(["net"]).run(&bare).await;
     let event = run.event("net");
     for pointer in ["/trigger/id", "/trigger/arn", "/trigger/reason"] {
         assert_eq!(
@@ -158,12 +158,11 @@ async fn what_is_not_known_is_null() {
 }
 
 #[tokio::test]
-async fn ten_go_in_one_call() {
-    let names: Vec<_> = (0..25).map(|number| format!("net-{number:02}")).collect();
-    let run = Stage::running(names.iter().map(String::as_str))
+async fn one_call_carries_ten_events() {
+    let run = Stage::numbered(25)
         .set("MAX_CANCELLATIONS", 25)
         .set("DRY_RUN", "true")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.events.len(), 25);
     batches_fit(&run);
@@ -180,12 +179,12 @@ async fn a_call_holds_1_mib_at_the_most() {
         let run = Stage::with(world)
             .set("MAX_CANCELLATIONS", 12)
             .set("DRY_RUN", "true")
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.events.len(), 12);
         batches_fit(&run);
         let message = run.event("net-00").text("/message").unwrap();
-        assert!(!message.ends_with('…'), "it was not too long: {length}");
+        assert!(!message.ends_with('…'), "cut below the limit: {length}");
     }
 }
 
@@ -205,7 +204,7 @@ async fn longer_text_is_cut_and_ends_in_an_ellipsis() {
             Environment::new("net").deployment(deployment),
         ])
         .set("DRY_RUN", "true");
-        let run = stage.run(asked.to_string()).await;
+        let run = stage.run(&asked).await;
         batches_fit(&run);
         for (environment, pointer) in [
             ("db", "/trigger/reason"),
@@ -215,7 +214,7 @@ async fn longer_text_is_cut_and_ends_in_an_ellipsis() {
             let cut = run.event(environment).text(pointer).unwrap();
             let kept = cut
                 .strip_suffix('…')
-                .unwrap_or_else(|| panic!("{what}: it does not end in an ellipsis"));
+                .unwrap_or_else(|| panic!("{what}: no ellipsis at the end"));
             assert!(
                 text.starts_with(kept) && kept.len() >= 1000,
                 "{what}: {}",
@@ -226,13 +225,12 @@ async fn longer_text_is_cut_and_ends_in_an_ellipsis() {
 }
 
 #[tokio::test]
-async fn the_answer_fits_whatever_the_service_says() {
+async fn the_summary_fits_whatever_the_services_messages() {
     let long = Rule::new(Fault::error("ConflictException", "no ".repeat(350_000)))
         .operation(Operation::CancelEnvironmentDeployment);
-    let names: Vec<_> = (0..10).map(|number| format!("net-{number}")).collect();
-    let run = Stage::running(names.iter().map(String::as_str))
+    let run = Stage::numbered(10)
         .faults(Faults::none().rule(long))
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.summary()["counts"]["ERROR"], 10);
     batches_fit(&run);
@@ -246,11 +244,10 @@ async fn refused_entries_are_sent_again_alone() {
     let other = Refusal::new("InternalFailure", "oh")
         .containing("\"name\":\"net-07\"")
         .entries(1..=1);
-    let names: Vec<_> = (0..10).map(|number| format!("net-{number:02}")).collect();
-    let run = Stage::running(names.iter().map(String::as_str))
+    let run = Stage::numbered(10)
         .faults(Faults::none().refuse(refusal).refuse(other))
         .set("DRY_RUN", "true")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.summary()["counts"]["DRY_RUN"], 10);
     assert_eq!(run.events.len(), 10, "each once");
@@ -270,20 +267,20 @@ async fn refused_entries_are_sent_again_alone() {
     assert_eq!(
         holding("\"net-00\""),
         [10],
-        "what was taken is not sent again"
+        "an accepted entry is not sent again"
     );
 }
 
 #[tokio::test]
-async fn one_bad_entry_does_not_keep_the_others() {
-    // The whole call is refused wherever this entry is in it.
+async fn a_refused_entry_does_not_hold_up_the_others() {
+    // Every call that carries this entry is refused.
     let invalid = Rule::new(Fault::error("ValidationException", "I do not like it"))
         .operation(Operation::PutEvents)
         .environment("\"bad-one\"");
     let run = Stage::running(["bad-one", "a", "b", "c"])
         .faults(Faults::none().rule(invalid))
         .set("DRY_RUN", "true")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.failure().kind, "PublishFailed");
     let published: BTreeSet<_> = run.published_outcomes().into_keys().collect();
@@ -312,8 +309,8 @@ async fn ids_are_the_same_when_a_delivery_is_repeated() {
         .start()
         .await;
     for payload in &payloads {
-        function.invoke(payload.to_string()).await;
-        function.invoke(payload.to_string()).await;
+        function.invoke(&payload).await;
+        function.invoke(&payload).await;
     }
     let runs = function.finish_all().await;
     let ids_of =
@@ -323,7 +320,7 @@ async fn ids_are_the_same_when_a_delivery_is_repeated() {
         assert_eq!(ids_of(&twice[0]), ids_of(&twice[1]), "{payload:#}");
         all.extend(ids_of(&twice[0]));
     }
-    // The inner event, by SNS or not, is one trigger.
+    // An event is the same trigger through SNS.
     let by_sns = ids_of(&runs[10]);
     assert_eq!(by_sns, ids_of(&runs[0]));
     assert_eq!(
@@ -337,7 +334,7 @@ async fn ids_are_the_same_when_a_delivery_is_repeated() {
 async fn a_requests_id_is_that_of_its_lambda_request() {
     let mut function = Stage::running(["net"]).set("DRY_RUN", "true").start().await;
     for _ in 0..2 {
-        function.invoke(request(["net"]).to_string()).await;
+        function.invoke(request(["net"])).await;
     }
     let runs: [Run; 2] = function.finish().await;
     for run in &runs {
@@ -345,16 +342,16 @@ async fn a_requests_id_is_that_of_its_lambda_request() {
         assert_eq!(event.text("/trigger/id"), Some(run.request_id.as_str()));
         assert_eq!(run.summary()["trigger"]["id"], run.request_id);
     }
-    // Two people who ask for the same are two requests.
+    // Two requests for the same environment are two triggers.
     let [one, other] = runs.each_ref().map(|run| run.event("net").text("/id"));
     assert_ne!(one, other);
 }
 
-/// Samples that play in one minute are one event where only name and time can tell.
+/// The number of IDs that samples share because they have one alarm and one time.
 fn same_time_and_name(runs: &[Run]) -> usize {
     let id = |index: usize| runs[index].event("net").text("/id").unwrap();
     let mut same = 0;
-    // The contributor's sample has the id of the alarm's.
+    // The contributor's sample has the alarm sample's event ID.
     if id(12) == id(0) {
         same += 2;
     }
@@ -372,7 +369,7 @@ async fn another_deployment_has_another_id() {
             local_aws::When::AfterEnd(millis(0)),
             local_aws::What::Deploy(quick()),
         )]);
-    let payload = request(["net"]).to_string();
+    let payload = request(["net"]);
     let mut function = stage.start().await;
     function.invoke(&payload).await;
     function.invoke(&payload).await;
@@ -385,14 +382,14 @@ async fn another_deployment_has_another_id() {
 }
 
 #[tokio::test]
-async fn a_repeat_of_what_was_not_completed_has_the_same_id() {
+async fn a_retry_of_an_incomplete_run_has_the_same_id() {
     let throttled = Rule::new(Fault::error("ThrottlingException", "Rate exceeded"))
         .operation(Operation::CancelEnvironmentDeployment);
     let mut function = Stage::running(["net"])
         .faults(Faults::none().rule(throttled))
         .start()
         .await;
-    let payload = alarm().to_string();
+    let payload = alarm();
     function.invoke_within(seconds(2), &payload).await;
     function.invoke_within(seconds(2), &payload).await;
     let [one, two] = function.finish().await;
@@ -404,7 +401,7 @@ async fn a_repeat_of_what_was_not_completed_has_the_same_id() {
 }
 
 #[tokio::test]
-async fn the_answer_counts_what_there_was() {
+async fn the_summary_counts_environments_and_outcomes() {
     let run = Stage::with([
         running("a"),
         running("b"),
@@ -413,7 +410,7 @@ async fn the_answer_counts_what_there_was() {
         Environment::new("cancelling").deployment(Deployment::cancelling()),
     ])
     .set("PROTECTED_ENVIRONMENTS", "protected")
-    .run(alarm().to_string())
+    .run(alarm())
     .await;
     let summary = run.summary();
     assert_eq!(summary["ignored"], Value::Null);

@@ -1,5 +1,6 @@
-//! Whatever bytes come in: the decoder answers or says what is wrong, and what it takes can be told
-//! of. Spaces of inputs, where `src/trigger.rs` and the contract have examples.
+//! Any bytes as a payload: the decoder accepts them or reports the error, and every accepted
+//! payload can be published. `src/trigger.rs` and the contract have examples; these tests cover the
+//! space of inputs.
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
@@ -7,30 +8,19 @@
     reason = "a test fails by panicking"
 )]
 
-mod promises;
+mod properties;
 
 use std::sync::LazyLock;
 
-use promises::{Taken, hold};
+use properties::{Taken, hold};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proton_canceller::deployment::{EnvironmentName, NameRule};
 use serde_json::{Map, Value, json};
+use test_support::payloads;
 
 /// Every sample, with its name.
-static SAMPLES: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
-    let mut samples: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            (name, std::fs::read(path).unwrap())
-        })
-        .collect();
-    samples.sort_unstable();
-    samples
-});
+static SAMPLES: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(payloads::samples);
 
 /// The samples that are JSON.
 fn json_samples() -> Vec<Value> {
@@ -42,7 +32,7 @@ fn json_samples() -> Vec<Value> {
     values
 }
 
-/// Words that mean something to the decoder, and such that nearly do.
+/// Words that the decoder knows, and words that are close to them.
 fn words() -> impl Strategy<Value = String> {
     const WORDS: [&str; 36] = [
         "detail-type",
@@ -90,7 +80,7 @@ fn words() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Any JSON, some of it of the words that mean something.
+/// Any JSON, some of it with words that the decoder knows.
 fn json_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -108,7 +98,7 @@ fn json_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The pointers of every value in a value, its own included.
+/// The pointers of a value and of every value in it.
 fn pointers(value: &Value) -> Vec<String> {
     let below = |step: String, value: &Value| {
         pointers(value)
@@ -157,8 +147,8 @@ fn apply(payload: &mut Value, at: Index, change: Change) {
     match change {
         Change::Replace(value) => *payload.pointer_mut(pointer).unwrap() = value,
         Change::Wrap => {
-            let place = payload.pointer_mut(pointer).unwrap();
-            *place = Value::Array(vec![place.take()]);
+            let value = payload.pointer_mut(pointer).unwrap();
+            *value = Value::Array(vec![value.take()]);
         }
         Change::Add(key, value) => {
             if let Some(members) = payload.pointer_mut(pointer).unwrap().as_object_mut() {
@@ -196,7 +186,7 @@ proptest! {
     }
 
     #[test]
-    fn a_sample_with_anything_in_its_places_is_answered(
+    fn a_sample_with_any_values_is_answered(
         mut payload in select(json_samples()),
         changes in prop::collection::vec((any::<Index>(), change()), 1..4),
     ) {
@@ -234,7 +224,7 @@ proptest! {
     }
 
     #[test]
-    fn an_alarm_of_any_time_can_be_told_of_or_is_refused(
+    fn an_alarm_of_any_time_is_reported_or_refused(
         event in words(),
         state in words(),
         sample in select(vec!["alarm.json", "action_metric.json", "sns_alarm.json"]),
@@ -298,7 +288,7 @@ fn bytes_of(sample: &str) -> &'static [u8] {
     bytes
 }
 
-/// What is put, as it stands, in every place of a sample.
+/// Bytes to put, unescaped, in place of every value of a sample.
 fn extremes() -> Vec<(&'static str, Vec<u8>)> {
     let nested = |open: &str, close: &str| {
         let depth = 2_000;
@@ -321,7 +311,7 @@ fn extremes() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn depth_without_end_in_any_place_of_an_alarm_is_answered() {
+fn endless_nesting_anywhere_in_an_alarm_is_answered() {
     let deep = [("[", "]"), ("{\"a\":", "}")];
     for (open, close) in deep {
         let nested = format!("{}0{}", open.repeat(200_000), close.repeat(200_000));
@@ -339,7 +329,7 @@ fn depth_without_end_in_any_place_of_an_alarm_is_answered() {
 }
 
 #[test]
-fn extremes_in_every_place_of_every_kind_are_answered() {
+fn extreme_values_everywhere_in_every_kind_are_answered() {
     const MARK: &str = "\"a-mark-that-nobody-else-writes\"";
     let kinds = [
         "alarm.json",
@@ -363,9 +353,9 @@ fn extremes_in_every_place_of_every_kind_are_answered() {
 }
 
 #[test]
-fn as_much_as_lambda_carries_is_answered() {
+fn the_largest_payload_is_answered() {
     const SIX_MEGABYTES: usize = 6 * 1024 * 1024;
-    // A letter, what takes six bytes to escape, and what takes three to write.
+    // A letter, a character of six escaped bytes, and a character of three bytes.
     for (text, place) in [
         ("x", "checkout-5xx"),
         ("\\u0001", "Threshold Crossed"),

@@ -1,4 +1,4 @@
-//! The README's demo: the command, run as it stands there, prints what stands below it.
+//! The README's demo: the command prints the output that the README shows.
 
 use std::process::Command;
 
@@ -17,7 +17,7 @@ fn excerpt(readme: &str) -> (&str, Vec<&str>) {
     (command, lines.collect())
 }
 
-/// True if the line is in the output, in whole, or up to its `…`.
+/// True if the output has the line, up to its `…` if there is one.
 fn is_printed(line: &str, output: &str) -> bool {
     output.lines().any(|printed| match line.strip_suffix('…') {
         Some(beginning) => printed.starts_with(beginning),
@@ -31,7 +31,7 @@ fn the_demo_prints_what_the_readme_shows() {
     let (command, lines) = excerpt(&readme.text);
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(command.split(' ')).current_dir(root());
-    // The demo shows the function as it is when nothing is set.
+    // The demo runs with default settings.
     for variable in VARIABLES {
         cargo.env_remove(variable);
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::pages::{Page, all, root};
 
-/// The anchors that GitHub makes of a page's headings.
+/// The anchors that GitHub derives from a page's headings.
 fn anchors(page: &Page) -> Vec<String> {
     let mut met: BTreeMap<String, usize> = BTreeMap::new();
     page.prose()
@@ -38,7 +38,7 @@ fn targets(page: &Page) -> Vec<String> {
         .collect()
 }
 
-/// Says what is wrong with a link.
+/// Returns the error of a broken link.
 fn broken(page: &Page, target: &str) -> Option<String> {
     let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
     let folder = page.path.parent().unwrap_or(Path::new(""));
@@ -47,12 +47,12 @@ fn broken(page: &Page, target: &str) -> Option<String> {
     } else {
         folder.join(file)
     };
-    let place = format!("{}: `{target}`", page.path.display());
+    let link = format!("{}: `{target}`", page.path.display());
     if !root().join(&path).exists() {
-        return Some(format!("{place}: no such file"));
+        return Some(format!("{link}: no such file"));
     }
     let is_found = anchor.is_empty() || anchors(&Page::read(path)).iter().any(|one| one == anchor);
-    (!is_found).then(|| format!("{place}: no such heading"))
+    (!is_found).then(|| format!("{link}: no such heading"))
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Names of the code in the documentation: settings, reasons, outcomes, errors, metrics, alarms, files, tests.
+//! Names of the code in the documentation: settings, reasons, outcomes, errors, metrics, alarms,
+//! files, tests.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,7 @@ use proton_canceller::settings::VARIABLES;
 
 use crate::pages::{Page, all, root, sources};
 
-/// The folders that documentation names files of.
+/// The folders whose files the documentation names.
 const FOLDERS: [&str; 10] = [
     "src/", "tests/", "docs/", "deploy/", "local/", "events/", "schema/", "benches/", "fuzz/",
     ".ci/",
@@ -125,13 +126,13 @@ fn every_file_that_is_named_exists() {
 }
 
 #[test]
-fn what_commands_name_exists() {
+fn every_file_in_a_command_exists() {
     let mut count = 0;
     for page in all() {
         for command in page.commands() {
             let words: Vec<_> = command.split_whitespace().collect();
             let files = words.iter().filter(|word| {
-                // Fuzzing makes this folder.
+                // Fuzzing creates this folder.
                 FOLDERS.iter().any(|folder| word.starts_with(folder)) && !word.contains("corpus")
             });
             let tests = words.windows(2).filter(|pair| pair[0] == "--test");
@@ -160,7 +161,7 @@ fn every_test_that_is_named_exists() {
             let is_name = is_made_of(name, |one| {
                 one.is_ascii_lowercase() || one.is_ascii_digit() || one == '_'
             });
-            // Two underscores tell a sentence from a variable.
+            // Variables have two underscores at the most; names of tests have more.
             if is_name && name.matches('_').count() > 2 {
                 count += 1;
                 let is_known = source.contains(&format!("fn {name}("))
@@ -176,7 +177,7 @@ fn every_test_that_is_named_exists() {
 }
 
 #[test]
-fn the_readme_takes_a_minute() {
+fn the_readme_is_shorter_than_180_lines() {
     let lines = Page::read("README.md").text.lines().count();
     assert!(lines < 180, "{lines} lines");
 }

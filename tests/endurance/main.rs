@@ -1,8 +1,7 @@
-//! One process, many invocations: no task is left behind by one, and nothing grows with their number
-//! or with the number of environments.
+//! One process, many invocations: memory, threads and descriptors do not grow with the number of
+//! invocations or environments.
 //!
-//! Every run of the tests has a short measurement; the full size is asked for, with the binary that
-//! ships:
+//! Two short measurements always run. Run the long ones with the release binary:
 //!
 //! ```console
 //! $ cargo build --release
@@ -17,6 +16,5 @@
     reason = "a test fails by panicking"
 )]
 
-mod left_behind;
 #[cfg(target_os = "linux")]
-mod resident;
+mod resources;

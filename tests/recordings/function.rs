@@ -1,30 +1,25 @@
-//! The built binary as both functions: the one that cancels and the follower. One process serves both.
+//! The built binary as the function and the follower, in one process.
 
 use bytes::Bytes;
-use local_aws::{Clock, FunctionProcess, Invocation, InvocationResult, LocalAws, Server, World};
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use local_aws::{FunctionProcess, Invocation, InvocationResult, World};
+use serde_json::Value;
+use test_support::function::Aws;
+use test_support::payloads::{alarm, delivery};
 
 use crate::recording::Recording;
 use crate::replay::Replay;
 
-/// An alarm that fired after every recorded update had started.
-const ALARM: &[u8] = include_bytes!("../../events/alarm.json");
-
-/// The function with a replay in CloudFormation's place. The local AWS is its Runtime API and its
+/// The function with a replay in place of CloudFormation. The local AWS is the Runtime API and
 /// EventBridge.
 pub(crate) struct Function {
     pub(crate) replay: Replay,
-    local: LocalAws,
+    aws: Aws,
     process: FunctionProcess,
-    _server: Server,
 }
 
 impl Function {
     pub(crate) async fn start() -> Self {
-        let local = LocalAws::new(World::new(), Clock::system());
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let server = local.serve(listener);
+        let aws = Aws::start(World::new()).await;
         let replay = Replay::open().await;
         let variables = [
             ("ENGINE", "cloudformation"),
@@ -33,58 +28,36 @@ impl Function {
             ("SETTLE_TIMEOUT_SECONDS", "0"),
             ("AWS_ENDPOINT_URL_CLOUDFORMATION", replay.url()),
         ];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let program = env!("CARGO_BIN_EXE_proton-canceller");
-        let process = FunctionProcess::start(program, &server, variables).unwrap();
+        let process = aws.start_function(env!("CARGO_BIN_EXE_proton-canceller"), variables);
         Self {
             replay,
-            local,
+            aws,
             process,
-            _server: server,
         }
     }
 
-    /// Lets an alarm fire; returns the answer and the details of the events that were published.
+    /// Invokes the function with an alarm. Returns the response and the details of the published
+    /// events.
     pub(crate) async fn run(&mut self) -> (Value, Vec<Value>) {
-        self.invoke(Bytes::from_static(ALARM)).await
+        self.invoke(&alarm()).await
     }
 
-    /// Delivers a `CANCELLING` event to the follower; returns what `run` returns.
+    /// Delivers a `CANCELLING` event to the follower. Returns the same as `run`.
     pub(crate) async fn follow(
         &mut self,
         recording: &Recording,
         cancelling: &Value,
     ) -> (Value, Vec<Value>) {
-        let body = json!({
-            "version": "0",
-            "id": "7f0c4f5e-2f0b-4c59-9d5b-3a8a2d7f6c11",
-            "detail-type": "Environment Deployment Cancellation",
-            "source": "proton-canceller",
-            "account": "123456789012",
-            "time": "2026-11-23T06:45:13Z",
-            "region": "us-east-1",
-            "resources": [recording.stack_id],
-            "detail": cancelling,
-        });
-        let record = json!({
-            "messageId": "m-1",
-            "receiptHandle": "AQEB",
-            "body": body.to_string(),
-            "attributes": {"ApproximateReceiveCount": "1"},
-            "messageAttributes": {},
-            "md5OfBody": "",
-            "eventSource": "aws:sqs",
-            "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:follow",
-            "awsRegion": "us-east-1",
-        });
-        let payload = json!({ "Records": [record] }).to_string();
-        self.invoke(Bytes::from(payload)).await
+        let resources = [recording.stack_id.clone()];
+        self.invoke(&delivery(&cancelling.to_string(), &resources))
+            .await
     }
 
-    async fn invoke(&mut self, payload: Bytes) -> (Value, Vec<Value>) {
-        let before = self.local.events().len();
+    async fn invoke(&mut self, payload: &Value) -> (Value, Vec<Value>) {
+        let payload = Bytes::from(payload.to_string());
+        let before = self.aws.local.events().len();
         let result = tokio::select! {
-            result = self.local.invoke(payload, Invocation::default()) => result,
+            result = self.aws.local.invoke(payload, Invocation::default()) => result,
             status = self.process.ended() => panic!("the function ended: {status:?}\n{}", self.log()),
         };
         let answer = match result {
@@ -93,13 +66,13 @@ impl Function {
                 panic!("{}\n{}", String::from_utf8_lossy(&raw), self.log())
             }
         };
-        let events = self.local.events().split_off(before);
+        let events = self.aws.local.events().split_off(before);
         let details = events.iter().map(|event| &event.detail);
         let details = details.map(|detail| serde_json::from_str(detail).unwrap());
         (answer, details.collect())
     }
 
-    /// The newest lines that the function wrote.
+    /// The newest lines of the function's log.
     pub(crate) fn log(&self) -> String {
         let lines = self.process.lines();
         let newest = lines.iter().rev().take(12).rev();

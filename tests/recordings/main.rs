@@ -1,11 +1,11 @@
 //! Updates of real stacks, replayed through the built binary over HTTP.
 //!
-//! The recordings are responses of real accounts and stay out of the project. The suite reads them from
-//! `../shared/recordings` beside the checkout, or from the folder that `PROTON_CANCELLER_RECORDINGS`
-//! names. Without a folder, each test prints that it is skipped.
+//! The recordings are responses of real accounts and stay out of the project. The suite reads them
+//! from `../shared/recordings` beside the checkout, or from the folder that
+//! `PROTON_CANCELLER_RECORDINGS` names. Without a folder, each test prints that it is skipped.
 //!
-//! A run cancels each update, and its `CANCELLING` event goes to the follower. The follower must report
-//! what the recording holds, whatever the stack shows by then.
+//! A run cancels each update, and its `CANCELLING` event goes to the follower. The follower must
+//! report what the recording holds, whatever the stack shows.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -24,7 +24,7 @@ use crate::function::Function;
 use crate::recording::{Recording, Update};
 use crate::replay::{Cancel, Difference, Moment, Shown};
 
-/// What the stack shows when the follower reads it.
+/// The states of the stack when the follower reads it.
 fn situations(recording: &Recording, update: &Update<'_>) -> Vec<(String, Shown)> {
     let mut situations = Vec::new();
     for (when, shown) in [
@@ -39,7 +39,7 @@ fn situations(recording: &Recording, update: &Update<'_>) -> Vec<(String, Shown)
     situations
 }
 
-/// Collects what differs, so that one failure shows all.
+/// The differences of all cases, so that one failure shows all.
 #[derive(Default)]
 struct Differences(Vec<String>);
 
@@ -138,7 +138,7 @@ async fn a_cancel_that_comes_too_late_reports_how_the_update_ended() {
 }
 
 #[tokio::test]
-async fn the_follower_reports_each_update_whatever_the_stack_shows_by_then() {
+async fn the_follower_reports_each_update_whatever_the_stack_shows() {
     let Some(recordings) = recording::all() else {
         return;
     };

@@ -12,7 +12,7 @@ use serde_json::Value;
 /// The variable that names the folder.
 const FOLDER_VARIABLE: &str = "PROTON_CANCELLER_RECORDINGS";
 
-/// The skip is printed once, whatever the number of tests.
+/// Prints the skip once for all tests.
 static PRINTED: Once = Once::new();
 
 /// A stack's history.
@@ -43,8 +43,8 @@ pub(crate) struct Event {
     pub(crate) operation_id: Option<String>,
 }
 
-/// One update: the stack's own events from its start to its end, oldest first, each with its place in
-/// the history.
+/// One update: the stack's own events from the update's start to its end, oldest first, each with
+/// its index in the history.
 #[derive(Debug)]
 pub(crate) struct Update<'a>(Vec<(usize, &'a Event)>);
 
@@ -85,7 +85,7 @@ fn folder() -> Option<PathBuf> {
             "\nSKIPPED: the recordings are not replayed: {} is no folder; name one in `{FOLDER_VARIABLE}`\n",
             beside.display()
         );
-        // The test harness does not capture what is written to the stream itself.
+        // The test harness captures `eprintln!`, but no write to the stream itself.
         let _ = std::io::stderr().write_all(line.as_bytes());
     });
     None
@@ -101,7 +101,7 @@ impl Recording {
         }
     }
 
-    /// The stack's own events, oldest first, with their places.
+    /// The stack's own events, oldest first, with their indexes.
     fn own(&self) -> impl Iterator<Item = (usize, &Event)> {
         let events = self.events.iter().enumerate().rev();
         events.filter(|(_, event)| event.physical_resource_id.as_ref() == Some(&self.stack_id))
@@ -111,11 +111,11 @@ impl Recording {
     pub(crate) fn updates(&self) -> impl Iterator<Item = Update<'_>> {
         let mut updates = Vec::new();
         let mut current: Vec<(usize, &Event)> = Vec::new();
-        for (place, event) in self.own() {
+        for (index, event) in self.own() {
             if event.resource_status == "UPDATE_IN_PROGRESS" {
-                current = vec![(place, event)];
+                current = vec![(index, event)];
             } else if !current.is_empty() {
-                current.push((place, event));
+                current.push((index, event));
                 if !event.resource_status.ends_with("_IN_PROGRESS") {
                     updates.push(Update(std::mem::take(&mut current)));
                 }
@@ -134,19 +134,19 @@ impl Update<'_> {
         self.0[self.0.len() - 1].1
     }
 
-    /// The first event of this status, with its place.
+    /// The first event of this status, with its index.
     pub(crate) fn first(&self, status: &str) -> Option<(usize, &Event)> {
         let mut events = self.0.iter().copied();
         events.find(|(_, event)| event.resource_status == status)
     }
 
-    /// The place of the newest event.
-    pub(crate) fn end_place(&self) -> usize {
+    /// The index of the newest event.
+    pub(crate) fn end_index(&self) -> usize {
         self.0[self.0.len() - 1].0
     }
 
-    /// The place of the first event.
-    pub(crate) fn start_place(&self) -> usize {
+    /// The index of the first event.
+    pub(crate) fn start_index(&self) -> usize {
         self.0[0].0
     }
 
@@ -159,7 +159,7 @@ impl Update<'_> {
         self.rollback().is_some()
     }
 
-    /// The outcome by the contract's table.
+    /// The outcome by section 7 of the contract.
     pub(crate) fn outcome(&self) -> &'static str {
         match self.end().resource_status.as_str() {
             "UPDATE_COMPLETE" => "SUCCEEDED",
@@ -169,7 +169,7 @@ impl Update<'_> {
         }
     }
 
-    /// When the update reached its outcome: a clean-up after success changes nothing any more.
+    /// The time at which the update reached its outcome, before a clean-up after success.
     pub(crate) fn settled_at(&self) -> String {
         let cleaning_up = self.first("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS");
         time(cleaning_up.map_or_else(|| self.end(), |(_, event)| event))
@@ -183,7 +183,7 @@ impl Update<'_> {
         self.start().operation_id.as_deref()
     }
 
-    /// Why the update rolled back, then the words on its end. `None` if it did not roll back.
+    /// The reason of the rollback, then that of its end. `None` without a rollback.
     pub(crate) fn message(&self) -> Option<String> {
         let reason = self.rollback()?.resource_status_reason.as_deref();
         let reason = reason.expect("a recorded rollback has a reason").trim();

@@ -1,4 +1,4 @@
-//! CloudFormation as it was recorded: the query protocol's responses, made from a history.
+//! CloudFormation as recorded: the query protocol's responses, made from a history.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,13 +9,13 @@ use tokio::task::JoinHandle;
 
 use crate::recording::{Event, Recording, Update, time};
 
-/// How many events `DescribeStackEvents` returns on a page.
+/// The events on a page of `DescribeStackEvents`.
 const EVENTS_A_PAGE: usize = 100;
 
 /// The responses' namespace.
 const NAMESPACE: &str = "http://cloudformation.amazonaws.com/doc/2010-05-15/";
 
-/// How far an update has come.
+/// A moment of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     Running,
@@ -24,24 +24,24 @@ pub(crate) enum Moment {
     Ended,
 }
 
-/// How a cancel is answered.
+/// The response to a cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cancel {
-    /// By the recorded response to a cancel.
+    /// The recorded response to a cancel.
     Accepted,
-    /// The update has ended by then: by the recorded error.
+    /// The recorded error for an update that has ended.
     TooLate,
 }
 
-/// How the stack differs from what was recorded: real stacks may show each of these, too.
+/// A difference from the recording that real stacks may show, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Difference {
     None,
-    /// `LastOperations` holds the newest operation alone: of a rollback no update.
+    /// `LastOperations` holds only the newest operation, so a rollback hides its update.
     NewestOperationAlone,
     /// The rollback has moved `LastUpdatedTime`.
     StartMoved,
-    /// The events bear operation IDs of another kind than `LastOperations`.
+    /// The events have operation IDs of another kind than `LastOperations`.
     OtherOperationIds,
     /// The stack was deleted after its last update.
     Deleted,
@@ -56,7 +56,7 @@ impl Difference {
         Self::Deleted,
     ];
 
-    /// Those of a stack that was not deleted.
+    /// The differences of a stack that was not deleted.
     pub(crate) const OF_A_STACK_THAT_IS: [Self; 4] = [
         Self::None,
         Self::NewestOperationAlone,
@@ -65,37 +65,37 @@ impl Difference {
     ];
 }
 
-/// What the stack shows.
+/// The stack as the replay shows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Shown {
     stack_id: String,
     stack_name: String,
     /// The events up to this moment, newest first.
     events: Vec<Event>,
-    /// The same once the update has ended.
+    /// The events up to the update's end, newest first.
     ended: Vec<Event>,
     cancel: Cancel,
     difference: Difference,
-    /// How many requests were answered.
+    /// The number of requests so far.
     requests: usize,
 }
 
 impl Shown {
     /// The stack at this moment of the update.
     pub(crate) fn new(recording: &Recording, update: &Update<'_>, moment: Moment) -> Self {
-        let since = |status| update.first(status).map(|(place, _)| place);
+        let since = |status| update.first(status).map(|(index, _)| index);
         let newest = match moment {
-            Moment::Running => Some(update.start_place()),
+            Moment::Running => Some(update.start_index()),
             Moment::RollingBack => since("UPDATE_ROLLBACK_IN_PROGRESS"),
             Moment::CleaningUp => since("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS"),
-            Moment::Ended => Some(update.end_place()),
+            Moment::Ended => Some(update.end_index()),
         };
         let newest = newest.expect("the recording has that moment");
         Self {
             stack_id: recording.stack_id.clone(),
             stack_name: recording.stack_name.clone(),
             events: recording.events[newest..].to_vec(),
-            ended: recording.events[update.end_place()..].to_vec(),
+            ended: recording.events[update.end_index()..].to_vec(),
             cancel: Cancel::Accepted,
             difference: Difference::None,
             requests: 0,
@@ -141,7 +141,7 @@ impl Shown {
         (start, rollback.last())
     }
 
-    /// A stack or its summary: the members that both have.
+    /// The members that a stack and its summary share.
     fn stack(&self) -> String {
         let (start, rollback) = self.latest_update();
         let updated = rollback.filter(|_| self.difference == Difference::StartMoved);
@@ -165,7 +165,7 @@ impl Shown {
         elements(members) + &self.operations(start, rollback)
     }
 
-    /// `LastOperations`, newest first: a rollback stands before the update that it undoes.
+    /// `LastOperations`, newest first: a rollback comes before its update.
     fn operations(&self, start: &Event, rollback: Option<&Event>) -> String {
         let operations = [(rollback, "ROLLBACK"), (Some(start), "UPDATE_STACK")];
         let members = operations.into_iter().filter_map(|(event, kind)| {
@@ -221,7 +221,7 @@ impl Shown {
         format!("<StackEvents>{members}</StackEvents>{}", elements(next))
     }
 
-    /// The response to a request, and what the stack shows after it.
+    /// The response to a request. Changes the stack where the request does.
     fn answer(&mut self, parameters: &BTreeMap<String, String>) -> (u16, String) {
         self.requests += 1;
         let parameter = |name| parameters.get(name).map(String::as_str);
@@ -278,7 +278,7 @@ fn error(message: &str) -> String {
     )
 }
 
-/// Elements with text in them.
+/// XML elements with text.
 fn elements(members: impl IntoIterator<Item = (&'static str, String)>) -> String {
     let members = members.into_iter().map(|(name, text)| {
         let text = text.replace('&', "&amp;").replace('<', "&lt;");
@@ -287,7 +287,7 @@ fn elements(members: impl IntoIterator<Item = (&'static str, String)>) -> String
     members.collect()
 }
 
-/// An HTTP server that replays what it is told to show. It ends with this.
+/// An HTTP server that replays a stack. Stops when dropped.
 pub(crate) struct Replay {
     url: String,
     shown: Arc<Mutex<Option<Shown>>>,
@@ -311,8 +311,8 @@ impl Replay {
         &self.url
     }
 
-    /// How many requests were answered since the last `show`, and how many one read may take: for the
-    /// stack, and for each page of its events.
+    /// The number of requests since the last `show`, and the maximum for one read: one for the
+    /// stack, and one for each page of its events.
     pub(crate) fn requests(&self) -> (usize, usize) {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let shown = shown.as_ref().expect("a test shows something first");
@@ -320,7 +320,7 @@ impl Replay {
         (shown.requests, 1 + pages)
     }
 
-    /// Shows this from now on.
+    /// Shows this stack from now on.
     pub(crate) fn show(&self, shown: Shown) {
         let mut current = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         *current = Some(shown);
@@ -337,7 +337,7 @@ async fn accept(listener: TcpListener, shown: Arc<Mutex<Option<Shown>>>) {
     while let Ok((stream, _)) = listener.accept().await {
         let shown = Arc::clone(&shown);
         tokio::spawn(async move {
-            // The function closes the connection at any time.
+            // The function may close the connection at any time.
             let _ = serve(stream, &shown).await;
         });
     }
@@ -370,7 +370,7 @@ async fn serve(stream: TcpStream, shown: &Mutex<Option<Shown>>) -> std::io::Resu
             shown.answer(&parameters)
         };
         let length = body.len();
-        // In one piece: a response in two waits for the client's delayed acknowledgement.
+        // One write, because a second one would wait for the client's delayed acknowledgement.
         let response = format!(
             "HTTP/1.1 {status} Replayed\r\nContent-Type: text/xml\r\nContent-Length: {length}\r\n\r\n{body}"
         );

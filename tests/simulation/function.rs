@@ -1,5 +1,4 @@
-//! The function in this process: the code that ships, with the in-process door of the local AWS as
-//! its HTTP client.
+//! The function in this process: the shipped code with the local AWS's in-process client.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,17 +15,17 @@ use proton_canceller::invocation_error::InvocationError;
 use proton_canceller::report::event_bridge::EventBridge;
 use proton_canceller::settings::Settings;
 use proton_canceller::timestamp::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// When every simulated world starts.
+/// The start of every simulated world.
 pub(crate) fn start() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_mins(29_923_585)
 }
 
-/// How an invocation ended.
+/// The summary, or the invocation error.
 pub(crate) type Answer = Result<Value, InvocationError>;
 
-/// A world with the function in it.
+/// A world and the function's settings.
 pub(crate) struct Simulated {
     /// The world.
     pub(crate) local: LocalAws,
@@ -34,7 +33,7 @@ pub(crate) struct Simulated {
 }
 
 impl Simulated {
-    /// Sets the function up in a world. It must be called within a runtime whose time is paused.
+    /// A function in a world. Requires a runtime whose time is paused.
     pub(crate) fn new(world: World, variables: &[(&str, String)]) -> Self {
         let local = LocalAws::new(world, Clock::paused(start()));
         let settings = Settings::read(|name| {
@@ -50,9 +49,9 @@ impl Simulated {
         self.local.clock().now().into()
     }
 
-    /// Hands the function a payload, with so much time. Each invocation has an instance of the
-    /// function to itself, as in Lambda, and signs its calls with a key of its request's id: so the
-    /// record of calls tells who made each.
+    /// Invokes the function with a payload and this timeout. Each invocation has an instance of its
+    /// own, as in Lambda. The instance signs its calls with the request ID as access key, so that
+    /// the record of calls names the caller.
     pub(crate) async fn invoke(&self, request_id: &str, payload: &Value, time: Duration) -> Answer {
         let now = self.now();
         let payload = payload.to_string();
@@ -65,6 +64,13 @@ impl Simulated {
         };
         let summary = self.instance(request_id).handle(invocation).await?;
         Ok(serde_json::from_str(summary.get()).expect("the summary is JSON"))
+    }
+
+    /// Invokes the function with a schedule. Returns the summary.
+    pub(crate) async fn sweep(&self) -> Value {
+        let schedule = json!({"detail-type": "Scheduled Event", "source": "aws.events"});
+        let time = Duration::from_mins(15);
+        self.invoke("r-1", &schedule, time).await.unwrap()
     }
 
     fn instance(&self, access_key: &str) -> Handler {

@@ -1,6 +1,6 @@
-//! Whole runs in one process, on paused time, in worlds where everything that can happen between
-//! two calls happens by seed. What must hold whatever happens is in `invariants.rs`; what must hold
-//! where nothing happens, in `still.rs`.
+//! Whole runs in one process, on paused time. A seed decides every fault and every change between
+//! two calls. `invariants.rs` checks every run; `without_faults.rs` checks runs without faults more
+//! closely.
 //!
 //! A run is a seed. A failure names its seed and replays exactly:
 //!
@@ -15,29 +15,29 @@
     reason = "a test fails by panicking"
 )]
 
-mod bound;
-mod course;
+mod call_bounds;
+mod deliveries;
 mod follower;
 mod function;
+mod injected_faults;
 mod invariants;
-mod narrow;
 mod record;
 mod scenario;
-mod still;
 mod tally;
 mod throttling;
+mod without_faults;
 
 use std::ops::Range;
 
-use crate::course::{Log, Retry, deliver_all, in_world};
+use crate::deliveries::{Log, Retry, deliver_all, in_world};
 use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::tally::Tally;
 
-/// The seeds that are run unless `SIMULATION_SEEDS` names others.
+/// The seeds of an ordinary run; `SIMULATION_SEEDS` names others.
 const SEEDS: Range<u64> = 0..2_000;
 
-/// So many seeds meet everything there is.
+/// The number of seeds that meet every situation of the tally.
 const SEEDS_THAT_MEET_ALL: u64 = 2_000;
 
 fn seeds(usual: Range<u64>) -> Range<u64> {
@@ -80,8 +80,7 @@ fn a_seed_replays_exactly() {
     for seed in [3, 17, 42] {
         let record = || {
             let scenario = Scenario::of(seed);
-            // As in all runs, something listens to the log: in a process where nothing ever did, the
-            // SDK draws a random number for the log line of each call.
+            // Without a subscriber, the SDK draws a random number for the log line of each call.
             Log::default().of(|| {
                 in_world(seed, &scenario, async |simulated| {
                     let ended = deliver_all(simulated, &scenario, Retry::Never).await;
@@ -89,12 +88,12 @@ fn a_seed_replays_exactly() {
                 })
             })
         };
-        // Signatures hold the real time of day, bodies and answers do not.
+        // Signatures depend on the real time; bodies and responses do not.
         assert_eq!(record(), record(), "seed {seed}");
     }
 }
 
-/// Runs every seed that falls to this worker.
+/// Runs this worker's share of the seeds.
 fn simulate_some(seeds: Range<u64>, worker: u64, workers: u64) -> (Vec<String>, Tally) {
     let mut broken = Vec::new();
     let mut tally = Tally::default();
@@ -109,7 +108,7 @@ fn simulate_some(seeds: Range<u64>, worker: u64, workers: u64) -> (Vec<String>, 
     (broken, tally)
 }
 
-/// Runs a scenario; returns what does not hold.
+/// Runs a scenario. Returns the violations.
 fn simulate(seed: u64, tally: &mut Tally) -> Vec<String> {
     let scenario = Scenario::of(seed);
     let log = Log::default();

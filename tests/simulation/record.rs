@@ -1,65 +1,66 @@
-//! What happened in a simulated run, the same for either engine.
+//! The record of a simulated run, in one form for both engines.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use local_aws::{Answer, Call, Operation, Service, Status};
+use proton_canceller::engine::EngineKind;
 use serde_json::Value;
 
-use crate::course::Log;
+use crate::deliveries::Log;
 use crate::function::Simulated;
-use crate::scenario::{Deployer, Scenario};
+use crate::scenario::Scenario;
 
-/// A deployment as it stands in the end: the truth.
+/// The true state of a deployment at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Truth {
     /// The environment.
     pub(crate) environment: String,
-    /// Its id, whether the service sends it or not.
+    /// The ID, even if the service does not send it.
     pub(crate) id: String,
-    /// The id of the stack that it updates, if it is an update.
+    /// The ID of the updated stack; `None` for a Proton deployment.
     pub(crate) stack_id: Option<String>,
-    /// The id that it goes by where the service sends none, made from what it does send.
+    /// The ID that the function derives if the service sends none.
     pub(crate) made_up_id: Option<String>,
-    /// Its status.
+    /// The status.
     pub(crate) status: Option<Status>,
-    /// When it started.
+    /// The start.
     pub(crate) started_at: SystemTime,
-    /// When a cancel was accepted.
+    /// The time of the accepted cancel.
     pub(crate) cancelled_at: Option<SystemTime>,
-    /// When it ended.
+    /// The end.
     pub(crate) completed_at: Option<SystemTime>,
 }
 
-/// A published event, or one that was logged instead.
+/// An outcome event that was published, or logged instead.
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
-    /// The event's own id.
+pub(crate) struct Reported {
+    /// The event's ID.
     pub(crate) id: String,
-    /// The request that it tells of.
+    /// The request ID of the run.
     pub(crate) request_id: String,
-    /// The trigger's id.
+    /// The trigger's ID.
     pub(crate) trigger: Value,
     /// The environment.
     pub(crate) environment: String,
     /// The outcome.
     pub(crate) outcome: String,
-    /// Why it was left alone.
+    /// The reason of a skip.
     pub(crate) reason: Value,
-    /// The code of its error.
+    /// The error code.
     pub(crate) error: Option<String>,
-    /// The deployment's id, if one is told.
+    /// The deployment's ID, if known.
     pub(crate) deployment: Option<String>,
-    /// When the deployment started, if that is told.
+    /// The deployment's start, if known.
     pub(crate) started_at: Option<SystemTime>,
-    /// When the deployment's cancellation was asked for, if it was.
+    /// The time of the cancel request, if any.
     pub(crate) requested_at: Option<SystemTime>,
-    /// When EventBridge took the event.
+    /// The time at which EventBridge accepted the event.
     pub(crate) taken_at: Option<SystemTime>,
 }
 
-impl Told {
+impl Reported {
     /// Reads an event's detail.
     pub(crate) fn of(detail: &str) -> Self {
         let detail: Value = serde_json::from_str(detail).unwrap();
@@ -84,12 +85,13 @@ impl Told {
         }
     }
 
-    /// What its id stands for: the trigger, the environment and the deployment.
+    /// The first 31 digits of the ID, which stand for the trigger, the environment and the
+    /// deployment.
     pub(crate) fn stands_for(&self) -> &str {
         &self.id[..31]
     }
 
-    /// True if it is a `CANCELLING` whose end is among others of the same invocation.
+    /// True if this is a `CANCELLING` event whose end is among the same invocation's events.
     fn has_end_among(&self, others: &[Self]) -> bool {
         let is_end = |other: &Self| {
             other.outcome != "CANCELLING"
@@ -99,8 +101,8 @@ impl Told {
         self.outcome == "CANCELLING" && others.iter().any(is_end)
     }
 
-    /// True if it may be this deployment that is told of. Where the service sends no id, the start
-    /// tells it, as far as that is sent.
+    /// True if the event may be about this deployment. Without an ID, the start decides if it is
+    /// known.
     pub(crate) fn is_of(&self, truth: &Truth) -> bool {
         if self.environment != truth.environment {
             return false;
@@ -119,29 +121,29 @@ fn made_up(stack_id: &str, started_at: SystemTime) -> String {
     format!("{unique}-{started}")
 }
 
-/// Everything that happened.
+/// The record of all runs in a world.
 #[derive(Debug)]
 pub(crate) struct Record {
     /// Every call, in order.
     pub(crate) calls: Vec<Call>,
-    /// Every deployment that there ever was.
+    /// Every deployment, past ones included.
     pub(crate) deployments: Vec<Truth>,
-    /// The last word of an invocation on each environment, as EventBridge took it.
-    pub(crate) published: Vec<Told>,
-    /// The last words that were logged instead.
-    pub(crate) unpublished: Vec<Told>,
-    /// Each `CANCELLING` that EventBridge took, and whose end was told, too.
-    pub(crate) begun: Vec<Told>,
-    /// How many stacks were deleted and made anew.
-    pub(crate) made_anew: usize,
-    /// The environments that exist in the end.
+    /// The last published event of each invocation for each environment.
+    pub(crate) published: Vec<Reported>,
+    /// The last events that were logged instead.
+    pub(crate) unpublished: Vec<Reported>,
+    /// Each published `CANCELLING` event whose end was reported as well.
+    pub(crate) begun: Vec<Reported>,
+    /// The number of stacks that were deleted and created again.
+    pub(crate) recreated: usize,
+    /// The environments that exist at the end.
     pub(crate) existing: BTreeSet<String>,
-    /// The ids of the stacks that exist in the end.
+    /// The IDs of the stacks that exist at the end.
     stack_ids: BTreeSet<String>,
 }
 
 impl Record {
-    /// Reads it off the world.
+    /// Reads the record from the world and the log.
     pub(crate) fn of(simulated: &Simulated, scenario: &Scenario, log: &Log) -> Self {
         let local = &simulated.local;
         let stacks: BTreeSet<_> = local
@@ -150,8 +152,8 @@ impl Record {
             .map(|one| (one.stack, one.stack_id))
             .collect();
         let names: BTreeSet<_> = stacks.iter().map(|(name, _)| name).collect();
-        let deployments = match scenario.deployer {
-            Deployer::Proton => local
+        let deployments = match scenario.engine {
+            EngineKind::Proton => local
                 .deployments()
                 .into_iter()
                 .map(|one| Truth {
@@ -165,7 +167,7 @@ impl Record {
                     completed_at: one.completed_at,
                 })
                 .collect(),
-            Deployer::CloudFormation => local
+            EngineKind::CloudFormation => local
                 .updates()
                 .into_iter()
                 .map(|one| Truth {
@@ -180,12 +182,12 @@ impl Record {
                 })
                 .collect(),
         };
-        let existing: BTreeSet<_> = match scenario.deployer {
-            Deployer::Proton => {
+        let existing: BTreeSet<_> = match scenario.engine {
+            EngineKind::Proton => {
                 let environments = local.environments().into_iter();
                 environments.map(|one| one.name).collect()
             }
-            Deployer::CloudFormation => {
+            EngineKind::CloudFormation => {
                 let stacks = local.stacks().into_iter().map(|one| one.name);
                 stacks
                     .filter(|name| scenario.facts(name).is_some())
@@ -195,25 +197,25 @@ impl Record {
         let events = local.events();
         let published: Vec<_> = events
             .iter()
-            .map(|event| Told {
+            .map(|event| Reported {
                 taken_at: Some(event.time),
-                ..Told::of(&event.detail)
+                ..Reported::of(&event.detail)
             })
             .collect();
         let unpublished: Vec<_> = log
             .unpublished()
             .iter()
-            .map(|detail| Told::of(detail))
+            .map(|detail| Reported::of(detail))
             .collect();
         let all: Vec<_> = published.iter().chain(&unpublished).cloned().collect();
         let (begun, published): (Vec<_>, Vec<_>) = published
             .into_iter()
-            .partition(|told| told.has_end_among(&all));
-        let is_last = |told: &Told| !told.has_end_among(&all);
+            .partition(|reported| reported.has_end_among(&all));
+        let is_last = |reported: &Reported| !reported.has_end_among(&all);
         Self {
             begun,
             unpublished: unpublished.into_iter().filter(is_last).collect(),
-            made_anew: stacks.len() - names.len(),
+            recreated: stacks.len() - names.len(),
             existing,
             stack_ids: local.stacks().into_iter().map(|one| one.id).collect(),
             calls: local.calls(),
@@ -228,13 +230,13 @@ impl Record {
         truth.completed_at.is_none() && stack_id.is_some_and(|id| !self.stack_ids.contains(id))
     }
 
-    /// True if another deployment has started in the environment since the one that is told of.
-    pub(crate) fn is_followed_by_another(&self, told: &Told) -> bool {
-        let of_it = self.deployments.iter().filter(|one| told.is_of(one));
+    /// True if a newer deployment has started in the event's environment.
+    pub(crate) fn is_followed_by_another(&self, reported: &Reported) -> bool {
+        let of_it = self.deployments.iter().filter(|one| reported.is_of(one));
         let newest = of_it.map(|one| one.started_at).max();
         self.deployments
             .iter()
-            .any(|one| one.environment == told.environment && Some(one.started_at) > newest)
+            .any(|one| one.environment == reported.environment && Some(one.started_at) > newest)
     }
 
     /// The calls of one request.
@@ -244,10 +246,10 @@ impl Record {
             .filter(move |call| call.caller.as_deref() == Some(request_id))
     }
 
-    /// What one request told, published or logged.
-    pub(crate) fn told_by(&self, request_id: &str) -> impl Iterator<Item = &Told> {
-        let told = self.published.iter().chain(&self.unpublished);
-        told.filter(move |told| told.request_id == request_id)
+    /// The events of one request, published or logged.
+    pub(crate) fn reported_by(&self, request_id: &str) -> impl Iterator<Item = &Reported> {
+        let reported = self.published.iter().chain(&self.unpublished);
+        reported.filter(move |reported| reported.request_id == request_id)
     }
 
     /// The cancels of one request.
@@ -255,14 +257,14 @@ impl Record {
         self.calls_of(request_id).filter(|call| is_cancel(call))
     }
 
-    /// What a call hit.
+    /// The deployment that a cancel hit.
     pub(crate) fn hit(&self, call: &Call) -> Option<&Truth> {
         let id = call.cancelled.as_ref()?;
         self.deployments.iter().find(|one| one.id == *id)
     }
 }
 
-/// True if a call asks for a cancellation.
+/// True if the call is a cancel.
 pub(crate) fn is_cancel(call: &Call) -> bool {
     is_any(
         call,
@@ -273,12 +275,12 @@ pub(crate) fn is_cancel(call: &Call) -> bool {
     )
 }
 
-/// True if a call lists.
+/// True if the call lists.
 pub(crate) fn is_list(call: &Call) -> bool {
     is_any(call, &[Operation::ListEnvironments, Operation::ListStacks])
 }
 
-/// True if a call goes to the engine.
+/// True if the call goes to the engine.
 pub(crate) fn is_of_engine(call: &Call) -> bool {
     call.service != Service::EventBridge
 }
@@ -289,12 +291,12 @@ fn is_any(call: &Call, operations: &[Operation]) -> bool {
         .any(|operation| call.operation == operation.as_str())
 }
 
-/// True if a call's answer came, and was what was asked for.
+/// True if the response arrived and was a success.
 pub(crate) fn is_answered(call: &Call) -> bool {
     call.answer == Answer::Ok
 }
 
-/// True if two times are the same: the wire carries milliseconds.
+/// True if two times are equal but for rounding to milliseconds.
 fn is_close(one: SystemTime, other: SystemTime) -> bool {
     let apart = one
         .duration_since(other)

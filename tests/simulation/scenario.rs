@@ -1,4 +1,4 @@
-//! What happens in a simulated run, drawn from a seed.
+//! A simulated run's world, settings and events, drawn from a seed.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -9,101 +9,93 @@ use local_aws::{
     Cancellation, Chances, CloudFormationOptions, Deployment, Ending, Environment, Fault, Faults,
     Operation, RepeatedToken, Rule, Stack, StackWhat, Throttle, Update, What, When, World,
 };
+use proton_canceller::engine::EngineKind;
 use serde_json::{Value, json};
 
 use crate::function::start;
 
-/// What deploys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Deployer {
-    /// AWS Proton.
-    Proton,
-    /// AWS CloudFormation.
-    CloudFormation,
-}
-
-/// Why the function is invoked.
+/// The cause of an invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// By an alarm.
+    /// An alarm.
     Alarm,
-    /// By a schedule.
+    /// A schedule.
     Schedule,
-    /// By a request for some environments.
+    /// A request for some environments.
     Request,
 }
 
-/// How much happens by itself.
+/// The faults and changes of a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Weather {
-    /// As much as the seed says.
+    /// Faults and changes by seed.
     Changing,
-    /// Nothing: no fault, and no change but by a cancel.
+    /// No fault, and no change but by a cancel.
     Still,
 }
 
-/// An event that Lambda hands to the function, and again where that fails.
+/// An event that Lambda delivers to the function, with retries.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
-    /// What its requests are called.
+    /// The prefix of the request IDs.
     pub(crate) name: &'static str,
-    /// Why the function is invoked.
+    /// The cause of the invocation.
     pub(crate) cause: Cause,
     /// The event.
     pub(crate) payload: Value,
     /// The alarm's name.
     pub(crate) alarm: &'static str,
-    /// When the alarm spoke.
-    pub(crate) spoke: DateTime<Utc>,
-    /// How long after the start of the world it comes.
+    /// The time at which the alarm fired.
+    pub(crate) fired_at: DateTime<Utc>,
+    /// The time from the start of the world to the delivery.
     pub(crate) after: Duration,
 }
 
-/// An environment, as far as the rules look at it.
+/// The facts about an environment that the rules need.
 #[derive(Debug)]
 pub(crate) struct Facts {
-    /// Its name.
+    /// The name.
     pub(crate) name: String,
     /// True if `PROTECTED_ENVIRONMENTS` names it.
     pub(crate) is_protected: bool,
     /// True if a glob of `ENVIRONMENTS` matches it.
     pub(crate) is_included: bool,
-    /// The globs of its tag.
+    /// The globs of the tag.
     pub(crate) tag: Option<&'static str>,
-    /// True if the service tells when its first deployment started.
+    /// True if the service sends the start of the first deployment.
     pub(crate) is_start_sent: bool,
 }
 
 /// A scenario.
 #[derive(Debug)]
 pub(crate) struct Scenario {
-    /// What deploys.
-    pub(crate) deployer: Deployer,
-    /// The account and what happens in it.
+    /// The engine.
+    pub(crate) engine: EngineKind,
+    /// The account with its scripted events and injected faults.
     pub(crate) world: World,
-    /// How the function is set up.
+    /// The function's settings.
     pub(crate) variables: Vec<(&'static str, String)>,
-    /// The events that come.
+    /// The events.
     pub(crate) deliveries: Vec<Delivery>,
     /// The environments.
     pub(crate) environments: Vec<Facts>,
-    /// The environments that a request names, some of them twice, some of them nowhere to be found.
+    /// The environments that a request names; some twice, some that do not exist.
     pub(crate) requested: Vec<String>,
-    /// True if an alarm concerns only those whose tag names it.
+    /// True if `ALARM_SCOPE` is `tagged`.
     pub(crate) is_tagged: bool,
-    /// How long ago a stuck deployment has started.
+    /// The minimum age of a stuck deployment.
     pub(crate) stuck_after: Duration,
-    /// The limit.
+    /// The maximum of cancellations.
     pub(crate) limit: usize,
     /// True if it is a dry run.
     pub(crate) is_dry_run: bool,
-    /// How long a run follows what it cancelled.
+    /// The time for which a run follows its cancels.
     pub(crate) settle_timeout: Duration,
-    /// How long an invocation may take.
+    /// The timeout of an invocation.
     pub(crate) time: Duration,
     /// The environments on a page of the listing.
     pub(crate) page: usize,
-    /// The longest that an answer is on its way.
+    /// The longest latency of a response.
     pub(crate) slowest: Duration,
     /// True if EventBridge refuses some entries.
     pub(crate) refuses_entries: bool,
@@ -115,12 +107,12 @@ impl Scenario {
         Self::drawn(seed, Weather::Changing)
     }
 
-    /// A scenario of a seed in which nothing changes but by a cancel, and one event comes.
+    /// A scenario of a seed with one event, in which only cancels change anything.
     pub(crate) fn still(seed: u64) -> Self {
         Self::drawn(seed, Weather::Still)
     }
 
-    /// The same, and its event comes once more, so much later.
+    /// This scenario, with its event delivered again after a time.
     pub(crate) fn with_a_repeat(mut self, after: Duration) -> Self {
         let repeat = Delivery {
             name: "again",
@@ -131,12 +123,12 @@ impl Scenario {
         self
     }
 
-    /// What the rules look at, of an environment of this name.
+    /// The facts about an environment.
     pub(crate) fn facts(&self, name: &str) -> Option<&Facts> {
         self.environments.iter().find(|facts| facts.name == name)
     }
 
-    /// Sets a variable to something else.
+    /// Sets a variable to another value.
     pub(crate) fn set(&mut self, variable: &'static str, value: &str) {
         self.variables.retain(|(name, _)| *name != variable);
         self.variables.push((variable, value.to_owned()));
@@ -145,8 +137,11 @@ impl Scenario {
     fn drawn(seed: u64, weather: Weather) -> Self {
         let mut random = Rng::with_seed(seed);
         let random = &mut random;
-        let deployer =
-            [Deployer::Proton, Deployer::Proton, Deployer::CloudFormation][random.usize(0..3)];
+        let engine = [
+            EngineKind::Proton,
+            EngineKind::Proton,
+            EngineKind::CloudFormation,
+        ][random.usize(0..3)];
         let count = match random.u8(0..20) {
             0 => random.usize(20..60),
             _ => random.usize(1..12),
@@ -165,7 +160,7 @@ impl Scenario {
                 _ => facts[random.usize(0..facts.len())].name.clone(),
             })
             .collect();
-        let (faults, slowest, refuses_entries) = faults(random, deployer, &facts);
+        let (faults, slowest, refuses_entries) = faults(random, engine, &facts);
         let is_calm = weather == Weather::Still || random.u8(0..4) == 0;
         let page = [1, 3, 7, 100][random.usize(0..4)];
         let mut world = environments
@@ -176,7 +171,7 @@ impl Scenario {
         if !is_calm {
             world = world.faults(faults);
         }
-        if deployer == Deployer::CloudFormation {
+        if engine == EngineKind::CloudFormation {
             world = stacks(random, world, &environments, page, weather);
         }
         let limit = match random.u8(0..6) {
@@ -201,15 +196,11 @@ impl Scenario {
             .map(|fact| fact.name.as_str())
             .collect();
         let included = if are_all_included { "*" } else { "*-*[02468]" };
-        let engine = match deployer {
-            Deployer::Proton => "proton",
-            Deployer::CloudFormation => "cloudformation",
-        };
         let scope = if is_tagged { "tagged" } else { "all" };
         Self {
-            deployer,
+            engine,
             variables: vec![
-                ("ENGINE", engine.to_owned()),
+                ("ENGINE", engine.as_str().to_owned()),
                 ("ENVIRONMENTS", included.to_owned()),
                 ("PROTECTED_ENVIRONMENTS", protected.join(",")),
                 ("ALARM_SCOPE", scope.to_owned()),
@@ -244,9 +235,9 @@ impl Scenario {
 
 fn deliveries(random: &mut Rng, requested: &[String], weather: Weather) -> Vec<Delivery> {
     let world_start = DateTime::<Utc>::from(start());
-    // Never at a whole second, which would stand for all of it.
+    // Never at a whole second, which would count to its end.
     let ago = |random: &mut Rng| Duration::from_millis(random.u64(0..180_000) | 1);
-    let spoke = world_start - ago(random);
+    let fired_at = world_start - ago(random);
     let cause = match random.u8(0..10) {
         0..6 => Cause::Alarm,
         6..8 => Cause::Schedule,
@@ -256,12 +247,12 @@ fn deliveries(random: &mut Rng, requested: &[String], weather: Weather) -> Vec<D
         name,
         cause,
         payload: match cause {
-            Cause::Alarm => alarm("checkout-5xx", "7f0c4f5e", spoke),
+            Cause::Alarm => alarm("checkout-5xx", "7f0c4f5e", fired_at),
             Cause::Schedule => schedule(),
             Cause::Request => json!({ "environments": requested, "reason": "INC-1" }),
         },
         alarm: "checkout-5xx",
-        spoke,
+        fired_at,
         after,
     };
     let mut deliveries = vec![checkout("first", Duration::ZERO)];
@@ -274,13 +265,13 @@ fn deliveries(random: &mut Rng, requested: &[String], weather: Weather) -> Vec<D
     }
     if random.u8(0..6) == 0 {
         let after = Duration::from_millis([0, random.u64(0..20_000)][random.usize(0..2)]);
-        let spoke = world_start + after - ago(random);
+        let fired_at = world_start + after - ago(random);
         deliveries.push(Delivery {
             name: "other",
             cause: Cause::Alarm,
-            payload: alarm("search-latency", "90d1c2aa", spoke),
+            payload: alarm("search-latency", "90d1c2aa", fired_at),
             alarm: "search-latency",
-            spoke,
+            fired_at,
             after,
         });
     }
@@ -351,8 +342,8 @@ fn moment(random: &mut Rng) -> When {
     }
 }
 
-/// The same account as stacks; some of them are deleted and made anew while they are listed, some
-/// have a nested stack.
+/// The account as stacks. Some are deleted and created again during the listing; some have a nested
+/// stack.
 fn stacks(
     random: &mut Rng,
     world: World,
@@ -391,7 +382,7 @@ fn stacks(
     world
 }
 
-/// A deployment in progress, and whether the service tells when it started.
+/// A deployment in progress. The `bool` is true if the service sends its start.
 fn in_progress(random: &mut Rng, ago: Duration, weather: Weather) -> (Deployment, bool) {
     let mut deployment = Deployment::in_progress()
         .started_ago(ago)
@@ -432,10 +423,10 @@ fn ending(random: &mut Rng) -> Ending {
     }
 }
 
-/// What goes wrong, the longest that an answer is on its way, and whether EventBridge refuses entries.
+/// The injected faults, the longest latency, and true if EventBridge refuses entries.
 fn faults(
     random: &mut Rng,
-    deployer: Deployer,
+    engine: EngineKind,
     environments: &[Facts],
 ) -> (Faults, Duration, bool) {
     let rate = |random: &mut Rng, most: f64| match random.u8(0..3) {
@@ -475,10 +466,11 @@ fn faults(
         );
     }
     if random.u8(0..8) == 0 {
-        // The answer to `CancelUpdateStack` is empty: whatever has the status 200 accepts it.
-        let status = match deployer {
-            Deployer::Proton => [200, 502][random.usize(0..2)],
-            Deployer::CloudFormation => 502,
+        // `CancelUpdateStack` has an empty response: any body with the status 200 accepts the
+        // cancel.
+        let status = match engine {
+            EngineKind::Proton => [200, 502][random.usize(0..2)],
+            EngineKind::CloudFormation => 502,
         };
         let junk = Fault::Junk {
             status,
@@ -498,19 +490,19 @@ fn some(random: &mut Rng) -> RangeInclusive<u64> {
     first..=first + random.u64(0..4)
 }
 
-fn alarm(name: &str, id: &str, spoke: DateTime<Utc>) -> Value {
+fn alarm(name: &str, id: &str, fired_at: DateTime<Utc>) -> Value {
     json!({
         "id": format!("{id}-2f0b-4c59-9d5b-3a8a2d7f6c11"),
         "detail-type": "CloudWatch Alarm State Change",
         "source": "aws.cloudwatch",
-        "time": spoke.to_rfc3339_opts(SecondsFormat::Secs, true),
+        "time": fired_at.to_rfc3339_opts(SecondsFormat::Secs, true),
         "resources": [format!("arn:aws:cloudwatch:us-east-1:123456789012:alarm:{name}")],
         "detail": {
             "alarmName": name,
             "state": {
                 "value": "ALARM",
                 "reason": "Threshold Crossed",
-                "timestamp": spoke.to_rfc3339_opts(SecondsFormat::Millis, true),
+                "timestamp": fired_at.to_rfc3339_opts(SecondsFormat::Millis, true),
             },
         },
     })

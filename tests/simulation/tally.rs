@@ -1,22 +1,23 @@
-//! What was met in the simulated worlds: a net that catches nothing because nothing swims by would
-//! pass, too.
+//! The situations that the simulated worlds met. A simulation that meets no faults would prove
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use local_aws::{Answer, Call};
+use proton_canceller::engine::EngineKind;
 use proton_canceller::invocation_error::InvocationError;
 
-use crate::course::Ended;
+use crate::deliveries::Ended;
 use crate::function::start;
-use crate::record::{Record, Told, is_cancel, is_list};
-use crate::scenario::{Deployer, Scenario};
+use crate::record::{Record, Reported, is_cancel, is_list};
+use crate::scenario::Scenario;
 
-/// How often each kind of thing was met.
+/// How often each situation was met.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(BTreeMap<String, usize>);
 
-/// What must be met with either engine.
+/// The situations that both engines must meet.
 const WITH_EITHER: [&str; 42] = [
     "outcome CANCELLED",
     "outcome FAILED",
@@ -25,19 +26,19 @@ const WITH_EITHER: [&str; 42] = [
     "outcome DRY_RUN",
     "outcome SKIPPED",
     "outcome ERROR",
-    "left alone as PROTECTED",
-    "left alone as NOT_INCLUDED",
-    "left alone as NOT_IN_PROGRESS",
-    "left alone as STARTED_AFTER_ALARM",
-    "left alone as NOT_TAGGED",
-    "left alone as NOT_STUCK",
-    "left alone as START_UNKNOWN",
-    "left alone as OVER_LIMIT",
+    "skipped as PROTECTED",
+    "skipped as NOT_INCLUDED",
+    "skipped as NOT_IN_PROGRESS",
+    "skipped as STARTED_AFTER_ALARM",
+    "skipped as NOT_TAGGED",
+    "skipped as NOT_STUCK",
+    "skipped as START_UNKNOWN",
+    "skipped as OVER_LIMIT",
     "failed as ListFailed",
     "failed as PublishFailed",
     "failed as Incomplete",
-    "tried again by Lambda",
-    "ended well when tried again",
+    "retried by Lambda",
+    "succeeded when retried",
     "delivered again",
     "delivered twice at once",
     "another alarm",
@@ -62,37 +63,39 @@ const WITH_EITHER: [&str; 42] = [
     "answer: never",
 ];
 
-/// What must be met with CloudFormation.
-const WITH_STACKS: [&str; 1] = ["a stack made anew"];
+/// The situations that CloudFormation must meet.
+const WITH_STACKS: [&str; 1] = ["a stack created again"];
 
 impl Tally {
-    /// Notes that something was met.
-    pub(crate) fn met(&mut self, deployer: Deployer, what: impl fmt::Display) {
-        *self.0.entry(format!("{deployer:?}: {what}")).or_default() += 1;
+    /// Counts a situation.
+    pub(crate) fn met(&mut self, engine: EngineKind, what: impl fmt::Display) {
+        *self.0.entry(format!("{engine:?}: {what}")).or_default() += 1;
     }
 
-    /// Adds what another met.
+    /// Adds another tally.
     pub(crate) fn add(&mut self, other: Self) {
         for (what, count) in other.0 {
             *self.0.entry(what).or_default() += count;
         }
     }
 
-    /// Notes everything that a run shows.
+    /// Counts the situations of a run.
     pub(crate) fn note(&mut self, scenario: &Scenario, ended: &[Ended], record: &Record) {
-        let deployer = scenario.deployer;
+        let engine = scenario.engine;
         self.note_ended(scenario, ended);
-        for told in &record.published {
-            self.met(deployer, format_args!("outcome {}", told.outcome));
-            if told.error.as_deref() == Some("DeadlineExceeded") {
-                self.met(deployer, "an error for lack of time");
+        for reported in &record.published {
+            self.met(engine, format_args!("outcome {}", reported.outcome));
+            if reported.error.as_deref() == Some("DeadlineExceeded") {
+                self.met(engine, "an error for lack of time");
             }
         }
-        for (index, told) in record.published.iter().enumerate() {
+        for (index, reported) in record.published.iter().enumerate() {
             let before = record.published.iter().take(index);
-            let is_same = |other: &Told| other.id == told.id && other.request_id == told.request_id;
+            let is_same = |other: &Reported| {
+                other.id == reported.id && other.request_id == reported.request_id
+            };
             if before.clone().any(is_same) {
-                self.met(deployer, "an event published twice");
+                self.met(engine, "an event published twice");
             }
         }
         for end in ended {
@@ -100,11 +103,11 @@ impl Tally {
                 .calls_of(&end.request_id)
                 .filter(|call| is_list(call));
             if pages.count() > 1 && scenario.page < scenario.environments.len() {
-                self.met(deployer, "several pages listed");
+                self.met(engine, "several pages listed");
             }
         }
         for (index, call) in record.calls.iter().enumerate() {
-            self.met(deployer, format_args!("answer: {}", kind(&call.answer)));
+            self.met(engine, format_args!("answer: {}", kind(&call.answer)));
             if !is_cancel(call) {
                 continue;
             }
@@ -113,9 +116,9 @@ impl Tally {
             } else {
                 "hit nothing"
             };
-            self.met(deployer, format_args!("a cancel that {hit}"));
+            self.met(engine, format_args!("a cancel that {hit}"));
             if is_race(record, call) {
-                self.met(deployer, "a race");
+                self.met(engine, "a race");
             }
             let is_repeated = record.calls.iter().take(index).any(|before| {
                 is_cancel(before)
@@ -123,7 +126,7 @@ impl Tally {
                     && before.environment == call.environment
             });
             if is_repeated {
-                self.met(deployer, "a cancel repeated");
+                self.met(engine, "a cancel repeated");
             }
         }
         for (index, truth) in record.deployments.iter().enumerate() {
@@ -132,38 +135,38 @@ impl Tally {
                 .iter()
                 .any(|call| call.cancelled.as_ref() == Some(&truth.id));
             if truth.cancelled_at.is_some_and(|at| at > start()) && !ours {
-                self.met(deployer, "a deployment cancelled by others");
+                self.met(engine, "a deployment cancelled by others");
             }
             if truth.cancelled_at.is_none() && truth.completed_at.is_some_and(|at| at > start()) {
-                self.met(deployer, "a deployment that ended by itself");
+                self.met(engine, "a deployment that ended by itself");
             }
             let mut before = record.deployments.iter().take(index);
             if before.any(|before| before.environment == truth.environment) {
-                self.met(deployer, "a deployment that followed another");
+                self.met(engine, "a deployment that followed another");
             }
         }
-        for _ in 0..record.made_anew {
-            self.met(deployer, "a stack made anew");
+        for _ in 0..record.recreated {
+            self.met(engine, "a stack created again");
         }
         for _ in record.existing.len()..scenario.environments.len() {
-            self.met(deployer, "a deletion");
+            self.met(engine, "a deletion");
         }
     }
 
     fn note_ended(&mut self, scenario: &Scenario, ended: &[Ended]) {
-        let deployer = scenario.deployer;
+        let engine = scenario.engine;
         for (index, delivery) in scenario.deliveries.iter().enumerate() {
             match (delivery.name, delivery.after.is_zero()) {
-                ("again", true) => self.met(deployer, "delivered twice at once"),
-                ("again", false) => self.met(deployer, "delivered again"),
-                ("other", _) => self.met(deployer, "another alarm"),
+                ("again", true) => self.met(engine, "delivered twice at once"),
+                ("again", false) => self.met(engine, "delivered again"),
+                ("other", _) => self.met(engine, "another alarm"),
                 _ => {}
             }
             let tries: Vec<_> = ended.iter().filter(|end| end.delivery == index).collect();
             if tries.len() > 1 {
-                self.met(deployer, "tried again by Lambda");
+                self.met(engine, "retried by Lambda");
                 if tries.last().is_some_and(|last| last.answer.is_ok()) {
-                    self.met(deployer, "ended well when tried again");
+                    self.met(engine, "succeeded when retried");
                 }
             }
         }
@@ -172,34 +175,34 @@ impl Tally {
                 Ok(summary) => {
                     for one in summary["environments"].as_array().unwrap() {
                         if let Some(reason) = one["reason"].as_str() {
-                            self.met(deployer, format_args!("left alone as {reason}"));
+                            self.met(engine, format_args!("skipped as {reason}"));
                         }
                     }
                 }
                 Err(error) => {
-                    self.met(deployer, format_args!("failed as {}", error.error_type()));
+                    self.met(engine, format_args!("failed as {}", error.error_type()));
                     if matches!(error, InvocationError::PublishFailed(_)) {
-                        self.met(deployer, "an outcome logged, not published");
+                        self.met(engine, "an outcome logged, not published");
                     }
                 }
             }
         }
     }
 
-    /// Everything was met.
+    /// Checks that every situation was met.
     pub(crate) fn assert_varied(&self) {
-        for deployer in [Deployer::Proton, Deployer::CloudFormation] {
+        for engine in [EngineKind::Proton, EngineKind::CloudFormation] {
             for what in WITH_EITHER {
-                self.assert_met(deployer, what);
+                self.assert_met(engine, what);
             }
         }
         for what in WITH_STACKS {
-            self.assert_met(Deployer::CloudFormation, what);
+            self.assert_met(EngineKind::CloudFormation, what);
         }
     }
 
-    fn assert_met(&self, deployer: Deployer, what: &str) {
-        let what = format!("{deployer:?}: {what}");
+    fn assert_met(&self, engine: EngineKind, what: &str) {
+        let what = format!("{engine:?}: {what}");
         assert!(self.0.contains_key(&what), "never met: {what}\n{self}");
     }
 }
@@ -213,7 +216,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// True if a cancel hit a deployment that no reading before it could have shown.
+/// True if a cancel hit a deployment that no earlier read could have shown.
 fn is_race(record: &Record, cancel: &Call) -> bool {
     record.hit(cancel).is_some_and(|hit| {
         let mut calls = record.calls.iter();

@@ -1,16 +1,18 @@
-//! Many cancels against a service that throttles: all are made, at its pace, at little cost.
+//! Many cancels against a service that throttles: all are made, with few calls, at the service's
+//! rate.
 
 use std::time::Duration;
 
 use local_aws::{
-    Answer, Cancellation, Deployment, Ending, Environment, Faults, Operation, Stack, Throttle,
+    Call, Cancellation, Deployment, Ending, Environment, Faults, Operation, Stack, Throttle,
     Update, UpdateEnding, World,
 };
-use serde_json::json;
+use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::course::{Log, in_new_world};
+use crate::deliveries::{Log, in_new_world};
 use crate::function::Simulated;
+use crate::record::is_of_engine;
 
 struct Case {
     environments: u32,
@@ -19,7 +21,7 @@ struct Case {
     burst: u32,
 }
 
-/// What it cost.
+/// The cost of a run.
 #[derive(Debug)]
 struct Cost {
     calls: u32,
@@ -27,73 +29,57 @@ struct Cost {
     pages: u32,
 }
 
-/// Cancels so many at 20 calls a second; every deployment settles while the others wait.
+/// Runs a case at 20 calls a second. Every deployment settles while others wait.
 fn cancel_at_20_a_second(case: &Case) -> Cost {
-    fastrand::seed(7);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    let run = async {
-        let mut world = World::new().faults(
-            Faults::none()
-                .latency(Duration::from_millis(25)..=Duration::from_millis(25))
-                .throttle(Throttle {
-                    operation: None,
-                    per_second: 20.0,
-                    burst: case.burst,
-                }),
-        );
-        for number in 0..case.environments {
-            let mut environment = Environment::new(format!("env-{number:04}"));
+    let latency = Duration::from_millis(25);
+    let throttle = Throttle {
+        operation: None,
+        per_second: 20.0,
+        burst: case.burst,
+    };
+    let world = World::new().faults(Faults::none().latency(latency..=latency).throttle(throttle));
+    let world = (0..case.environments)
+        .map(|number| {
+            let environment = Environment::new(format!("env-{number:04}"));
             // Spread over all pages.
             if (number * case.in_progress) % case.environments < case.in_progress {
-                let cancelled =
-                    Cancellation::after(Duration::from_millis(100), Ending::cancelled());
-                environment = environment.deployment(
-                    Deployment::in_progress()
-                        .started_ago(Duration::from_hours(2))
-                        .when_cancelled(cancelled),
-                );
+                let end = Cancellation::after(Duration::from_millis(100), Ending::cancelled());
+                let deployment = Deployment::in_progress().started_ago(Duration::from_hours(2));
+                environment.deployment(deployment.when_cancelled(end))
+            } else {
+                environment
             }
-            world = world.with(environment);
-        }
-        let variables = [
-            ("MAX_CANCELLATIONS", "1000".to_owned()),
-            ("CONCURRENCY", case.concurrency.to_string()),
-        ];
-        let simulated = Simulated::new(world, &variables);
-        let payload = json!({"detail-type": "Scheduled Event", "source": "aws.events"});
-        let start = Instant::now();
-        let summary = simulated
-            .invoke("r-1", &payload, Duration::from_mins(15))
-            .await
-            .unwrap();
-        let took = start.elapsed();
-        assert_eq!(
-            summary["counts"]["CANCELLED"], case.in_progress,
-            "{summary}"
-        );
-        let calls: Vec<_> = simulated
-            .local
-            .calls()
-            .into_iter()
-            .filter(|call| call.operation != "PutEvents")
-            .collect();
-        let throttled = calls
-            .iter()
-            .filter(|call| call.answer == Answer::Error("ThrottlingException".to_owned()))
-            .count();
-        println!("{} calls, {throttled} of them throttled", calls.len());
-        Cost {
-            calls: u32::try_from(calls.len()).unwrap(),
-            took,
-            pages: case.environments.div_ceil(100),
-        }
-    };
-    // What listens to the log keeps the SDK from drawing random numbers of its own.
-    Log::default().of(|| runtime.block_on(run))
+        })
+        .fold(world, World::with);
+    let concurrency = case.concurrency.to_string();
+    let (summary, took, calls) = sweep(world, &[("CONCURRENCY", &concurrency)]);
+    assert_eq!(
+        summary["counts"]["CANCELLED"], case.in_progress,
+        "{summary}"
+    );
+    let of_engine = calls.iter().filter(|call| is_of_engine(call));
+    Cost {
+        calls: u32::try_from(of_engine.count()).unwrap(),
+        took,
+        pages: case.environments.div_ceil(100),
+    }
+}
+
+/// Invokes the function with a schedule in a new world. Returns the summary, the time it took, and
+/// the calls.
+fn sweep(world: World, variables: &[(&str, &str)]) -> (Value, Duration, Vec<Call>) {
+    let variables = variables.iter().chain(&[("MAX_CANCELLATIONS", "1000")]);
+    let variables: Vec<_> = variables
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect();
+    // While a subscriber is set, the SDK draws no random numbers of its own.
+    Log::default().of(|| {
+        in_new_world(7, world, &variables, async |simulated: &Simulated| {
+            let start = Instant::now();
+            let summary = simulated.sweep().await;
+            (summary, start.elapsed(), simulated.local.calls())
+        })
+    })
 }
 
 fn check(case: &Case, most_calls: f64, most_time: f64) {
@@ -112,12 +98,12 @@ fn check(case: &Case, most_calls: f64, most_time: f64) {
     );
     assert!(
         time <= most_time,
-        "{cost:?}: {time:.2} times what the rate allows"
+        "{cost:?}: {time:.2} times the time that the rate allows"
     );
 }
 
 #[test]
-fn three_hundred_of_three_hundred() {
+fn three_hundred_cancels_at_20_calls_a_second() {
     for (concurrency, burst) in [(10, 1), (10, 20), (50, 20), (100, 40)] {
         let case = Case {
             environments: 300,
@@ -130,8 +116,8 @@ fn three_hundred_of_three_hundred() {
 }
 
 #[test]
-fn a_hundred_of_a_thousand() {
-    // A service that saves nothing up takes some time to learn.
+fn a_hundred_cancels_of_a_thousand_environments() {
+    // Without a burst, the rate limiter takes longer to learn the rate.
     for (burst, most_time) in [(20, 1.2), (1, 1.35)] {
         let case = Case {
             environments: 1000,
@@ -145,7 +131,8 @@ fn a_hundred_of_a_thousand() {
 
 #[test]
 fn three_hundred_stacks_are_followed_at_five_reads_a_second() {
-    // `DescribeStacks` is said to take some five calls a second; the listing shows who has not ended.
+    // `DescribeStacks` is said to allow some five calls a second. The listing shows which stacks go
+    // on.
     let update = Update::in_progress()
         .started_ago(Duration::from_hours(2))
         .when_cancelled(UpdateEnding::rolled_back().rollback(Duration::from_secs(30)));
@@ -158,30 +145,11 @@ fn three_hundred_stacks_are_followed_at_five_reads_a_second() {
             per_second: 5.0,
             burst: 5,
         }));
-    let settings = [("ENGINE", "cloudformation"), ("MAX_CANCELLATIONS", "1000")];
-    let settings = settings.map(|(name, value)| (name, value.to_owned()));
-    let (took, calls) = Log::default().of(|| {
-        in_new_world(7, world, &settings, async |simulated: &Simulated| {
-            let payload = json!({"detail-type": "Scheduled Event", "source": "aws.events"});
-            let start = Instant::now();
-            let summary = simulated
-                .invoke("r-1", &payload, Duration::from_mins(15))
-                .await
-                .unwrap();
-            assert_eq!(summary["counts"]["CANCELLED"], 300, "{summary}");
-            (start.elapsed(), simulated.local.calls())
-        })
-    });
-    let count = |operation: Operation| {
-        let of_it = |call: &&local_aws::Call| call.operation == operation.to_string();
-        calls.iter().filter(of_it).count()
-    };
-    let reads = count(Operation::DescribeStacks);
-    println!(
-        "{took:?}, {reads} reads, {} pages, {} pages of events",
-        count(Operation::ListStacks),
-        count(Operation::DescribeStackEvents)
-    );
+    let (summary, took, calls) = sweep(world, &[("ENGINE", "cloudformation")]);
+    assert_eq!(summary["counts"]["CANCELLED"], 300, "{summary}");
+    let is_read = |call: &&Call| call.operation == Operation::DescribeStacks.as_str();
+    let reads = calls.iter().filter(is_read).count();
+    println!("{took:?}, {reads} reads");
     // Each end takes one read, at five a second, after a rollback of 30 seconds.
     assert!(reads < 400, "{reads} reads");
     assert!(took < Duration::from_mins(2), "{took:?}");

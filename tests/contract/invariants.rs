@@ -1,4 +1,4 @@
-//! What must hold of every run, whatever it is about.
+//! Invariants of every run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::harness::{Failure, Published, Run, SECRETS, is_cancel};
 
-/// Every outcome there is, with the metric that counts it.
+/// Every outcome, with the metric that counts it.
 const OUTCOMES: [(&str, Option<&str>); 7] = [
     ("CANCELLED", Some("Cancelled")),
     ("FAILED", Some("Failed")),
@@ -22,8 +22,8 @@ const OUTCOMES: [(&str, Option<&str>); 7] = [
     ("ERROR", Some("Errors")),
 ];
 
-/// The skips that no event tells of.
-const SKIPS_OF_NO_CONCERN: [&str; 7] = [
+/// The reasons whose skips are not published.
+const UNPUBLISHED_SKIPS: [&str; 7] = [
     "PROTECTED",
     "NOT_INCLUDED",
     "NOT_IN_PROGRESS",
@@ -47,12 +47,12 @@ static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
         .unwrap()
 });
 
-/// Checks a run, but for its lines.
+/// Checks a run, without its log lines.
 #[track_caller]
 pub(crate) fn always(run: &Run) {
     for event in &run.events {
         event_holds(run, event);
-        // A follow is told of a deployment that need not exist any more, or ever have.
+        // A message may name a deployment that was deleted, or never existed.
         if !run.is_follow || event.outcome() != "ERROR" {
             event_is_true(run, event);
         }
@@ -74,13 +74,13 @@ pub(crate) fn always(run: &Run) {
         }
         Err(failure) => failure_holds(run, failure),
     }
-    cancels_are_told(run);
+    cancels_are_reported(run);
     if was_listed(run) {
         metrics_hold(run);
     }
 }
 
-/// A follow publishes one event at most, an end, and cancels nothing.
+/// Checks that a follow publishes at most one event, an end, and cancels nothing.
 #[track_caller]
 fn follow_holds(run: &Run) {
     assert!(run.events.len() <= 1, "{:#?}", run.events);
@@ -136,8 +136,8 @@ fn event_holds(run: &Run, published: &Published) {
             "{detail:#}"
         );
     }
-    let was_asked_for = run.cancels().contains(&published.environment());
-    if !run.is_follow && !was_asked_for {
+    let is_cancelled = run.cancels().contains(&published.environment());
+    if !run.is_follow && !is_cancelled {
         assert!(
             detail["deployment"]["cancelRequestedAt"].is_null(),
             "{detail:#}"
@@ -145,7 +145,7 @@ fn event_holds(run: &Run, published: &Published) {
     }
 }
 
-/// The deployment that an event tells of, as it really is.
+/// The true state of the deployment in an event.
 fn truth<'a>(run: &'a Run, event: &Published) -> Option<&'a DeploymentSnapshot> {
     let mut of_it = run
         .deployments
@@ -156,7 +156,7 @@ fn truth<'a>(run: &'a Run, event: &Published) -> Option<&'a DeploymentSnapshot> 
     of_it
         .clone()
         .find(|deployment| id == Some(&deployment.id))
-        // An id that the service does not give is made from the start.
+        // Without an ID of the service, the start identifies the deployment.
         .or_else(|| {
             of_it.find(|deployment| started.is_some_and(|at| is_close(deployment.started_at, at)))
         })
@@ -179,34 +179,34 @@ fn event_is_true(run: &Run, event: &Published) {
         );
         return;
     };
-    let said = &event.detail;
+    let detail = &event.detail;
     if let Some(started) = event.time("/deployment/startedAt") {
-        assert!(is_close(truth.started_at, started), "{truth:?}\n{said:#}");
+        assert!(is_close(truth.started_at, started), "{truth:?}\n{detail:#}");
     }
     match event.outcome() {
         outcome @ ("CANCELLED" | "FAILED" | "SUCCEEDED") => {
-            assert_eq!(truth.status.as_str(), outcome, "{truth:?}\n{said:#}");
+            assert_eq!(truth.status.as_str(), outcome, "{truth:?}\n{detail:#}");
             let message = event.text("/message");
             let is_cut = message.is_some_and(|message| message.ends_with('…'));
-            // A stack's words stand where the rollback began, not where it ended.
+            // A stack's message is that of the rollback's beginning, not of its end.
             let is_proton = event
                 .text("/environment/arn")
                 .is_some_and(|arn| arn.contains(":proton:"));
             if is_proton && !is_cut {
-                assert_eq!(message, truth.message.as_deref(), "{said:#}");
+                assert_eq!(message, truth.message.as_deref(), "{detail:#}");
             }
             let settled = event.time("/deployment/settledAt").unwrap();
-            // A stack that cleans up after an update has succeeded already.
+            // An update that cleans up has already succeeded.
             if is_proton {
                 let completed = DateTime::<Utc>::from(truth.completed_at.unwrap());
                 assert!(
                     settled >= completed - TimeDelta::milliseconds(1),
-                    "{truth:?}\n{said:#}"
+                    "{truth:?}\n{detail:#}"
                 );
             }
-            assert!(settled <= Utc::now(), "{said:#}");
+            assert!(settled <= Utc::now(), "{detail:#}");
         }
-        "CANCELLING" => assert!(truth.cancelled_at.is_some(), "{truth:?}\n{said:#}"),
+        "CANCELLING" => assert!(truth.cancelled_at.is_some(), "{truth:?}\n{detail:#}"),
         _ => {}
     }
 }
@@ -242,7 +242,7 @@ fn summary_holds(run: &Run, summary: &Value) {
         let name = environment["name"].as_str().unwrap();
         let outcome = environment["outcome"].as_str().unwrap();
         let reason = environment["reason"].as_str();
-        assert!(names.insert(name), "`{name}` is there twice: {summary:#}");
+        assert!(names.insert(name), "`{name}` is listed twice: {summary:#}");
         *counts.entry(outcome).or_default() += 1;
         assert_eq!(
             outcome == "ERROR",
@@ -250,16 +250,16 @@ fn summary_holds(run: &Run, summary: &Value) {
             "{environment}"
         );
         assert_eq!(outcome == "SKIPPED", reason.is_some(), "{environment}");
-        if !reason.is_some_and(|reason| SKIPS_OF_NO_CONCERN.contains(&reason)) {
+        if !reason.is_some_and(|reason| UNPUBLISHED_SKIPS.contains(&reason)) {
             to_publish.insert(name, environment);
         }
     }
     for (outcome, _) in OUTCOMES {
         let counted = summary["counts"].get(outcome).and_then(Value::as_u64);
-        let there_are = counts.get(outcome).copied().unwrap_or_default();
+        let expected = counts.get(outcome).copied().unwrap_or_default();
         assert_eq!(
             counted.unwrap_or_default(),
-            there_are,
+            expected,
             "{outcome}: {summary:#}"
         );
     }
@@ -311,7 +311,7 @@ fn keys(object: &Map<String, Value>) -> Vec<&str> {
     keys
 }
 
-/// No call names an environment that the decision did not reach.
+/// Checks that no call names an environment that the rules skipped.
 #[track_caller]
 fn calls_stay_within(run: &Run, summary: &Value) {
     let outcomes = run.outcomes();
@@ -321,18 +321,18 @@ fn calls_stay_within(run: &Run, summary: &Value) {
         };
         let outcome = outcomes
             .get(name)
-            .unwrap_or_else(|| panic!("`{name}` was no candidate, and yet: {call:?}"));
-        // Only a reading tells that a named stack is a nested one.
+            .unwrap_or_else(|| panic!("`{name}` was no candidate, but was called for: {call:?}"));
+        // Only a read shows that a named stack is nested.
         if call.operation != "DescribeStacks" {
             assert!(
                 !["SKIPPED PROTECTED", "SKIPPED NOT_INCLUDED"].contains(&outcome.as_str()),
-                "{outcome}, and yet: {call:?}"
+                "{outcome}, but called for: {call:?}"
             );
         }
         if is_cancel(call) {
             assert!(
                 !outcome.starts_with("SKIPPED") && summary["dryRun"] == false,
-                "{outcome}, and yet: {call:?}"
+                "{outcome}, but called for: {call:?}"
             );
         }
     }
@@ -344,10 +344,7 @@ fn failure_holds(run: &Run, failure: &Failure) {
     match kind.as_str() {
         "UnsupportedPayload" => {
             assert_eq!(run.call_names(), Vec::<String>::new(), "{message}");
-            assert!(
-                message.contains("expected"),
-                "it does not say what: {message}"
-            );
+            assert!(message.contains("expected"), "{message}");
         }
         "ListFailed" => {
             assert_eq!(run.cancels(), Vec::<&str>::new(), "{message}");
@@ -355,24 +352,20 @@ fn failure_holds(run: &Run, failure: &Failure) {
         }
         "Incomplete" => assert!(
             run.events.iter().any(|event| event.outcome() == "ERROR"),
-            "nothing that was published says what is incomplete: {message}"
+            "no published error: {message}"
         ),
         "PublishFailed" => {}
         "FollowFailed" => assert!(run.events.is_empty(), "{message}"),
         _ => panic!("an unknown error: {failure:?}\n{:#?}", run.lines),
     }
-    assert!(
-        message.len() < 100_000,
-        "it is {} bytes long",
-        message.len()
-    );
+    assert!(message.len() < 100_000, "{} bytes", message.len());
 }
 
-/// Whatever deployment a cancel hit, an event tells of it.
+/// Checks that the deployment that a cancel hit has an event.
 #[track_caller]
-fn cancels_are_told(run: &Run) {
-    let is_told = !matches!(&run.answer, Err(failure) if failure.kind == "PublishFailed");
-    if !is_told {
+fn cancels_are_reported(run: &Run) {
+    let is_published = !matches!(&run.answer, Err(failure) if failure.kind == "PublishFailed");
+    if !is_published {
         return;
     }
     for call in &run.calls {
@@ -380,10 +373,10 @@ fn cancels_are_told(run: &Run) {
             continue;
         };
         let event = run.event(environment);
-        let told = event.text("/deployment/id");
+        let reported = event.text("/deployment/id");
         let is_the_one = truth(run, event).is_some_and(|truth| truth.id == *hit);
         assert!(
-            told.is_none_or(|id| id == hit) || is_the_one,
+            reported.is_none_or(|id| id == hit) || is_the_one,
             "{call:?}\n{:#}",
             event.detail
         );
@@ -470,7 +463,7 @@ fn metrics_hold(run: &Run) {
     }
 }
 
-/// Every line is a JSON object.
+/// Checks that every line is a JSON object.
 #[track_caller]
 pub(crate) fn json_lines(lines: &[Line]) {
     for line in lines {
@@ -479,7 +472,7 @@ pub(crate) fn json_lines(lines: &[Line]) {
     }
 }
 
-/// No line shows a credential.
+/// Checks that no line shows a credential.
 #[track_caller]
 pub(crate) fn no_credentials(lines: &[Line]) {
     for line in lines {

@@ -1,25 +1,25 @@
-//! Chapter 2: what goes in.
+//! Section 2: payloads and the triggers that they lead to.
 
 use local_aws::Environment;
 use serde_json::{Value, json};
-
-use crate::harness::{Run, Stage, running};
-use crate::payloads::{
-    FOLDER, alarm, alarm_message, fresh, fresh_json, notification, request, sample, schedule,
+use test_support::payloads::{
+    alarm, alarm_message, fresh, fresh_json, notification, request, sample, samples, schedule,
 };
 
-/// The environments of the samples' requests, in progress long enough for a schedule, in a dry run.
+use crate::harness::{Run, Stage, running};
+
+/// A dry run with the environments of the samples' requests, stuck by a schedule's rule.
 fn stage() -> Stage {
     Stage::running(["checkout-prod", "checkout-stage"])
         .set("DRY_RUN", "true")
         .set("STUCK_AFTER_MINUTES", 5)
 }
 
-/// Hands each payload to one process, and gives the runs.
+/// Invokes one process with each payload. Returns the runs.
 async fn run_all<const N: usize>(payloads: [Value; N]) -> [Run; N] {
     let mut function = stage().start().await;
     for payload in payloads {
-        function.invoke(payload.to_string()).await;
+        function.invoke(&payload).await;
     }
     function.finish().await
 }
@@ -34,11 +34,7 @@ fn acts(run: &Run, kind: &str) {
 #[track_caller]
 fn is_ignored(run: &Run, why: &str) {
     let ignored = run.summary()["ignored"].as_str().unwrap_or_default();
-    assert!(
-        ignored.contains(why),
-        "{:?} does not say `{why}`",
-        run.answer
-    );
+    assert!(ignored.contains(why), "`{why}` is not in {:?}", run.answer);
     assert_eq!(run.call_names(), Vec::<String>::new());
     assert!(run.events.is_empty());
 }
@@ -50,12 +46,8 @@ fn is_refused(run: &Run) {
 }
 
 #[tokio::test]
-async fn every_sample_is_of_the_kind_that_its_name_tells() {
-    let mut names: Vec<_> = std::fs::read_dir(FOLDER)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort_unstable();
+async fn every_sample_is_of_the_kind_in_its_file_name() {
+    let names: Vec<_> = samples().into_iter().map(|(name, _)| name).collect();
     assert!(names.len() > 20, "{names:?}");
     let mut function = stage().start().await;
     for name in &names {
@@ -76,7 +68,7 @@ async fn every_sample_is_of_the_kind_that_its_name_tells() {
 }
 
 #[tokio::test]
-async fn an_alarm_that_the_settings_name_is_ignored_whatever_way_it_comes() {
+async fn an_ignored_alarm_is_ignored_in_every_format() {
     for (globs, is_named) in [
         ("other, {checkout,stock}-5*", true),
         ("checkout", false),
@@ -94,7 +86,7 @@ async fn an_alarm_that_the_settings_name_is_ignored_whatever_way_it_comes() {
             notification(&alarm()),
         ];
         for payload in payloads {
-            function.invoke(payload.to_string()).await;
+            function.invoke(&payload).await;
         }
         let runs: [Run; 4] = function.finish().await;
         for run in &runs {
@@ -109,7 +101,7 @@ async fn an_alarm_that_the_settings_name_is_ignored_whatever_way_it_comes() {
 }
 
 #[tokio::test]
-async fn an_alarm_tells_its_name_arn_time_and_reason() {
+async fn an_alarms_name_arn_time_and_reason_are_reported() {
     let eventbridge = alarm();
     let action = fresh_json("action_metric.json");
     let sns = fresh_json("sns_alarm.json");
@@ -141,7 +133,7 @@ async fn an_alarm_tells_its_name_arn_time_and_reason() {
 }
 
 #[tokio::test]
-async fn a_schedule_and_a_request_tell_what_they_are() {
+async fn a_schedules_name_and_a_requests_reason_are_reported() {
     let mut asked = request(["checkout-prod"]);
     asked["reason"] = json!("INC-1234: \"quoted\"\nand in two lines");
     let [scheduled, ruled, requested] = run_all([
@@ -167,7 +159,7 @@ async fn a_schedule_and_a_request_tell_what_they_are() {
     assert_eq!(requested.event("checkout-prod").event.resources.len(), 1);
 }
 
-/// An alarm of each way in, changed in one place.
+/// An alarm with one member changed.
 fn changed(pointer: &str, value: &Value) -> Value {
     let mut alarm = alarm();
     let (parent, member) = pointer.rsplit_once('/').unwrap();
@@ -188,7 +180,7 @@ fn without(mut payload: Value, pointer: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_not_needed_of_an_alarm_may_be_anything() {
+async fn unused_fields_of_an_alarm_may_have_any_value() {
     let mut huge = alarm();
     huge["detail"]["configuration"]["threshold"] = json!(1e300);
     huge["detail"]["configuration"]["metrics"][0]["metricStat"]["period"] = json!(86_400);
@@ -233,7 +225,7 @@ async fn what_is_not_needed_of_an_alarm_may_be_anything() {
 }
 
 #[tokio::test]
-async fn an_alarm_that_does_not_fire_is_ignored() {
+async fn an_alarm_in_another_state_is_ignored() {
     let mut payloads = Vec::new();
     for state in [
         "OK",
@@ -253,7 +245,7 @@ async fn an_alarm_that_does_not_fire_is_ignored() {
     }
     let mut function = stage().start().await;
     for payload in &payloads {
-        function.invoke(payload.to_string()).await;
+        function.invoke(&payload).await;
     }
     for run in function.finish_all().await {
         is_ignored(&run, "state");
@@ -295,7 +287,7 @@ async fn a_suppressed_or_muted_alarm_is_ignored() {
 }
 
 #[tokio::test]
-async fn a_schedules_detail_may_be_anything() {
+async fn a_schedules_detail_may_have_any_value() {
     let mut payloads = Vec::new();
     for detail in [
         json!({}),
@@ -319,7 +311,7 @@ async fn a_schedules_detail_may_be_anything() {
     payloads.push(notification(&schedule()));
     let mut function = stage().start().await;
     for payload in &payloads {
-        function.invoke(payload.to_string()).await;
+        function.invoke(&payload).await;
     }
     for run in function.finish_all().await {
         acts(&run, "schedule");
@@ -327,7 +319,7 @@ async fn a_schedules_detail_may_be_anything() {
 }
 
 #[tokio::test]
-async fn what_is_no_event_of_these_is_refused() {
+async fn any_other_payload_is_refused() {
     let mut two_records = fresh_json("sns_alarm.json");
     let record = two_records["Records"][0].clone();
     two_records["Records"].as_array_mut().unwrap().push(record);
@@ -383,7 +375,7 @@ async fn what_is_no_event_of_these_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_with_anything_wrong_is_refused() {
+async fn an_invalid_request_is_refused() {
     let name = "checkout-prod";
     let many: Vec<_> = (0..101).map(|number| format!("net-{number}")).collect();
     let runs = run_all([
@@ -434,9 +426,7 @@ async fn a_request_may_name_100_environments_of_100_characters() {
     let stage = Stage::with(names.iter().map(|name| running(name)))
         .set("MAX_CANCELLATIONS", 100)
         .set("DRY_RUN", "true");
-    let run = stage
-        .run(json!({ "environments": names }).to_string())
-        .await;
+    let run = stage.run(json!({ "environments": names })).await;
     assert_eq!(run.summary()["counts"]["DRY_RUN"], 100);
     assert_eq!(run.outcome(&longest), "DRY_RUN");
     assert_eq!(run.event("net-0").detail["trigger"]["reason"], Value::Null);
@@ -453,7 +443,7 @@ async fn a_refusal_says_what_was_expected() {
     function
         .invoke("{\"environments\": [\"checkout-prod\"]} and more")
         .await;
-    function.invoke(b"\xff\xfe\x00\x01").await;
+    function.invoke(&b"\xff\xfe\x00\x01"[..]).await;
     let mut bytes = request(["checkout-prod"]).to_string().into_bytes();
     bytes.insert(3, 0xff);
     function.invoke(bytes).await;
@@ -470,7 +460,7 @@ async fn a_refusal_says_what_was_expected() {
 }
 
 #[tokio::test]
-async fn white_space_round_a_payload_is_json() {
+async fn white_space_around_a_payload_is_ignored() {
     let stage = Stage::with([Environment::new("net")]);
     let run = stage.run(format!("\r\n\t {} \n", request(["net"]))).await;
     assert_eq!(run.outcome("net"), "SKIPPED NOT_IN_PROGRESS");

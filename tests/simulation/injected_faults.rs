@@ -1,4 +1,4 @@
-//! Narrow places, each made on purpose: faults that last, and what a run makes of them.
+//! Faults that last, and races, each injected on purpose.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use local_aws::{
 };
 use serde_json::{Value, json};
 
-use crate::course::{Log, in_new_world};
+use crate::deliveries::{Log, in_new_world};
 use crate::function::Simulated;
 
 const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
 const LIST: Operation = Operation::ListEnvironments;
 
-/// In progress for two hours; a cancel leads to `CANCELLED` after a while.
+/// An environment in progress for two hours, whose cancel leads to `CANCELLED` after a time.
 fn running(name: &str, after: Duration) -> Environment {
     let cancellation = Cancellation::after(after, Ending::cancelled());
     let deployment = Deployment::in_progress().started_ago(Duration::from_hours(2));
@@ -26,19 +26,19 @@ fn settings(more: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
         ("MAX_CANCELLATIONS", "1000"),
         ("SETTLE_TIMEOUT_SECONDS", "60"),
     ];
-    // The first of a name counts.
+    // The first value of a name counts.
     let all = more.iter().chain(&usual);
     all.map(|(name, value)| (*name, (*value).to_owned()))
         .collect()
 }
 
-/// What a run makes of a world: its summary, the calls, and how the deployments stand.
+/// A run's summary, calls, log, and the deployments after it.
 struct Swept {
     summary: Value,
     calls: Vec<Call>,
     deployments: Vec<local_aws::DeploymentSnapshot>,
     log: String,
-    /// How long the invocation took.
+    /// The duration of the invocation.
     took: Duration,
 }
 
@@ -70,14 +70,14 @@ impl Swept {
         self.calls.iter().filter(of_it).count()
     }
 
-    /// How long after the first call the last cancel came.
+    /// The time from the first call to the last cancel.
     fn last_cancel(&self) -> Duration {
         let is_cancel = |call: &&Call| call.operation == CANCEL.to_string();
         let last = self.calls.iter().rfind(is_cancel).unwrap();
         last.time.duration_since(self.calls[0].time).unwrap()
     }
 
-    /// How long after the first call the first of an operation came.
+    /// The time from the first call to the first call of an operation.
     fn first(&self, operation: Operation) -> Duration {
         let start = self.calls[0].time;
         let mut of_it = self
@@ -96,7 +96,7 @@ fn a_cancel_that_is_throttled_for_seconds_is_made() {
         .fold(World::new(), World::with)
         .faults(Faults::none().throttle(Throttle {
             operation: Some(CANCEL),
-            // The second one's turn comes after five seconds.
+            // The second cancel is allowed after five seconds.
             per_second: 0.2,
             burst: 1,
         }));
@@ -105,27 +105,27 @@ fn a_cancel_that_is_throttled_for_seconds_is_made() {
 }
 
 #[test]
-fn a_listing_that_hangs_does_not_keep_cancels_waiting() {
+fn a_listing_that_hangs_does_not_delay_cancels() {
     let world = ["api", "net", "web"]
         .into_iter()
         .map(|name| running(name, Duration::ZERO))
         .fold(World::new(), World::with)
         .faults(
             Faults::none()
-                // Readings are old when it comes to the second cancel.
+                // The readings are stale by the second cancel.
                 .rule(Rule::new(Fault::Latency(Duration::from_secs(3))).operation(CANCEL))
                 .rule(Rule::new(Fault::Never).operation(LIST).calls(2..=u64::MAX)),
         );
     let swept = sweep(world, &[("CONCURRENCY", "1")], Duration::from_mins(1));
     assert_eq!(swept.summary["counts"]["CANCELLED"], 3, "{}", swept.summary);
     assert_eq!(swept.count(CANCEL), 3);
-    // Two cancels of three seconds, and three attempts of a second at the page.
+    // Two cancels of three seconds each, and three attempts of one second each to read the page.
     let last = swept.last_cancel();
     assert!(last < Duration::from_secs(10), "{last:?}");
 }
 
 #[test]
-fn a_page_that_cannot_be_read_any_more_hides_no_end() {
+fn a_page_that_fails_hides_no_end() {
     for fault in [
         Fault::error("InternalServerException", "broken"),
         Fault::error("ThrottlingException", "slow down"),
@@ -142,9 +142,8 @@ fn a_page_that_cannot_be_read_any_more_hides_no_end() {
 }
 
 #[test]
-fn what_shifted_to_another_page_costs_no_call_of_its_own() {
-    // Of six pages of ten, the first two are emptied once the cancels are made, so that all others
-    // move up.
+fn a_deployment_that_moves_to_another_page_costs_no_call() {
+    // Of six pages of ten, the first two are emptied after the cancels, so that all others shift.
     let gone =
         |name: &str| Environment::new(name).then(When::At(Duration::from_secs(1)), What::Delete);
     let world = (0..20)
@@ -160,21 +159,21 @@ fn what_shifted_to_another_page_costs_no_call_of_its_own() {
         "{}",
         swept.summary
     );
-    let looks = swept.count(Operation::GetDeployment);
-    assert!(looks <= 40, "{looks} looks at single deployments");
+    let reads = swept.count(Operation::GetDeployment);
+    assert!(reads <= 40, "{reads} reads of single deployments");
 }
 
 #[test]
-fn a_slow_answer_is_as_old_as_its_question() {
-    // The listing's answer takes longer than a reading may be old. The deployment it shows ends
-    // meanwhile, and the next one, the cure, has begun.
-    let cure = Deployment::in_progress();
+fn a_slow_response_is_as_old_as_its_request() {
+    // The listing's response is stale when it arrives. The deployment that it shows has ended, and
+    // the fix has started.
+    let fix = Deployment::in_progress();
     let net = running("net", Duration::ZERO)
         .then(
             When::At(Duration::from_millis(400)),
             What::End(Ending::failed("it broke")),
         )
-        .then(When::At(Duration::from_millis(600)), What::Deploy(cure));
+        .then(When::At(Duration::from_millis(600)), What::Deploy(fix));
     let slow = Rule::new(Fault::Latency(Duration::from_millis(2_200))).operation(LIST);
     let world = World::new().with(net).faults(Faults::none().rule(slow));
     let swept = sweep(world, &[], Duration::from_mins(1));
@@ -183,10 +182,9 @@ fn a_slow_answer_is_as_old_as_its_question() {
 }
 
 #[test]
-fn what_a_lost_cancel_may_have_hit_instead_is_logged_and_the_end_of_what_was_meant_is_the_outcome()
-{
-    // While the listing's answer is on its way, the deployment ends and the next one starts. The cancel
-    // hits that one, and its response is lost: nothing tells what it hit.
+fn a_lost_cancel_that_may_have_hit_a_newer_deployment_is_logged() {
+    // While the listing's response is under way, the deployment ends and a newer one starts. The
+    // cancel hits the newer one, and the cancel's response is lost.
     let second = Deployment::in_progress().when_cancelled(Cancellation::after(
         Duration::from_millis(500),
         Ending::cancelled(),
@@ -205,33 +203,37 @@ fn what_a_lost_cancel_may_have_hit_instead_is_logged_and_the_end_of_what_was_mea
         &[],
         Duration::from_mins(1),
     );
-    let meant = swept.deployments.iter().rev().nth(1).unwrap();
-    assert_eq!(swept.summary["environments"][0]["deploymentId"], meant.id);
+    let intended = swept.deployments.iter().rev().nth(1).unwrap();
+    assert_eq!(
+        swept.summary["environments"][0]["deploymentId"],
+        intended.id
+    );
     assert_eq!(swept.summary["counts"]["SUCCEEDED"], 1, "{}", swept.summary);
     let warning = "check whether a newer deployment was cancelled";
     assert!(swept.log.contains(warning), "{}", swept.log);
 }
 
 #[test]
-fn what_a_lost_cancel_has_cancelled_is_not_sought_elsewhere() {
+fn a_lost_cancel_that_hit_its_deployment_is_not_ascribed_to_another() {
     for (ending, outcome) in [
         (Ending::cancelled(), "CANCELLED"),
         (Ending::failed("it is in use"), "FAILED"),
     ] {
-        what_was_meant_was_hit(ending, outcome);
+        the_intended_deployment_was_hit(ending, outcome);
     }
 }
 
-/// The cancel is carried out and its answer lost; then somebody cancels the next deployment, too.
-fn what_was_meant_was_hit(ending: Ending, outcome: &str) {
+/// The cancel takes effect and its response is lost; then somebody cancels the newer deployment,
+/// too.
+fn the_intended_deployment_was_hit(ending: Ending, outcome: &str) {
     let cancellation = Cancellation::after(Duration::ZERO, ending);
     let first = Deployment::in_progress().started_ago(Duration::from_hours(2));
     let second = Deployment::in_progress();
-    let looked_at = When::BeforeCall(Operation::GetDeployment, 1);
+    let read = When::BeforeCall(Operation::GetDeployment, 1);
     let net = Environment::new("net")
         .deployment(first.when_cancelled(cancellation))
         .then(When::AfterEnd(Duration::ZERO), What::Deploy(second))
-        .then(looked_at, What::Cancel);
+        .then(read, What::Cancel);
     let lost = Rule::new(Fault::Drop).operation(CANCEL);
     let faults = Faults::none().rule(lost.times(1).after_effect());
     let world = World::new().with(net).faults(faults);
@@ -244,9 +246,9 @@ fn what_was_meant_was_hit(ending: Ending, outcome: &str) {
 }
 
 #[test]
-fn a_page_that_is_read_to_follow_others_is_heeded_by_cancels_that_wait() {
-    // The cancel of `web` is throttled for less time than a reading may be old. Meanwhile it ends, and
-    // the cure begins; the page shows that which is read to follow the others.
+fn a_page_that_a_poll_reads_refreshes_waiting_cancels() {
+    // The cancel of `web` is throttled for less than two seconds. Meanwhile its deployment ends and
+    // a fix starts. The page that a poll reads for the others shows the fix.
     let web = running("web", Duration::ZERO)
         .then(
             When::At(Duration::from_millis(300)),
@@ -265,15 +267,15 @@ fn a_page_that_is_read_to_follow_others_is_heeded_by_cancels_that_wait() {
         .faults(Faults::none().rule(throttled.times(4)));
     let swept = sweep(world, &[], Duration::from_mins(1));
     assert_eq!(swept.summary["counts"]["SUCCEEDED"], 1, "{}", swept.summary);
-    let cure = swept.deployments.last().unwrap();
-    assert_eq!((&*cure.environment, cure.cancelled_at), ("web", None));
+    let fix = swept.deployments.last().unwrap();
+    assert_eq!((&*fix.environment, fix.cancelled_at), ("web", None));
     let attempts = swept.count(CANCEL);
     assert!((4..=6).contains(&attempts), "{attempts} attempts");
     assert!(swept.last_cancel() < Duration::from_secs(2));
 }
 
 #[test]
-fn a_cancel_that_is_not_answered_before_the_deadline_is_looked_at() {
+fn a_cancel_without_a_response_is_followed_by_a_read_before_the_deadline() {
     let world = World::new()
         .with(running("net", Duration::from_millis(10)))
         .faults(Faults::none().rule(Rule::new(Fault::Never).operation(CANCEL).after_effect()));
@@ -288,7 +290,7 @@ fn a_cancel_that_is_not_answered_before_the_deadline_is_looked_at() {
 }
 
 #[test]
-fn a_retry_waits_before_the_service_is_asked_again() {
+fn a_retry_waits_between_attempts() {
     let refused = Rule::new(Fault::error("ThrottlingException", "slow down")).operation(CANCEL);
     let world = World::new()
         .with(running("net", Duration::ZERO))
@@ -301,7 +303,7 @@ fn a_retry_waits_before_the_service_is_asked_again() {
 }
 
 #[test]
-fn a_token_that_is_known_after_a_lost_answer_is_an_accepted_cancel() {
+fn a_known_token_after_a_lost_response_is_an_accepted_cancel() {
     let cancel = Operation::CancelUpdateStack;
     let update = Update::in_progress().started_ago(Duration::from_hours(2));
     let known = Fault::error("TokenAlreadyExistsException", "the token was used before");
@@ -320,7 +322,7 @@ fn a_token_that_is_known_after_a_lost_answer_is_an_accepted_cancel() {
         ],
         Duration::from_mins(1),
     );
-    // Nothing was cancelled in this world; what was told was taken for true, and followed.
+    // Nothing was cancelled in this world; the function relies on the response, and follows.
     assert_eq!(
         swept.summary["counts"]["CANCELLING"], 1,
         "{}",
@@ -329,8 +331,8 @@ fn a_token_that_is_known_after_a_lost_answer_is_an_accepted_cancel() {
 }
 
 #[test]
-fn stacks_whose_rollback_moved_their_time_are_followed_by_the_list() {
-    // Without ids only the time tells an update from the next; the rollback moves it.
+fn stacks_whose_rollback_moved_their_start_are_followed_by_the_listing() {
+    // Without IDs only the start identifies an update, and the rollback moves the start.
     let names: Vec<_> = (0..5).map(|number| format!("AWSProton-{number}")).collect();
     let ending = UpdateEnding::rolled_back().rollback(Duration::from_secs(40));
     let update = Update::in_progress().started_ago(Duration::from_hours(2));
@@ -347,14 +349,14 @@ fn stacks_whose_rollback_moved_their_time_are_followed_by_the_list() {
     let engine = [("ENGINE", "cloudformation")];
     let swept = invoked(world, &engine, &request, Duration::from_mins(2));
     assert_eq!(swept.summary["counts"]["CANCELLED"], 5, "{}", swept.summary);
-    // To find it, to see that its rollback began, and to see how it ended.
-    let looks = swept.count(Operation::DescribeStacks);
-    assert!(looks <= 3 * 5, "{looks} looks at single stacks");
+    // One read each for the request, for the rollback's beginning and for the end.
+    let reads = swept.count(Operation::DescribeStacks);
+    assert!(reads <= 3 * 5, "{reads} reads of single stacks");
 }
 
 #[test]
-fn an_outage_of_event_bridge_of_twenty_seconds_costs_a_run_of_two_minutes_no_outcome() {
-    // With waits of up to three seconds, so many attempts take more than twenty seconds.
+fn an_event_bridge_outage_of_20_seconds_loses_no_outcome() {
+    // With waits of up to three seconds, 28 attempts take more than twenty seconds.
     let outage =
         Rule::new(Fault::error("InternalFailure", "broken")).operation(Operation::PutEvents);
     let world = World::new()
@@ -393,7 +395,7 @@ fn a_lost_cancel_whose_update_ends_by_itself_does_not_hold_the_only_permit() {
 }
 
 #[test]
-fn a_read_that_hangs_keeps_no_other_environment_from_being_cancelled() {
+fn a_read_that_hangs_delays_no_other_cancel() {
     let world = ["net", "slow"]
         .into_iter()
         .map(|name| running(name, Duration::ZERO))
@@ -411,7 +413,7 @@ fn a_read_that_hangs_keeps_no_other_environment_from_being_cancelled() {
 }
 
 #[test]
-fn a_wait_ends_when_its_time_is_over_whatever_hangs() {
+fn a_wait_ends_on_time_whatever_hangs() {
     let hangs = Rule::new(Fault::Never).operation(Operation::GetDeployment);
     let world = World::new()
         .with(running("net", Duration::from_hours(1)))

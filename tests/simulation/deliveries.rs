@@ -1,5 +1,4 @@
-//! The course of a scenario: its events are delivered, again where an invocation fails, some of them
-//! at once.
+//! Delivers a scenario's events, with Lambda's retries.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,40 +14,40 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::function::{Answer, Simulated};
 use crate::scenario::{Delivery, Scenario};
 
-/// How often Lambda tries an event again.
+/// The number of Lambda's retries.
 const RETRIES: usize = 2;
 
-/// How long Lambda waits before it does.
+/// The wait before a retry.
 const RETRY_WAIT: Duration = Duration::from_mins(1);
 
-/// One invocation, ended.
+/// One invocation that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// Its request's id. Lambda keeps the id when it tries an event again; here each try has its own,
-    /// to tell what it did.
+    /// The request ID. Lambda's retries keep the ID; here each attempt has its own, to tell them
+    /// apart.
     pub(crate) request_id: String,
-    /// Which of the scenario's deliveries it is of.
+    /// The index of the scenario's delivery.
     pub(crate) delivery: usize,
-    /// How it ended.
+    /// The summary, or the invocation error.
     pub(crate) answer: Answer,
-    /// When it ended.
+    /// The time of the end.
     pub(crate) at: SystemTime,
-    /// How long it took.
+    /// The duration.
     pub(crate) took: Duration,
-    /// How many tasks it left behind.
+    /// The number of tasks still alive at the end.
     pub(crate) tasks: usize,
 }
 
-/// True if Lambda tries failed events again.
+/// The retries of failed events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
-    /// It does, as it does for every asynchronous event.
+    /// Two retries, as for every asynchronous event.
     Lambda,
-    /// It does not.
+    /// No retry.
     Never,
 }
 
-/// Runs a scenario in a runtime of its own, whose time is paused.
+/// Runs the scenario's world in a new runtime with paused time.
 pub(crate) fn in_world<T>(
     seed: u64,
     scenario: &Scenario,
@@ -57,7 +56,7 @@ pub(crate) fn in_world<T>(
     in_new_world(seed, scenario.world.clone(), &scenario.variables, run)
 }
 
-/// Runs something in a world of its own, in a runtime whose time is paused.
+/// Runs a new world in a new runtime with paused time.
 pub(crate) fn in_new_world<T>(
     seed: u64,
     world: World,
@@ -76,7 +75,7 @@ pub(crate) fn in_new_world<T>(
     })
 }
 
-/// Delivers every event of the scenario; returns what became of each invocation.
+/// Delivers every event of the scenario. Returns the invocations.
 pub(crate) async fn deliver_all(
     simulated: &Simulated,
     scenario: &Scenario,
@@ -120,12 +119,12 @@ async fn deliver(
     }
 }
 
-/// What the function logs as an error, line by line, while it runs in this thread.
+/// The function's log at `ERROR`, line by line, from this thread.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Runs with this log.
+    /// Runs a closure with this log.
     pub(crate) fn of<T>(&self, run: impl FnOnce() -> T) -> T {
         let subscriber = tracing_subscriber::fmt()
             .json()
@@ -136,13 +135,13 @@ impl Log {
         tracing::subscriber::with_default(subscriber, run)
     }
 
-    /// What was logged so far.
+    /// The log so far.
     pub(crate) fn text(&self) -> String {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&lines).into_owned()
     }
 
-    /// The details of the outcomes that were logged since they could not be published.
+    /// The details of the outcomes that were logged because publishing failed.
     pub(crate) fn unpublished(&self) -> Vec<String> {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         serde_json::Deserializer::from_slice(&lines)

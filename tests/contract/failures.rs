@@ -1,4 +1,4 @@
-//! Chapter 6: when things go wrong.
+//! Section 6: failures of services, of the network and of payloads.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -9,20 +9,19 @@ use local_aws::{
     Deployment, Environment, Fault, Faults, Invocation, Operation, Refusal, Rule, What, When, World,
 };
 use serde_json::{Value, json};
+use test_support::function::Aws;
+use test_support::payloads::{alarm, request, schedule};
+use test_support::tls::{Authority, TlsServer};
 use tokio::net::TcpSocket;
 
-use crate::harness::{Aws, Run, Stage, each, millis, quick, running, seconds};
-use crate::payloads::{alarm, request, schedule};
-use crate::tls::{Authority, TlsDoor};
-
-const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
+use crate::harness::{CANCEL, Run, Stage, TAG, each, millis, quick, running, seconds};
 
 fn always(operation: Operation, code: &str) -> Rule {
     Rule::new(Fault::error(code, format!("the message of {code}"))).operation(operation)
 }
 
-/// An address at which nobody listens, and nobody will while the socket is kept.
-fn deserted() -> (String, TcpSocket) {
+/// An unused address, reserved while the socket is kept.
+fn unused_address() -> (String, TcpSocket) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());
@@ -38,7 +37,7 @@ async fn a_listing_that_is_refused_fails_at_once() {
     ] {
         let run = Stage::running(["net"])
             .faults(Faults::none().rule(always(Operation::ListEnvironments, code)))
-            .run(alarm().to_string())
+            .run(alarm())
             .await;
         assert_eq!(run.failure().kind, "ListFailed");
         assert!(
@@ -46,18 +45,17 @@ async fn a_listing_that_is_refused_fails_at_once() {
             "{}",
             run.failure().message
         );
-        assert_eq!(run.calls.len(), 1, "{code}: it is not repeated");
+        assert_eq!(run.calls.len(), 1, "{code} is not retried");
     }
 }
 
 #[tokio::test]
 async fn a_listing_that_fails_on_a_later_page_cancels_nothing() {
     let second = always(Operation::ListEnvironments, "AccessDeniedException").calls(2..=u64::MAX);
-    let world = (0..150).map(|number| running(&format!("net-{number:03}")));
-    let run = Stage::with(world)
+    let run = Stage::numbered(150)
         .faults(Faults::none().rule(second))
         .set("MAX_CANCELLATIONS", 1000)
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.failure().kind, "ListFailed");
     assert_eq!(run.calls.len(), 2);
@@ -79,7 +77,7 @@ async fn a_listing_is_retried_until_the_deadline_at_most() {
         let run = Stage::running(["net"])
             .faults(Faults::none().rule(rule))
             .timeout(seconds(10))
-            .run(schedule().to_string())
+            .run(schedule())
             .await;
         assert_eq!(run.failure().kind, "ListFailed", "{fault:?}");
         assert!(run.calls.len() >= 5, "{:#?}", run.call_names());
@@ -88,13 +86,13 @@ async fn a_listing_is_retried_until_the_deadline_at_most() {
 }
 
 #[tokio::test]
-async fn a_proton_that_no_longer_exists_names_cloudformation() {
+async fn an_unreachable_proton_names_cloudformation_as_the_remedy() {
     let runs = [alarm(), schedule(), request(["net", "db"])].map(|payload| async move {
-        let (url, _kept) = deserted();
+        let (url, _kept) = unused_address();
         let run = Stage::running(["net"])
             .set("AWS_ENDPOINT_URL_PROTON", url)
             .timeout(seconds(3))
-            .run(payload.to_string())
+            .run(&payload)
             .await;
         let failure = run.failure();
         assert_eq!(failure.kind, "ListFailed", "{failure:?}");
@@ -113,23 +111,23 @@ async fn through_tls(
 ) -> (Run, usize) {
     let stage = Stage::running(["net"]).timeout(seconds(20));
     let aws = stage.open().await;
-    let door = TlsDoor::open(aws.server.address(), authority, name).await;
+    let server = TlsServer::start(aws.server.address(), authority, name).await;
     let port = aws.server.address().replace(':', "-");
     let file = std::env::temp_dir().join(format!("proton-canceller-{port}.pem"));
-    let mut stage = stage.set("AWS_ENDPOINT_URL_PROTON", door.url());
+    let mut stage = stage.set("AWS_ENDPOINT_URL_PROTON", server.url());
     if let Some(bundle) = bundle {
         std::fs::write(&file, bundle.certificate_pem()).unwrap();
         stage = stage.set("AWS_CA_BUNDLE", file.display());
     }
     let mut function = stage.start_in(aws);
-    function.invoke(alarm().to_string()).await;
+    function.invoke(alarm()).await;
     let [run] = function.finish().await;
     let _ = std::fs::remove_file(file);
-    (run, door.connections())
+    (run, server.connections())
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_trusted_by_the_bundle_will_do() {
+async fn a_certificate_that_the_bundle_trusts_is_accepted() {
     let authority = Authority::new("the contract's own");
     let (run, connections) = through_tls(&authority, "localhost", Some(&authority)).await;
     assert_eq!(run.outcomes(), each([("net", "CANCELLED")]));
@@ -137,7 +135,7 @@ async fn a_certificate_that_is_trusted_by_the_bundle_will_do() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_trusted_fails_at_once() {
+async fn an_untrusted_certificate_fails_at_once() {
     let ours = Authority::new("ours");
     let theirs = Authority::new("theirs");
     for (name, bundle) in [
@@ -150,8 +148,8 @@ async fn a_certificate_that_is_not_trusted_fails_at_once() {
         assert_eq!(failure.kind, "ListFailed", "{failure:?}");
         assert!(failure.message.contains("certificate"), "{failure:?}");
         assert!(failure.message.contains("AWS_CA_BUNDLE"), "{failure:?}");
-        // One ahead of the event and one for the call; retries would be more.
-        assert!(connections <= 2, "it is not transient: {failure:?}");
+        // One connection before the event and one for the call; retries would make more.
+        assert!(connections <= 2, "not retried: {failure:?}");
         assert_eq!(run.calls, []);
     }
 }
@@ -162,7 +160,7 @@ async fn an_outcome_that_cannot_be_published_fails_the_run_and_is_logged_whole()
     let run = Stage::running(["bad", "good", "fine"])
         .faults(Faults::none().refuse(refusal))
         .timeout(seconds(5))
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.failure().kind, "PublishFailed");
     let expected = each([("fine", "CANCELLED"), ("good", "CANCELLED")]);
@@ -187,20 +185,20 @@ async fn an_outcome_that_cannot_be_published_fails_the_run_and_is_logged_whole()
 }
 
 #[tokio::test]
-async fn an_event_bridge_that_refuses_or_is_not_there_fails_the_run_after_the_work() {
+async fn an_event_bridge_that_refuses_or_is_unreachable_fails_the_run_at_its_end() {
     let denied = always(Operation::PutEvents, "AccessDeniedException");
     let stage = || Stage::running(["a", "b"]);
     let run = stage()
         .faults(Faults::none().rule(denied))
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.failure().kind, "PublishFailed");
     assert!(run.failure().message.contains("AccessDeniedException"));
-    let (url, _kept) = deserted();
+    let (url, _kept) = unused_address();
     let run_without = stage()
         .set("AWS_ENDPOINT_URL_EVENTBRIDGE", url)
         .timeout(seconds(3))
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run_without.failure().kind, "PublishFailed");
     for run in [&run, &run_without] {
@@ -224,14 +222,14 @@ async fn publish_failed_outranks_incomplete() {
     let run = Stage::running(["net", "throttled"])
         .faults(faults)
         .timeout(seconds(3))
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     assert_eq!(run.failure().kind, "PublishFailed");
     assert_eq!(run.event("throttled").outcome(), "ERROR");
 }
 
 #[tokio::test]
-async fn what_outlasts_the_retries_is_published_and_the_run_incomplete() {
+async fn an_error_that_outlasts_the_retries_is_published_and_makes_the_run_incomplete() {
     let runs = [
         Fault::error("ThrottlingException", "Rate exceeded"),
         Fault::error("InternalServerException", "oh"),
@@ -250,7 +248,7 @@ async fn what_outlasts_the_retries_is_published_and_the_run_incomplete() {
             .faults(Faults::none().rule(rule.times(8)))
             .start()
             .await;
-        let payload = alarm().to_string();
+        let payload = alarm();
         function.invoke_within(seconds(3), &payload).await;
         function.invoke_within(seconds(3), &payload).await;
         let [first, second] = function.finish().await;
@@ -260,14 +258,17 @@ async fn what_outlasts_the_retries_is_published_and_the_run_incomplete() {
         assert!(!failure.message.contains("`db`"), "{failure:?}");
         assert_eq!(first.event("net").outcome(), "ERROR");
         assert_eq!(first.event("db").outcome(), "CANCELLED");
-        assert!(!second.cancels().contains(&"db"), "it is done");
+        assert!(
+            !second.cancels().contains(&"db"),
+            "`db` was cancelled again"
+        );
     });
     join_all(runs).await;
 }
 
 #[tokio::test]
-async fn the_retry_finds_what_is_still_in_progress() {
-    // More than the first has the time for, fewer than the second has retries.
+async fn the_retry_cancels_what_is_still_in_progress() {
+    // More than the first run has time for, fewer than the retries of the second.
     let rule = always(CANCEL, "ThrottlingException")
         .environment("net")
         .times(6);
@@ -275,7 +276,7 @@ async fn the_retry_finds_what_is_still_in_progress() {
         .faults(Faults::none().rule(rule))
         .start()
         .await;
-    let payload = alarm().to_string();
+    let payload = alarm();
     function.invoke_within(seconds(3), &payload).await;
     function.invoke(&payload).await;
     let [first, second] = function.finish().await;
@@ -290,18 +291,18 @@ async fn the_retry_finds_what_is_still_in_progress() {
 }
 
 #[tokio::test]
-async fn transient_errors_of_reading_make_a_run_incomplete_too() {
+async fn a_transient_error_of_a_read_makes_the_run_incomplete() {
     let tags = always(Operation::ListTagsForResource, "InternalServerException").environment("net");
     let read = always(Operation::GetEnvironment, "InternalServerException").environment("net");
     let stage = |rule| {
-        let tagged = |name| running(name).tag("proton-canceller:alarms", "*");
+        let tagged = |name| running(name).tag(TAG, "*");
         Stage::with([tagged("net"), tagged("db")])
             .faults(Faults::none().rule(rule))
             .set("ALARM_SCOPE", "tagged")
             .timeout(seconds(3))
     };
-    let asked = stage(tags).run(alarm().to_string()).await;
-    let named = stage(read).run(request(["net", "db"]).to_string()).await;
+    let asked = stage(tags).run(alarm()).await;
+    let named = stage(read).run(request(["net", "db"])).await;
     for run in [&asked, &named] {
         assert_eq!(run.failure().kind, "Incomplete");
         assert_eq!(run.event("net").outcome(), "ERROR");
@@ -311,35 +312,13 @@ async fn transient_errors_of_reading_make_a_run_incomplete_too() {
 }
 
 #[tokio::test]
-async fn permanent_errors_and_limits_do_not_fail_the_run() {
-    for code in [
-        "AccessDeniedException",
-        "ResourceNotFoundException",
-        "ValidationException",
-        "ConflictException",
-    ] {
-        let run = Stage::running(["net"])
-            .faults(Faults::none().rule(always(CANCEL, code)))
-            .run(alarm().to_string())
-            .await;
-        assert_eq!(run.outcomes(), each([("net", &format!("ERROR {code}"))]));
-        assert_eq!(run.metric("Errors"), Some(1));
-    }
-    let run = Stage::running(["net"])
-        .set("MAX_CANCELLATIONS", 0)
-        .run(alarm().to_string())
-        .await;
-    assert_eq!(run.outcomes(), each([("net", "SKIPPED OVER_LIMIT")]));
-}
-
-#[tokio::test]
-async fn the_same_event_again_harms_no_later_deployment() {
+async fn a_repeated_event_cancels_no_newer_deployment() {
     let environment = Environment::new("net").deployment(quick()).then(
         When::AfterEnd(millis(0)),
         What::Deploy(Deployment::in_progress()),
     );
     let mut function = Stage::with([environment]).start().await;
-    let payload = alarm().to_string();
+    let payload = alarm();
     function.invoke(&payload).await;
     function.invoke(&payload).await;
     let [first, second] = function.finish().await;
@@ -395,8 +374,8 @@ async fn two_alarms_at_once_cancel_each_deployment_once() {
         let run = Run::new(id.to_owned(), &result, local, Vec::new());
         for (name, outcome) in run.outcomes() {
             assert_eq!(outcome, "CANCELLED", "{name}");
-            let told = run.event(name).text("/deployment/id").unwrap().to_owned();
-            assert!(hit.contains(&told), "{name}");
+            let reported = run.event(name).text("/deployment/id").unwrap();
+            assert!(hit.contains(reported), "{name}");
         }
     }
     for name in &names {
@@ -405,7 +384,11 @@ async fn two_alarms_at_once_cancel_each_deployment_once() {
             .iter()
             .rfind(|it| it.environment == *name)
             .unwrap();
-        assert_eq!(last.status.as_str(), "IN_PROGRESS", "the next one goes on");
+        assert_eq!(
+            last.status.as_str(),
+            "IN_PROGRESS",
+            "the newer deployment goes on"
+        );
     }
     drop(processes);
 }
@@ -414,7 +397,7 @@ async fn two_alarms_at_once_cancel_each_deployment_once() {
 async fn the_process_serves_the_next_event_after_every_error() {
     let faults = Faults::none()
         .rule(always(Operation::ListEnvironments, "AccessDeniedException").times(1))
-        // Its `CANCELLING`, and its end.
+        // `CANCELLING`, and the end.
         .rule(always(Operation::PutEvents, "AccessDeniedException").times(2))
         .rule(
             always(CANCEL, "ThrottlingException")
@@ -423,13 +406,11 @@ async fn the_process_serves_the_next_event_after_every_error() {
         );
     let mut function = Stage::running(["a", "b", "c"]).faults(faults).start().await;
     function.invoke("{}").await;
-    function.invoke(alarm().to_string()).await;
-    function.invoke(request(["a"]).to_string()).await;
-    function
-        .invoke_within(seconds(1), request(["c"]).to_string())
-        .await;
-    function.invoke(b"\x00\xff").await;
-    function.invoke(alarm().to_string()).await;
+    function.invoke(alarm()).await;
+    function.invoke(request(["a"])).await;
+    function.invoke_within(seconds(1), request(["c"])).await;
+    function.invoke(&b"\x00\xff"[..]).await;
+    function.invoke(alarm()).await;
     let runs: [Run; 6] = function.finish().await;
     let kinds: Vec<_> = runs[..5]
         .iter()
@@ -452,7 +433,7 @@ async fn the_process_serves_the_next_event_after_every_error() {
 }
 
 #[tokio::test]
-async fn whatever_bytes_come_there_is_an_answer_or_a_clear_error() {
+async fn any_bytes_get_a_response_or_a_clear_error() {
     let megabytes = 6 * 1024 * 1024;
     let deep = |open: &str, close: &str, depth: usize| {
         format!("{}{}", open.repeat(depth), close.repeat(depth)).into_bytes()
@@ -487,7 +468,7 @@ async fn whatever_bytes_come_there_is_an_answer_or_a_clear_error() {
         .into_bytes(),
     ];
     let refused = all.len();
-    // These are alarms all the same.
+    // These are valid alarms.
     let with = |member: &str, value: &str| {
         let text = alarm().to_string();
         format!("{{\"{member}\":{value},{}", &text[1..]).into_bytes()
@@ -518,7 +499,7 @@ async fn whatever_bytes_come_there_is_an_answer_or_a_clear_error() {
 }
 
 #[tokio::test]
-async fn an_answer_of_the_service_that_makes_no_sense_is_survived() {
+async fn a_malformed_response_is_treated_as_lost() {
     let bodies = [
         "",
         "null",
@@ -544,7 +525,7 @@ async fn an_answer_of_the_service_that_makes_no_sense_is_survived() {
             .times(1);
             let run = Stage::running(["net"])
                 .faults(Faults::none().rule(rule))
-                .run(alarm().to_string())
+                .run(alarm())
                 .await;
             assert!(!run.calls_of(operation).is_empty(), "{operation} {body}");
         }
@@ -553,12 +534,12 @@ async fn an_answer_of_the_service_that_makes_no_sense_is_survived() {
 }
 
 #[tokio::test]
-async fn credentials_that_are_nowhere_are_named() {
+async fn missing_credentials_are_named_in_the_error() {
     let run = Stage::running(["net"])
         .set("AWS_ACCESS_KEY_ID", "")
-        // No virtual machine that could have a role of its own is asked.
+        // Without this, the SDK would ask a virtual machine for its role.
         .set("AWS_EC2_METADATA_DISABLED", "true")
-        .run(alarm().to_string())
+        .run(alarm())
         .await;
     let failure = run.failure();
     assert_eq!(failure.kind, "ListFailed");

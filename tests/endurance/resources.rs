@@ -1,30 +1,30 @@
-//! What the process holds: resident memory, threads and descriptors, as Linux tells them.
+//! The process's resident memory, threads and descriptors, from `/proc`.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use local_aws::{
-    Cancellation, Clock, Deployment, Ending, Environment, FunctionProcess, Invocation,
-    InvocationResult, LocalAws, Server, World,
+    Cancellation, Deployment, Ending, Environment, FunctionProcess, Invocation, InvocationResult,
+    World,
 };
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use test_support::function::Aws;
+use test_support::payloads::{alarm, fresh_json, request, schedule};
 
-/// A trace that several invocations may belong to.
+/// A trace ID for several invocations.
 const ONE_TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0";
 
-/// What glibc keeps of each trace's id ("Memory" in `docs/reliability.md`): the variable's
-/// name, `=`, the 50 bytes that the local AWS gives and the end take 80 bytes of its heap, the place
-/// in its tree 32.
+/// The bytes that glibc keeps of each trace ID ("Memory" in `docs/reliability.md`): 80 for the
+/// variable with the local AWS's 50 bytes, and 32 for a node of its tree.
 const KEPT_OF_A_TRACE: usize = 80 + 32;
 
-/// An environment whose deployment is cancelled at once.
+/// An environment whose cancel leads to `CANCELLED` at once.
 fn quick(name: String) -> Environment {
     let cancellation = Cancellation::after(Duration::ZERO, Ending::cancelled());
     Environment::new(name).deployment(Deployment::in_progress().when_cancelled(cancellation))
 }
 
-/// What a process holds.
+/// The resources of a process.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     resident_kib: u64,
@@ -35,12 +35,10 @@ struct Held {
 
 /// The function's process in a world.
 struct Function {
-    local: LocalAws,
+    aws: Aws,
     process: FunctionProcess,
-    /// The trace of all its invocations; without one, each has its own.
+    /// The trace ID of all invocations. `None`: each has its own.
     trace_id: Option<String>,
-    /// It serves for as long as it is held.
-    _server: Server,
 }
 
 impl Function {
@@ -48,11 +46,12 @@ impl Function {
         Self::start_with(world, []).await
     }
 
-    /// With more variables of its environment.
-    async fn start_with<const N: usize>(world: World, more: [(&str, &str); N]) -> Self {
-        let local = LocalAws::new(world, Clock::system());
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let server = local.serve(listener);
+    /// Starts the function with more environment variables.
+    async fn start_with<const N: usize>(
+        world: World,
+        more: [(&'static str, &'static str); N],
+    ) -> Self {
+        let aws = Aws::start(world).await;
         let variables = [
             ("MAX_CANCELLATIONS", "100000"),
             ("SETTLE_TIMEOUT_SECONDS", "0"),
@@ -60,19 +59,14 @@ impl Function {
             ("CONCURRENCY", "20"),
             ("AWS_LAMBDA_LOG_LEVEL", "ERROR"),
         ];
-        let variables = variables
-            .into_iter()
-            .chain(more)
-            .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let given = std::env::var("PROTON_CANCELLER_FUNCTION");
         let program = given.as_deref();
         let program = program.unwrap_or(env!("CARGO_BIN_EXE_proton-canceller"));
-        let process = FunctionProcess::start(program, &server, variables).unwrap();
+        let process = aws.start_function(program, variables.into_iter().chain(more));
         Self {
-            local,
+            aws,
             process,
             trace_id: None,
-            _server: server,
         }
     }
 
@@ -82,7 +76,7 @@ impl Function {
             trace_id: self.trace_id.clone(),
             ..Invocation::default()
         };
-        self.local.invoke(payload, invocation).await
+        self.aws.local.invoke(payload, invocation).await
     }
 
     async fn summary(&self, payload: &Value) -> Value {
@@ -93,7 +87,7 @@ impl Function {
     }
 
     fn held(&self) -> Held {
-        let process = format!("/proc/{}", self.process.id().expect("it runs"));
+        let process = format!("/proc/{}", self.process.id().expect("the process runs"));
         let status = std::fs::read_to_string(format!("{process}/status")).unwrap();
         let number = |name: &str| -> u64 {
             let line = status.lines().find(|line| line.starts_with(name)).unwrap();
@@ -108,19 +102,15 @@ impl Function {
     }
 }
 
-/// Serves so many invocations in a row: nine of ten cancel, follow and publish, the others are
-/// refused or ignored. They are of one trace, or each of its own. Tells what the process held after
-/// the first tenth, and at the end.
+/// Invokes one process so many times: nine of ten invocations cancel and publish, the others are
+/// refused or ignored. Returns the process's resources after the first tenth, and at the end.
 async fn serve(invocations: usize, trace_id: Option<&str>) -> [Held; 2] {
     let world = (0..invocations)
         .map(|number| quick(format!("net-{number:05}")))
         .fold(World::new(), World::with);
     let mut function = Function::start(world).await;
     function.trace_id = trace_id.map(str::to_owned);
-    let ignored: Value = {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/events/ignored_alarm_ok.json");
-        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-    };
+    let ignored = fresh_json("ignored_alarm_ok.json");
     let begun = Instant::now();
     let mut early = None;
     for number in 0..invocations {
@@ -135,7 +125,7 @@ async fn serve(invocations: usize, trace_id: Option<&str>) -> [Held; 2] {
             }
             _ => {
                 let name = format!("net-{number:05}");
-                let summary = function.summary(&json!({ "environments": [name] })).await;
+                let summary = function.summary(&request([name.as_str()])).await;
                 let ends = &summary["counts"];
                 let done = ends["CANCELLED"] == 1 || ends["CANCELLING"] == 1;
                 assert!(done, "{summary}");
@@ -145,7 +135,7 @@ async fn serve(invocations: usize, trace_id: Option<&str>) -> [Held; 2] {
             early = Some(function.held());
         }
     }
-    let [early, late] = [early.expect("there are tens of them"), function.held()];
+    let [early, late] = [early.expect("at least ten invocations"), function.held()];
     println!("{invocations} invocations in {:.1?}", begun.elapsed());
     println!("after a tenth of them: {early:?}");
     println!("after the last of them: {late:?}");
@@ -155,38 +145,39 @@ async fn serve(invocations: usize, trace_id: Option<&str>) -> [Held; 2] {
 #[track_caller]
 fn nothing_grew([early, late]: [Held; 2], most_kib: u64) {
     assert_eq!(late.threads, early.threads);
-    // Connections are kept for a while; each invocation adds none.
+    // Connections are kept for a while, but no invocation adds one.
     assert!(late.descriptors <= early.descriptors + 20, "{late:?}");
     let grown = late.resident_kib.saturating_sub(early.resident_kib);
     assert!(grown <= most_kib, "{grown} KiB: {early:?} {late:?}");
 }
 
 #[tokio::test]
-async fn invocations_in_a_row_leave_nothing_open() {
+async fn consecutive_invocations_leave_nothing_open() {
     nothing_grew(serve(200, None).await, 64 * 1024);
 }
 
 #[tokio::test]
 #[ignore = "takes a minute; see the head of main.rs"]
-async fn ten_thousand_invocations_in_a_row_grow_nothing() {
-    // The smallest piece of glibc's heap has 32 bytes: one left by every second of them is too much.
+async fn ten_thousand_invocations_do_not_grow_the_process() {
+    // The smallest block of glibc's heap has 32 bytes: one block for every second invocation is too
+    // much.
     nothing_grew(serve(10_000, Some(ONE_TRACE)).await, 128);
 }
 
 #[tokio::test]
 #[ignore = "takes a minute; see the head of main.rs"]
-async fn ten_thousand_traces_leave_no_more_than_the_c_library_keeps() {
+async fn ten_thousand_trace_ids_leave_only_what_glibc_keeps() {
     let invocations = 10_000;
     let counted = invocations - invocations / 10;
     let kept = (counted * KEPT_OF_A_TRACE).div_ceil(1024);
     let held = serve(invocations, None).await;
-    // What stays lies between what goes, which leaves gaps.
+    // Blocks that stay leave gaps in the heap.
     nothing_grew(held, kept as u64 + 256);
 }
 
 #[tokio::test]
 #[ignore = "takes half a minute; see the head of main.rs"]
-async fn memory_stays_flat_in_what_is_listed_and_cancelled() {
+async fn memory_does_not_grow_with_listed_or_cancelled_environments() {
     for (listed, cancelled) in [(100, 10), (10_000, 10), (1_000, 1_000), (10_000, 1_000)] {
         let world = (0..listed)
             .map(|number| {
@@ -199,16 +190,15 @@ async fn memory_stays_flat_in_what_is_listed_and_cancelled() {
             })
             .fold(World::new(), World::with);
         let function = Function::start(world).await;
-        // It has started when it has answered.
+        // The function has started once it has responded.
         let _ = function.invoke(&json!({})).await;
         let before = function.held();
         let begun = Instant::now();
-        let schedule = json!({"detail-type": "Scheduled Event", "source": "aws.scheduler"});
-        let summary = function.summary(&schedule).await;
+        let summary = function.summary(&schedule()).await;
         let took = begun.elapsed();
         assert_eq!(summary["listed"], listed);
         assert_eq!(summary["inProgress"], cancelled);
-        assert_eq!(function.local.events().len(), cancelled);
+        assert_eq!(function.aws.local.events().len(), cancelled);
         let after = function.held();
         println!(
             "{listed} listed, {cancelled} cancelled in {took:.1?}: {} KiB at rest, {} KiB at the most",
@@ -218,27 +208,24 @@ async fn memory_stays_flat_in_what_is_listed_and_cancelled() {
     }
 }
 
-/// The most that the function may hold, whatever it is told and has to tell: well below the 256 MB
-/// that the template gives it.
+/// The maximum of resident memory with large payloads and many events, well below the template's
+/// 256 MB.
 const MOST_KIB: u64 = 160 * 1024;
 
-/// A payload may have 256 KB, which each event repeats.
+/// Each event repeats the reason of a payload of up to 256 KB.
 #[tokio::test]
-async fn memory_stays_flat_in_what_is_published() {
+async fn memory_does_not_grow_with_published_events() {
     let mut peaks = Vec::new();
     for count in [100, 1_000] {
         let world = (0..count)
             .map(|number| quick(format!("net-{number:05}")))
             .fold(World::new(), World::with);
         let function = Function::start_with(world, [("MAX_CANCELLATIONS", "10")]).await;
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/events/alarm.json");
-        let mut alarm: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        alarm["time"] = json!("2100-01-01T00:00:00Z");
-        alarm["detail"]["state"]["timestamp"] = json!("2100-01-01T00:00:00.000+0000");
+        let mut alarm = alarm();
         alarm["detail"]["state"]["reason"] = json!("r".repeat(240_000));
         let summary = function.summary(&alarm).await;
         assert_eq!(summary["counts"]["SKIPPED"], count);
-        assert_eq!(function.local.events().len(), count);
+        assert_eq!(function.aws.local.events().len(), count);
         let held = function.held();
         println!("{count} events of 240 kB: {held:?}");
         peaks.push(held.peak_kib);

@@ -1,23 +1,23 @@
-//! Worlds that stand still: nothing changes but by a cancel. There it can be said exactly what a run
-//! decides and what it costs, and that a repeat of it changes nothing.
+//! Runs without faults, where only cancels change anything. There the rules alone say what a run
+//! decides, what it costs, and that a repeated event changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use local_aws::Status;
 
-use crate::bound;
-use crate::course::{Ended, Log, Retry, deliver_all, in_world};
+use crate::call_bounds;
+use crate::deliveries::{Ended, Log, Retry, deliver_all, in_world};
 use crate::function::{Simulated, start};
 use crate::invariants::is_tagged_for;
 use crate::record::{Record, Truth};
 use crate::scenario::{Cause, Scenario};
 use crate::seeds;
 
-/// Longer than any cancel takes to its end.
+/// Longer than any rollback.
 const LATER: Duration = Duration::from_hours(1);
 
-/// Runs a scenario to its end.
+/// Runs a scenario until every deployment has ended.
 fn run(seed: u64, scenario: &Scenario) -> (Vec<Ended>, Record) {
     let log = Log::default();
     log.of(|| {
@@ -29,7 +29,7 @@ fn run(seed: u64, scenario: &Scenario) -> (Vec<Ended>, Record) {
     })
 }
 
-/// What a summary says of each environment: what is done, or why nothing is.
+/// The decision on each environment by the summary: `CANCEL`, or the reason of a skip.
 fn decisions(ended: &Ended) -> BTreeMap<String, String> {
     let summary = ended.answer.as_ref().unwrap();
     let environments = summary["environments"].as_array().unwrap();
@@ -46,7 +46,7 @@ fn decisions(ended: &Ended) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What the rules say, by the world and the settings alone.
+/// The decision on each environment by the rules, from the world and the settings alone.
 fn rules(scenario: &Scenario, before: &Record) -> BTreeMap<String, String> {
     let delivery = &scenario.deliveries[0];
     let mut decisions = BTreeMap::new();
@@ -74,7 +74,7 @@ fn rules(scenario: &Scenario, before: &Record) -> BTreeMap<String, String> {
             Cause::Request if is_running => "CANCEL",
             Cause::Request => "NOT_IN_PROGRESS",
             Cause::Alarm | Cause::Schedule if !facts.is_start_sent => "START_UNKNOWN",
-            Cause::Alarm if latest.started_at > SystemTime::from(delivery.spoke) => {
+            Cause::Alarm if latest.started_at > SystemTime::from(delivery.fired_at) => {
                 "STARTED_AFTER_ALARM"
             }
             Cause::Alarm if !is_tagged => "NOT_TAGGED",
@@ -99,7 +99,7 @@ fn rules(scenario: &Scenario, before: &Record) -> BTreeMap<String, String> {
     decisions
 }
 
-/// The environments that are cancelled.
+/// The environments that the decisions cancel.
 fn cancelled(decisions: &BTreeMap<String, String>) -> BTreeSet<&str> {
     let cancels = decisions
         .iter()
@@ -107,7 +107,6 @@ fn cancelled(decisions: &BTreeMap<String, String>) -> BTreeSet<&str> {
     cancels.map(|(name, _)| name.as_str()).collect()
 }
 
-/// A run, live or dry, decides what the rules say of each candidate, and cancels exactly those.
 #[test]
 fn a_dry_run_decides_what_the_live_run_decides_and_both_what_the_rules_say() {
     for seed in seeds(0..300) {
@@ -136,50 +135,49 @@ fn a_dry_run_decides_what_the_live_run_decides_and_both_what_the_rules_say() {
                 assert_eq!(names, cancelled(&expected), "seed {seed}");
                 assert_eq!(names.len(), cancels.len(), "seed {seed}");
             }
-            let told: BTreeSet<_> = record
+            let reported: BTreeSet<_> = record
                 .published
                 .iter()
-                .map(|told| told.stands_for().to_owned())
+                .map(|reported| reported.stands_for().to_owned())
                 .collect();
-            ids.push(told);
+            ids.push(reported);
         }
         assert_eq!(ids[0], ids[1], "seed {seed}: the same events");
     }
 }
 
-/// What ends before the wait for it is over is told with its end, not as `CANCELLING`.
 #[test]
-fn what_ends_in_time_is_told_with_its_end() {
+fn an_end_within_the_timeout_is_reported() {
     for seed in seeds(0..300) {
         let scenario = Scenario::still(seed);
         let (_, record) = run(seed, &scenario);
-        for told in &record.published {
-            let Some(requested) = told.requested_at.filter(|_| told.outcome == "CANCELLING") else {
+        for reported in &record.published {
+            let Some(requested) = reported
+                .requested_at
+                .filter(|_| reported.outcome == "CANCELLING")
+            else {
                 continue;
             };
-            let mut of_it = record.deployments.iter().filter(|one| told.is_of(one));
+            let mut of_it = record.deployments.iter().filter(|one| reported.is_of(one));
             let ended = of_it.next().and_then(|truth| truth.completed_at).unwrap();
-            // An end that comes after the last poll is not seen: the polls are half as far apart as the
-            // wait is old, and 10 seconds at the most.
-            let unseen = (scenario.settle_timeout / 2)
+            // An end after the last poll is not read. The wait between polls is half the time so
+            // far, and 10 seconds at the most.
+            let unread = (scenario.settle_timeout / 2)
                 .clamp(Duration::from_millis(100), Duration::from_secs(10));
             assert!(
-                ended + unseen + scenario.slowest >= requested + scenario.settle_timeout,
-                "seed {seed}: {told:?} ended at {ended:?}"
+                ended + unread + scenario.slowest >= requested + scenario.settle_timeout,
+                "seed {seed}: {reported:?} ended at {ended:?}"
             );
         }
     }
 }
 
-/// A run makes one call for each page, each environment that a request names, each tag, each cancel,
-/// and each ten events; then it looks at what it follows, at a cost of the smaller of its number and
-/// the number of pages.
 #[test]
-fn a_run_costs_what_is_stated() {
+fn a_run_makes_no_more_calls_than_the_formula() {
     for seed in seeds(0..300) {
         let scenario = Scenario::still(seed);
         let (ended, record) = run(seed, &scenario);
-        let calls = bound::calls_in_a_still_world(&scenario, &record, &decisions(&ended[0]));
+        let calls = call_bounds::calls_without_faults(&scenario, &record, &decisions(&ended[0]));
         assert!(
             calls.engine <= calls.most_engine && calls.event_bridge <= calls.most_event_bridge,
             "seed {seed}: {calls:?}"
@@ -187,17 +185,17 @@ fn a_run_costs_what_is_stated() {
     }
 }
 
-/// The same event once more, at once or later, cancels nothing that the first did not, tells nothing
-/// else of it, and leaves the same world behind; later it makes no cancel at all.
+/// The same event, at once or later, cancels nothing else, reports nothing else, and leaves the same
+/// world behind. Later it makes no cancel at all.
 #[test]
-fn a_repeat_changes_nothing_but_counters() {
+fn a_repeated_event_changes_nothing() {
     for seed in seeds(0..300) {
         let once = Scenario::still(seed);
-        // What is not stuck yet may be so when the event comes again.
+        // A deployment may become stuck before the event is repeated.
         if once.deliveries[0].cause == Cause::Schedule && !once.stuck_after.is_zero() {
             continue;
         }
-        // A request asked for twice is two requests.
+        // A repeated request is another request.
         if once.deliveries[0].cause == Cause::Request {
             continue;
         }
@@ -213,9 +211,10 @@ fn a_repeat_changes_nothing_but_counters() {
             };
             assert_eq!(hit(&record), hit(&repeated), "seed {seed} after {after:?}");
             let ids = |record: &Record, request: &str| -> BTreeSet<String> {
-                let told = record.published.iter();
-                told.filter(|told| told.request_id == request)
-                    .map(|told| told.stands_for().to_owned())
+                let reported = record.published.iter();
+                reported
+                    .filter(|reported| reported.request_id == request)
+                    .map(|reported| reported.stands_for().to_owned())
                     .collect()
             };
             let first = ids(&record, "first-1");
@@ -228,7 +227,7 @@ fn a_repeat_changes_nothing_but_counters() {
     }
 }
 
-/// A deployment by what does not depend on how many ids were drawn before it.
+/// A deployment's identity without its ID, which depends on the number of IDs drawn before.
 fn named(one: &Truth) -> (String, SystemTime) {
     (one.environment.clone(), one.started_at)
 }

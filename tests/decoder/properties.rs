@@ -1,5 +1,5 @@
-//! What is promised of any payload, whatever its bytes. The property tests here and the fuzz target
-//! in `fuzz/` hold the decoder against it.
+//! The decoder's properties for any payload. The property tests and the fuzz target in `fuzz/`
+//! check them.
 
 use proton_canceller::aws::call_error::{CallError, Fault};
 use proton_canceller::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
@@ -12,23 +12,23 @@ use proton_canceller::timestamp::{self, Timestamp};
 use proton_canceller::trigger::{Alarm, Cause, Follow, Payload, Request, Trigger};
 use serde_json::Value;
 
-/// The longest answer that Lambda takes.
-const LONGEST_ANSWER: usize = 6 * 1024 * 1024;
+/// The longest response that Lambda accepts, in bytes.
+const LONGEST_RESPONSE: usize = 6 * 1024 * 1024;
 
-/// What became of a payload.
+/// The decoder's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// It is refused.
+    /// The payload is refused.
     Refused,
-    /// It is an alarm that asks for nothing.
+    /// The payload is an alarm that is ignored.
     Ignored,
-    /// It leads to a run.
+    /// The payload leads to a run.
     Acts,
-    /// It leads to a follow.
+    /// The payload leads to a follow.
     Follows,
 }
 
-/// Hands the decoder a payload and checks what it makes of it, by either engine's rule.
+/// Decodes a payload with each engine's rule for names, and checks the properties.
 pub(crate) fn hold(payload: &[u8]) -> Taken {
     hold_by(EngineKind::CloudFormation, payload);
     hold_by(EngineKind::Proton, payload)
@@ -52,12 +52,12 @@ fn hold_by(engine: EngineKind, payload: &[u8]) -> Taken {
     assert_eq!(
         Some(&Payload::Run(trigger.clone())),
         parse().ok().as_ref(),
-        "the same bytes mean the same"
+        "the same bytes, another result"
     );
     if let Some(time) = trigger.time {
         can_be_written(time);
     }
-    is_told_well(&trigger);
+    can_be_reported(&trigger);
     let ignored = match &trigger.cause {
         Cause::Alarm(alarm) => alarm_holds(&trigger, alarm, payload),
         Cause::Request(request) => {
@@ -69,9 +69,13 @@ fn hold_by(engine: EngineKind, payload: &[u8]) -> Taken {
     match ignored {
         Some(why) => {
             assert!(why.len() < 2_000, "{} bytes", why.len());
-            let answer = summary::ignored(&trigger, Mode::Live, &why);
-            assert!(answer.len() < LONGEST_ANSWER, "{} bytes", answer.len());
-            is_json(&answer);
+            let response = summary::ignored(&trigger, Mode::Live, &why);
+            assert!(
+                response.len() < LONGEST_RESPONSE,
+                "{} bytes",
+                response.len()
+            );
+            is_json(&response);
             Taken::Ignored
         }
         None => Taken::Acts,
@@ -97,12 +101,12 @@ fn alarm_holds(trigger: &Trigger, alarm: &Alarm, payload: &[u8]) -> Option<Strin
     assert_eq!(trigger.name.as_ref(), Some(&alarm.name));
     can_be_written(alarm.spoke_at);
     if let Some(time) = trigger.time {
-        assert!(alarm.spoke_at >= time, "it spoke before its time");
+        assert!(alarm.spoke_at >= time, "it fired before its time");
     }
     let ignored = alarm.ignored();
     if ignored.is_none() {
-        // A general reader of JSON that knows nothing of alarms; it reads less deep, and no number
-        // as huge, as a payload may hold where it is not looked at.
+        // A general JSON parser, which reads less deep nesting and smaller numbers than the decoder
+        // skips.
         if let Ok(value) = serde_json::from_slice::<Value>(payload) {
             fires(&value);
         }
@@ -110,7 +114,7 @@ fn alarm_holds(trigger: &Trigger, alarm: &Alarm, payload: &[u8]) -> Option<Strin
     ignored
 }
 
-/// Checks that a payload that leads to a run says so in so many words.
+/// Checks that a payload that leads to a run has an alarm in state `ALARM`.
 fn fires(payload: &Value) {
     let facts = [
         payload.pointer("/detail"),
@@ -120,7 +124,7 @@ fn fires(payload: &Value) {
     let ([Some(facts), None, None] | [None, Some(facts), None] | [None, None, Some(facts)]) =
         facts.map(|facts| facts.filter(|facts| !facts.is_null()))
     else {
-        // Beside the one that is looked at there may be another that is not.
+        // The decoder reads one of several.
         return;
     };
     if let Value::String(message) = facts {
@@ -166,8 +170,8 @@ fn request_holds(request: &Request, rule: NameRule, payload: &[u8]) {
     }
 }
 
-/// Checks what is published of a trigger, and answered.
-fn is_told_well(trigger: &Trigger) {
+/// Checks the events and the summary of a trigger.
+fn can_be_reported(trigger: &Trigger) {
     let Ok(name) = EnvironmentName::parse("net", NameRule::Proton) else {
         return;
     };
@@ -204,17 +208,21 @@ fn is_told_well(trigger: &Trigger) {
         let longest = entry.resources.iter().map(String::len).max();
         assert!(longest.is_none_or(|longest| longest <= 2048), "{longest:?}");
     }
-    let answer = summary::answer(
+    let response = summary::answer(
         trigger,
         Mode::Live,
         Tally::default(),
         &outcomes.map(std::sync::Arc::new),
     );
-    assert!(answer.len() < LONGEST_ANSWER, "{} bytes", answer.len());
-    is_json(&answer);
+    assert!(
+        response.len() < LONGEST_RESPONSE,
+        "{} bytes",
+        response.len()
+    );
+    is_json(&response);
 }
 
-/// Checks that a time can be written as RFC 3339, and read again.
+/// Checks that a time can be written as RFC 3339 and read again.
 fn can_be_written(time: Timestamp) {
     let written = timestamp::format(time);
     assert_eq!(timestamp::parse(&written), Some(time), "{written}");
