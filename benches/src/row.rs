@@ -83,7 +83,7 @@ impl Row {
             self.function,
             self.reference,
             self.ratio,
-            self.function.samples.runs(),
+            self.ratio.runs(),
         )
     }
 
@@ -185,14 +185,14 @@ mod tests {
         assert_eq!(
             row(1.12, Some(1.15)).cells(),
             "| 100 of 1,000 environments, from event to response | 16 calls in sequence \
-             | 448 (440 to 450) ms | 400 ms | 1.12 | ≤ 1.15 | met | 3 |"
+             | 448 (440 to 450) ms | 400 ms | 1.12 | ≤ 1.15 | met | 1 |"
         );
         assert!(row(1.16, Some(1.15)).cells().contains("| **missed** |"));
     }
 
     #[test]
     fn a_row_without_target_has_no_verdict() {
-        assert!(row(1.12, None).cells().ends_with("| 1.12 |  |  | 3 |"));
+        assert!(row(1.12, None).cells().ends_with("| 1.12 |  |  | 1 |"));
         assert_eq!(row(1.12, None).result_line(), None);
     }
 

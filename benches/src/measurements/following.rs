@@ -12,7 +12,7 @@ use crate::statistics::Samples;
 use crate::text::{counted, grouped};
 use crate::units::count;
 
-/// Calls with a longer pause between them belong to different polls.
+/// A longer pause separates two polls.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Counts the API calls per poll for several numbers of deployments.
@@ -59,28 +59,42 @@ fn row(job: &Job, polls: Vec<u32>) -> Result<Row> {
 }
 
 /// Returns the number of Proton's calls in each poll after the last cancel.
+///
+/// A poll begins with the first page of the listing, with a call that the poll before made already,
+/// or after a pause.
 fn polls(calls: &[Call]) -> Vec<u32> {
     let cancel = Operation::CancelEnvironmentDeployment.to_string();
     let Some(last) = calls.iter().rposition(|call| call.operation == cancel) else {
         return Vec::new();
     };
-    let mut polls: Vec<u32> = Vec::new();
-    for pair in calls
-        .iter()
-        .enumerate()
-        .filter(|(index, call)| *index == last || call.service == Service::Proton && *index > last)
-        .map(|(_, call)| call.time)
-        .collect::<Vec<_>>()
-        .windows(2)
-    {
-        let &[previous, time] = pair else { continue };
-        let pause = time.duration_since(previous).unwrap_or_default();
+    let mut polls: Vec<Vec<&Call>> = Vec::new();
+    for call in calls.iter().skip(last + 1) {
+        if call.service != Service::Proton {
+            continue;
+        }
         match polls.last_mut() {
-            Some(calls) if pause <= PAUSE => *calls += 1,
-            Some(_) | None => polls.push(1),
+            Some(poll) if !begins_poll(call, poll) => poll.push(call),
+            Some(_) | None => polls.push(vec![call]),
         }
     }
     polls
+        .iter()
+        .map(|poll| u32::try_from(poll.len()).unwrap_or(u32::MAX))
+        .collect()
+}
+
+/// True if a call does not belong to the poll before.
+fn begins_poll(call: &Call, poll: &[&Call]) -> bool {
+    let is_repeated = poll
+        .iter()
+        .any(|other| other.operation == call.operation && other.body == call.body);
+    let is_first_page = call.operation == Operation::ListEnvironments.to_string()
+        && !String::from_utf8_lossy(&call.body).contains("nextToken");
+    let is_late = poll.last().is_some_and(|other| {
+        let pause = call.time.duration_since(other.time);
+        pause.is_ok_and(|pause| pause > PAUSE)
+    });
+    is_repeated || is_first_page || is_late
 }
 
 #[cfg(test)]
@@ -92,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    fn call(operation: Operation, milliseconds: u64) -> Call {
+    fn call(operation: Operation, milliseconds: u64, body: &'static str) -> Call {
         Call {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds),
             service: operation.service(),
@@ -101,25 +115,38 @@ mod tests {
             environment: None,
             cancelled: None,
             answer: Answer::Ok,
-            body: Bytes::new(),
+            body: Bytes::from_static(body.as_bytes()),
         }
     }
 
     #[test]
-    fn calls_that_come_together_are_one_poll() {
+    fn a_call_made_again_begins_a_poll_and_so_does_a_pause() {
         let calls = [
-            call(Operation::ListEnvironments, 0),
-            call(Operation::CancelEnvironmentDeployment, 10),
-            call(Operation::GetDeployment, 20),
-            call(Operation::PutEvents, 25),
-            call(Operation::GetDeployment, 110),
-            call(Operation::GetDeployment, 320),
+            call(Operation::ListEnvironments, 0, "{}"),
+            call(Operation::CancelEnvironmentDeployment, 10, "a"),
+            call(Operation::GetDeployment, 20, "a"),
+            call(Operation::PutEvents, 25, ""),
+            call(Operation::GetDeployment, 110, "b"),
+            call(Operation::GetDeployment, 120, "a"),
+            call(Operation::GetDeployment, 320, "b"),
         ];
-        assert_eq!(polls(&calls), [2, 1]);
+        assert_eq!(polls(&calls), [2, 1, 1]);
+    }
+
+    #[test]
+    fn the_first_page_begins_a_poll_and_reads_after_the_listing_belong_to_it() {
+        let calls = [
+            call(Operation::CancelEnvironmentDeployment, 10, "a"),
+            call(Operation::ListEnvironments, 20, "{}"),
+            call(Operation::ListEnvironments, 30, r#"{"nextToken":"1"}"#),
+            call(Operation::GetDeployment, 40, "a"),
+            call(Operation::ListEnvironments, 50, "{}"),
+        ];
+        assert_eq!(polls(&calls), [3, 1]);
     }
 
     #[test]
     fn a_run_without_cancel_has_no_poll() {
-        assert!(polls(&[call(Operation::ListEnvironments, 0)]).is_empty());
+        assert!(polls(&[call(Operation::ListEnvironments, 0, "{}")]).is_empty());
     }
 }
