@@ -28,7 +28,7 @@ mod text;
 mod tls;
 mod units;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use lexopt::Arg::{Long, Short, Value};
 
 use crate::measurements::{Figures, Measurement};
@@ -119,8 +119,12 @@ async fn main() -> Result<()> {
     let machine = Machine::read(setup.python.as_ref())?;
     let mut figures = Figures::default();
     for measurement in &options.measurements {
-        eprintln!("measuring {measurement:?}");
-        measurement.measure(&setup, &mut figures).await?;
+        let name = measurement.name();
+        eprintln!("measuring {name}");
+        measurement
+            .measure(&setup, &mut figures)
+            .await
+            .with_context(|| format!("measuring `{name}` failed"))?;
     }
     println!("{}", page::tables(&figures.rows, &figures.growth));
     if options.writes {

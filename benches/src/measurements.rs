@@ -58,7 +58,7 @@ impl Measurement {
     ];
 
     /// Returns the name that `--only` takes.
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Start => "start",
             Self::FirstCancel => "first-cancel",

@@ -121,7 +121,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::row::{Dimension, Figure};
+    use crate::row::{Dimension, Figure, ResultLine};
     use crate::statistics::Samples;
 
     fn page() -> String {
@@ -148,7 +148,11 @@ mod tests {
             version: "0123abc".to_owned(),
             machine: "2 processors".to_owned(),
         };
-        let rows = [row("Start", Some("until the start")), row("Size", None)];
+        let result = ResultLine {
+            quantity: "until the start",
+            yardstick: "a bare function",
+        };
+        let rows = [row("Start", Some(result)), row("Size", None)];
         render(&machine, &rows, &[point]).unwrap()
     }
 
@@ -160,7 +164,7 @@ mod tests {
         assert_eq!(
             lines.next(),
             Some(
-                "- **Start**: 1.10 ms until the start, 1.10 times the yardstick \
+                "- **Start**: 1.10 ms until the start, 1.10 times a bare function \
                  (target ≤ 1.50: met)."
             )
         );

@@ -60,8 +60,17 @@ pub(crate) struct Row {
     pub(crate) ratio: Samples,
     /// The greatest median of the ratio that meets the target.
     pub(crate) target: Option<f64>,
-    /// The measured quantity as the results at the top name it. `None` for a row that is not there.
-    pub(crate) result: Option<&'static str>,
+    /// The line among the results at the top. `None` for a row that has none.
+    pub(crate) result: Option<ResultLine>,
+}
+
+/// The words of a line among the results at the top.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResultLine {
+    /// The measured quantity, as in "25 ms {quantity}".
+    pub(crate) quantity: &'static str,
+    /// The yardstick, as in "1.02 times {yardstick}".
+    pub(crate) yardstick: &'static str,
 }
 
 impl Row {
@@ -91,10 +100,12 @@ impl Row {
     pub(crate) fn result_line(&self) -> Option<String> {
         let (result, target) = (self.result?, self.target?);
         Some(format!(
-            "- **{}**: {} {result}, {} times the yardstick (target ≤ {}: {}).",
+            "- **{}**: {} {}, {} times {} (target ≤ {}: {}).",
             self.name,
             self.function.median(),
+            result.quantity,
             number(self.ratio.median()),
+            result.yardstick,
             number(target),
             self.verdict(target),
         ))
@@ -176,7 +187,10 @@ mod tests {
             reference: Figure::new(Samples::one(400.0), "ms"),
             ratio: Samples::one(ratio),
             target,
-            result: Some("from event to response"),
+            result: Some(ResultLine {
+                quantity: "from event to response",
+                yardstick: "its 16 calls in sequence",
+            }),
         }
     }
 
@@ -201,8 +215,8 @@ mod tests {
         assert_eq!(
             row(1.12, Some(1.15)).result_line().as_deref(),
             Some(
-                "- **100 of 1,000 environments**: 448 ms from event to response, 1.12 times the \
-                 yardstick (target ≤ 1.15: met)."
+                "- **100 of 1,000 environments**: 448 ms from event to response, 1.12 times its \
+                 16 calls in sequence (target ≤ 1.15: met)."
             )
         );
     }

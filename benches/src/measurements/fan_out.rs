@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::floor::Latencies;
 use crate::job::Job;
-use crate::row::{Figure, Row};
+use crate::row::{Figure, ResultLine, Row};
 use crate::setup::Setup;
 use crate::statistics::Samples;
 use crate::units::milliseconds;
@@ -47,7 +47,10 @@ pub(super) async fn hundred(setup: &Setup) -> Result<Vec<Row>> {
             "100 of 1,000 environments, event to response (25 ms per call, `CONCURRENCY` 20)",
             times,
             Some(1.15),
-            Some("from event to response at 25 ms per call"),
+            Some(ResultLine {
+                quantity: "from event to response, at 25 ms per call",
+                yardstick: "its 16 calls in sequence",
+            }),
         ),
         row(
             "100 of 1,000, followed",
@@ -76,7 +79,7 @@ pub(super) async fn ten_thousand(setup: &Setup) -> Result<Vec<Row>> {
         times.push(measured.run.time.as_secs_f64());
     }
     Ok(vec![Row {
-        name: "10,000 of 10,000".to_owned(),
+        name: "10,000 environments".to_owned(),
         title: "10,000 environments are listed and cancelled, event to response (25 ms per call, `CONCURRENCY` 20)"
             .to_owned(),
         yardstick,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::job::Job;
-use crate::row::{Figure, Row};
+use crate::row::{Figure, ResultLine, Row};
 use crate::setup::Setup;
 use crate::statistics::Samples;
 use crate::units::mebibytes;
@@ -59,6 +59,9 @@ async fn row(setup: &Setup, job: &Job, name: &str, title: &str) -> Result<Row> {
         function: Figure::new(function, "MiB"),
         reference: Figure::new(bare, "MiB"),
         target: Some(3.0),
-        result: (!job.stacks).then_some("at peak with 100 cancels of 10,000 environments"),
+        result: (!job.stacks).then_some(ResultLine {
+            quantity: "at peak with 100 cancels of 10,000 environments",
+            yardstick: "a bare Lambda function in Rust",
+        }),
     })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use crate::job::Job;
-use crate::row::{Figure, Row};
+use crate::row::{Figure, ResultLine, Row};
 use crate::setup::Setup;
 use crate::statistics::Samples;
 use crate::units::milliseconds;
@@ -39,7 +39,10 @@ pub(super) async fn rows(setup: &Setup) -> Result<Vec<Row>> {
     let [proton, cloudformation, plain] = times;
     Ok(vec![
         Row {
-            result: Some("from process start to the first `next`"),
+            result: Some(ResultLine {
+                quantity: "from process start to the first `next`",
+                yardstick: "a bare Lambda function in Rust",
+            }),
             ..row("Start", "Proton", proton, &bare, Some(1.5))
         },
         row(

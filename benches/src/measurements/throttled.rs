@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::job::{Job, Rate};
-use crate::row::{Figure, Row};
+use crate::row::{Figure, ResultLine, Row};
 use crate::setup::Setup;
 use crate::statistics::Samples;
 use crate::units::{count, milliseconds};
@@ -53,8 +53,10 @@ async fn rows_of_burst(setup: &Setup, burst: u32) -> Result<[Row; 2]> {
             function: Figure::new(times, "ms"),
             reference: Figure::new(Samples::one(allowed), "ms"),
             target: is_main.then_some(1.2),
-            result: is_main
-                .then_some("for 100 of 1,000 environments at 20 calls per second, burst 20"),
+            result: is_main.then_some(ResultLine {
+                quantity: "for 100 of 1,000 environments at 20 calls per second",
+                yardstick: "what the rate allows",
+            }),
             name: name.clone(),
         },
         Row {
