@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 
-/// A program that serves the Runtime API.
+/// A program that Lambda could run as a function.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
     pub(crate) path: PathBuf,

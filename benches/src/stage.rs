@@ -73,7 +73,7 @@ impl Stage {
             None
         };
         match &tls {
-            Some(door) => variables.extend(door.variables()),
+            Some(tls) => variables.extend(tls.variables()),
             None => {
                 variables.insert("AWS_ENDPOINT_URL".to_owned(), server.endpoint_url());
             }

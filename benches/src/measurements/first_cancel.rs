@@ -32,8 +32,8 @@ pub(super) async fn rows(setup: &Setup) -> Result<Vec<Row>> {
         process?.end()?;
 
         bare.push(milliseconds(setup.bare()?.time_to_first_next(&none)?));
-        let door = stage.tls.as_ref().context("the stage has no TLS")?;
-        handshake.push(milliseconds(door.handshake().await?));
+        let tls = stage.tls.as_ref().context("the stage has no TLS")?;
+        handshake.push(milliseconds(tls.handshake().await?));
     }
     let sum = warm.plus(&handshake).plus(&bare);
     let [warm, handshake, bare] = [warm, handshake, bare].map(|part| number(part.median()));
