@@ -1,8 +1,8 @@
-"""The same job in Python with boto3: the rival of the benchmarks.
+"""The same job in Python with boto3: a yardstick of the benchmarks.
 
-It lists the environments, decides, cancels with ten threads, follows what it cancelled, publishes
-each outcome, writes its metrics and answers with a summary. It serves the Lambda Runtime API as
-AWS's own Python runtime does, one event after the other.
+The script lists the environments, decides, cancels with ten threads, follows what was cancelled,
+publishes each outcome, writes metrics and returns a summary. Like AWS's own Python runtime, the
+script serves the Lambda Runtime API one event after the other.
 """
 
 import fnmatch
@@ -71,7 +71,7 @@ def publish(done, event, request_id):
     for start in range(0, len(entries), 10):
         answer = events.put_events(Entries=entries[start : start + 10])
         if answer["FailedEntryCount"]:
-            raise RuntimeError(f"EventBridge refused {answer['FailedEntryCount']} events")
+            raise RuntimeError(f"PutEvents failed: {answer['FailedEntryCount']} entries rejected")
 
 
 def handle(event, request_id):

@@ -1,135 +1,163 @@
-//! Measures the function against its yardsticks and writes `BENCHMARKS.md`, which says how.
+//! Measures the function against its yardsticks and writes `BENCHMARKS.md`, which describes both.
 //!
 //! ```text
 //! cargo run --release --package benches [-- OPTIONS]
 //!   --runs N           runs of each measurement (11)
-//!   --only NAME,..     only these: start, first-cancel, fan-out, throttled, following, memory,
-//!                      size, cpu, growth; the table is shown and not written
-//!   --function FILE    measures this binary; the table is shown and not written
+//!   --only NAME,..     only these: start, first-cancel, fan-out, ten-thousand, throttled, following,
+//!                      follower, memory, size, cpu, growth; prints the tables and writes nothing
+//!   --function FILE    measures this binary; prints the tables and writes nothing
 //! ```
+//!
+//! Data flow: [`setup::Setup`] (the programs) → [`measurements`] (each opens a [`job::Job`] on a
+//! [`stage::Stage`]) → [`row::Row`]s → [`page`] and [`plot`].
 
+mod bare_client;
+mod floor;
+mod job;
+mod measurements;
+mod page;
+mod payload;
 mod plot;
 mod process;
 mod programs;
-mod report;
-mod rows;
+mod row;
+mod setup;
 mod stage;
 mod statistics;
+mod text;
 mod tls;
+mod units;
 
-use std::process::Command;
-
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use lexopt::Arg::{Long, Short, Value};
 
+use crate::measurements::{Figures, Measurement};
+use crate::page::Machine;
 use crate::process::Program;
-use crate::rows::Bench;
+use crate::setup::Setup;
 
+/// The command line.
 #[derive(Debug)]
 struct Options {
     runs: usize,
-    only: Option<String>,
+    /// The measurements to make, in the order of the rows.
+    measurements: Vec<Measurement>,
     function: Option<Program>,
+    /// True if the figures are written to `BENCHMARKS.md`.
+    writes: bool,
 }
 
 impl Options {
-    fn read() -> Result<Self> {
+    fn read(mut arguments: lexopt::Parser) -> Result<Self> {
         let mut options = Self {
             runs: 11,
-            only: None,
+            measurements: Measurement::ALL.to_vec(),
             function: None,
+            writes: true,
         };
-        let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
             match argument {
                 Long("runs") => options.runs = arguments.value()?.to_string_lossy().parse()?,
                 Long("only") => {
-                    options.only = Some(arguments.value()?.to_string_lossy().into_owned());
+                    let names = arguments.value()?.to_string_lossy().into_owned();
+                    let only = names
+                        .split(',')
+                        .map(str::parse)
+                        .collect::<Result<Vec<Measurement>>>()?;
+                    options.measurements.retain(|one| only.contains(one));
+                    options.writes = false;
                 }
-                Long("function") => options.function = Some(Program::of(arguments.value()?)),
+                Long("function") => {
+                    options.function = Some(Program::of(arguments.value()?));
+                    options.writes = false;
+                }
                 other @ (Long(_) | Short(_) | Value(_)) => return Err(other.unexpected().into()),
             }
+        }
+        if options.runs == 0 {
+            bail!("invalid `--runs` `0`: use 1 or more");
         }
         Ok(options)
     }
 
-    fn wants(&self, name: &str) -> bool {
-        self.only
-            .as_deref()
-            .is_none_or(|only| only.split(',').any(|it| it == name))
+    /// True if a chosen measurement needs something.
+    fn needs(&self, is_needed: impl Fn(Measurement) -> bool) -> bool {
+        self.measurements.iter().copied().any(is_needed)
+    }
+
+    /// Builds the programs that the chosen measurements need.
+    fn set_up(&self) -> Result<Setup> {
+        let folder = programs::target().join("benches");
+        std::fs::create_dir_all(&folder)?;
+        Ok(Setup {
+            function: match &self.function {
+                Some(program) => program.clone(),
+                None => programs::release("proton-canceller")?,
+            },
+            bare: self
+                .needs(Measurement::needs_bare)
+                .then(|| programs::release("bare-function"))
+                .transpose()?,
+            plain: self
+                .needs(Measurement::needs_plain)
+                .then(programs::plain)
+                .transpose()?,
+            python: self
+                .needs(Measurement::needs_python)
+                .then(programs::python)
+                .transpose()?,
+            runs: self.runs,
+            folder,
+        })
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let options = Options::read()?;
-    let folder = programs::target().join("benches");
-    std::fs::create_dir_all(&folder)?;
-    let bench = Bench {
-        function: match &options.function {
-            Some(program) => program.clone(),
-            None => programs::release("proton-canceller")?,
-        },
-        bare: programs::release("bare-function")?,
-        rival: options.wants("cpu").then(programs::rival).transpose()?,
-        plain: (options.wants("start") || options.wants("size"))
-            .then(programs::plain)
-            .transpose()?,
-        runs: options.runs,
-        folder,
-    };
-
-    let mut rows = Vec::new();
-    if options.wants("start") {
-        rows.extend(bench.start().await?);
+    let options = Options::read(lexopt::Parser::from_env())?;
+    let setup = options.set_up()?;
+    let machine = Machine::read(setup.python.as_ref())?;
+    let mut figures = Figures::default();
+    for measurement in &options.measurements {
+        let name = measurement.name();
+        eprintln!("measuring {name}");
+        measurement
+            .measure(&setup, &mut figures)
+            .await
+            .with_context(|| format!("measuring `{name}` failed"))?;
     }
-    if options.wants("first-cancel") {
-        rows.extend(bench.first_cancel().await?);
+    println!("{}", page::tables(&figures.rows, &figures.growth));
+    if options.writes {
+        let text = page::render(&machine, &figures.rows, &figures.growth)?;
+        std::fs::write(programs::root().join("BENCHMARKS.md"), text)?;
+        let folder = programs::root().join("benches");
+        plot::targets(&figures.rows, &folder.join("targets.svg"))?;
+        plot::growth(&figures.growth, &folder.join("growth.svg"))?;
     }
-    if options.wants("fan-out") {
-        rows.extend(bench.fan_out().await?);
-    }
-    if options.wants("throttled") {
-        rows.extend(bench.throttled().await?);
-    }
-    if options.wants("following") {
-        rows.extend(bench.following().await?);
-    }
-    if options.wants("follower") {
-        rows.extend(bench.follower().await?);
-    }
-    if options.wants("memory") {
-        rows.extend(bench.memory().await?);
-    }
-    if options.wants("size") {
-        rows.extend(bench.size()?);
-    }
-    if options.wants("cpu") {
-        rows.extend(bench.cpu().await?);
-    }
-    let table = report::table(&rows);
-    let growth = if options.wants("growth") {
-        bench.growth().await?
-    } else {
-        Vec::new()
-    };
-    let grown = report::growth(&growth);
-    println!("{table}\n{grown}");
-    if options.only.is_some() || options.function.is_some() {
-        return Ok(());
-    }
-
-    let rival = bench.rival.as_ref().context("there is no rival")?;
-    let python = programs::text_of(Command::new(&rival.path).args([
-        "-c",
-        "import boto3, platform; print('Python', platform.python_version() + ', boto3', boto3.__version__)",
-    ]))?;
-    let machine = report::machine(options.runs, Some(python.trim()))?;
-    report::publish(&format!(
-        "{machine}\n{table}\n![Each ratio as a share of its target](benches/targets.svg)\n\n{grown}\n![How the cost grows](benches/growth.svg)\n"
-    ))?;
-    let benches = programs::root().join("benches");
-    plot::targets(&rows, &benches.join("targets.svg"))?;
-    plot::growth(&growth, &benches.join("growth.svg"))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(arguments: &[&str]) -> Result<Options> {
+        Options::read(lexopt::Parser::from_args(arguments))
+    }
+
+    #[test]
+    fn a_part_of_the_measurements_is_not_written() {
+        assert!(options(&["--runs", "21"]).unwrap().writes);
+        let part = options(&["--only", "growth,start"]).unwrap();
+        assert!(!part.writes);
+        assert_eq!(part.measurements, [Measurement::Start, Measurement::Growth]);
+        assert!(!options(&["--function", "old"]).unwrap().writes);
+    }
+
+    #[test]
+    fn a_bad_option_is_an_error() {
+        for arguments in [["--runs", "0"], ["--only", "fast"], ["--fast", "1"]] {
+            assert!(options(&arguments).is_err(), "{arguments:?}");
+        }
+    }
 }

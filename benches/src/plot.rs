@@ -1,14 +1,17 @@
-//! The plots.
+//! The plots of `BENCHMARKS.md`.
 
 use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::SegmentedCoord;
+use plotters::coord::types::{RangedCoordf64, RangedCoordi32};
 use plotters::prelude::*;
 
-use crate::report::Row;
-use crate::rows::Growth;
+use crate::row::{Dimension, GrowthPoint, Row};
+use crate::statistics::Samples;
+use crate::units::milliseconds;
 
 const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
 const GOOD: RGBColor = RGBColor(0x2f, 0x6f, 0xae);
@@ -16,8 +19,14 @@ const BAD: RGBColor = RGBColor(0xb3, 0x36, 0x2d);
 const FLOOR: RGBColor = RGBColor(0x99, 0x99, 0x99);
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Bars = Cartesian2d<RangedCoordf64, SegmentedCoord<RangedCoordi32>>;
+type BarChart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Bars>;
+type PlotError = Box<dyn std::error::Error>;
 
-/// Each target as a bar: how much of it is used up, with the least and the most of all runs.
+/// A row with a target: its name, its ratio, and the target.
+type Target<'a> = (&'a str, &'a Samples, f64);
+
+/// Draws each ratio as a bar, as a share of its target, with the least and the greatest of all runs.
 pub(crate) fn targets(rows: &[Row], file: &Path) -> Result<()> {
     let rows: Vec<_> = rows
         .iter()
@@ -28,14 +37,11 @@ pub(crate) fn targets(rows: &[Row], file: &Path) -> Result<()> {
     draw_targets(&rows, &area).map_err(|error| anyhow!("{error}"))
 }
 
-fn draw_targets(
-    rows: &[(&str, &crate::statistics::Samples, f64)],
-    area: &Area<'_>,
-) -> Result<(), Box<dyn std::error::Error>> {
+fn draw_targets(rows: &[Target<'_>], area: &Area<'_>) -> Result<(), PlotError> {
     area.fill(&WHITE)?;
     let most = rows
         .iter()
-        .map(|(_, ratio, target)| ratio.most() / target)
+        .map(|(_, ratio, target)| ratio.greatest() / target)
         .fold(1.2, f64::max);
     let count = i32::try_from(rows.len())?;
     let mut chart = ChartBuilder::on(area)
@@ -62,8 +68,19 @@ fn draw_targets(
         .x_label_formatter(&|share| format!("{:.0} %", share * 100.0))
         .label_style(("sans-serif", 13))
         .draw()?;
+    draw_bars(rows, &mut chart)?;
+    chart.draw_series([PathElement::new(
+        vec![(1.0, SegmentValue::Exact(0)), (1.0, SegmentValue::Last)],
+        INK.stroke_width(2),
+    )])?;
+    area.present()?;
+    Ok(())
+}
+
+/// Draws the bars and the spread of each.
+fn draw_bars(rows: &[Target<'_>], chart: &mut BarChart<'_, '_>) -> Result<(), PlotError> {
     for (index, (_, ratio, target)) in rows.iter().enumerate() {
-        let place = count - 1 - i32::try_from(index)?;
+        let place = i32::try_from(rows.len() - 1 - index)?;
         let share = ratio.median() / target;
         let colour = if share <= 1.0 { GOOD } else { BAD };
         let mut bar = Rectangle::new(
@@ -79,84 +96,64 @@ fn draw_targets(
         chart.draw_series([PathElement::new(
             vec![
                 (ratio.least() / target, middle.clone()),
-                (ratio.most() / target, middle),
+                (ratio.greatest() / target, middle),
             ],
             INK.stroke_width(2),
         )])?;
     }
-    chart.draw_series([PathElement::new(
-        vec![(1.0, SegmentValue::Exact(0)), (1.0, SegmentValue::Last)],
-        INK.stroke_width(2),
-    )])?;
-    area.present()?;
     Ok(())
 }
 
-/// How time, processor time and memory grow.
-pub(crate) fn growth(points: &[Growth], file: &Path) -> Result<()> {
+/// Draws the growth of time, CPU time and memory.
+pub(crate) fn growth(points: &[GrowthPoint], file: &Path) -> Result<()> {
     let area = SVGBackend::new(file, (900, 640)).into_drawing_area();
     draw_growth(points, &area).map_err(|error| anyhow!("{error}"))
 }
 
-fn draw_growth(points: &[Growth], area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
+fn draw_growth(points: &[GrowthPoint], area: &Area<'_>) -> Result<(), PlotError> {
     area.fill(&WHITE)?;
     let panels = area.split_evenly((2, 2));
-    let by = |what| {
-        points
-            .iter()
-            .filter(move |point| point.by == what)
-            .collect::<Vec<_>>()
-    };
     let sides = [
         (
-            "environments",
+            Dimension::Environments,
             "environments (10 cancelled)",
             10.0..10_000.0,
         ),
-        ("cancels", "cancels (of 1,000 environments)", 1.0..1_000.0),
-    ];
-    for ((what, label, range), panels) in sides.into_iter().zip(panels.chunks(2)) {
-        let points = by(what);
-        let [time, cost] = panels else { continue };
-        let line = |value: &dyn Fn(&Growth) -> f64| -> Vec<(f64, f64)> {
-            points
-                .iter()
-                .filter_map(|point| {
-                    Some((f64::from(u32::try_from(point.size).ok()?), value(point)))
-                })
-                .collect()
-        };
-        panel(
-            time,
-            label,
-            range.clone(),
-            10.0..10_000.0,
-            &[
-                ("time, ms", GOOD, line(&|point| point.time.median())),
-                (
-                    "its calls' floor, ms",
-                    FLOOR,
-                    line(&|point| point.floor.as_secs_f64() * 1e3),
-                ),
-            ],
-        )?;
-        panel(
-            cost,
-            label,
-            range,
+        (
+            Dimension::Cancels,
+            "cancels (of 1,000 environments)",
             1.0..1_000.0,
-            &[
-                ("CPU time, ms", BAD, line(&|point| point.cpu.median())),
-                (
-                    "peak memory, MiB",
-                    INK,
-                    line(&|point| point.memory.median()),
-                ),
-            ],
-        )?;
+        ),
+    ];
+    for ((dimension, label, range), panels) in sides.into_iter().zip(panels.chunks(2)) {
+        let [time, cost] = panels else { continue };
+        let line = |value: fn(&GrowthPoint) -> f64| line(points, dimension, value);
+        let times = [
+            ("time, ms", GOOD, line(|point| point.time.median())),
+            ("floor, ms", FLOOR, line(|point| milliseconds(point.floor))),
+        ];
+        panel(time, label, range.clone(), 10.0..10_000.0, &times)?;
+        let costs = [
+            ("CPU time, ms", BAD, line(|point| point.cpu.median())),
+            ("peak memory, MiB", INK, line(|point| point.memory.median())),
+        ];
+        panel(cost, label, range, 1.0..1_000.0, &costs)?;
     }
     area.present()?;
     Ok(())
+}
+
+/// Returns the line of a value along a dimension.
+fn line(
+    points: &[GrowthPoint],
+    dimension: Dimension,
+    value: fn(&GrowthPoint) -> f64,
+) -> Vec<(f64, f64)> {
+    points
+        .iter()
+        .filter(|point| point.dimension == dimension)
+        .filter_map(|point| Some((f64::from(u32::try_from(point.size).ok()?), value(point))))
+        .collect()
 }
 
 type Line<'a> = (&'a str, RGBColor, Vec<(f64, f64)>);
@@ -167,7 +164,7 @@ fn panel(
     across: Range<f64>,
     up: Range<f64>,
     lines: &[Line<'_>],
-) -> Result<(), Box<dyn std::error::Error>> {
+) -> Result<(), PlotError> {
     let mut chart = ChartBuilder::on(area)
         .margin(12)
         .x_label_area_size(40)

@@ -1,7 +1,7 @@
-//! Processes that are measured: a function as Lambda starts it.
+//! Processes that are measured, started as Lambda starts a function.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 
-/// A program that plays the function.
+/// A program that Lambda could run as a function.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
     pub(crate) path: PathBuf,
@@ -25,7 +25,7 @@ impl Program {
         }
     }
 
-    /// Starts it with what Lambda sets, and these variables besides.
+    /// Starts the program with the variables of Lambda and these.
     pub(crate) fn start(
         &self,
         runtime_api: &str,
@@ -42,11 +42,11 @@ impl Program {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .with_context(|| format!("{} does not start", self.path.display()))?;
+            .with_context(|| format!("starting `{}` failed", self.path.display()))?;
         Ok(Process { child, before })
     }
 
-    /// How long it takes from the start to the first request for an event.
+    /// Returns the time from before the start to the first request for an event.
     pub(crate) fn time_to_first_next(
         &self,
         variables: &BTreeMap<String, String>,
@@ -61,28 +61,29 @@ impl Program {
         while !head.windows(4).any(|end| end == b"\r\n\r\n") {
             let count = stream.read(&mut buffer)?;
             if count == 0 {
-                bail!("{} asks for no event", self.path.display());
+                bail!(
+                    "`{}` closed its connection before it asked for an event",
+                    self.path.display()
+                );
             }
             head.extend(buffer.iter().take(count));
         }
         let time = begun.elapsed();
         if !head.starts_with(b"GET /2018-06-01/runtime/invocation/next ") {
             bail!(
-                "not a request for an event: {}",
+                "expected a request for an event, got `{}`",
                 String::from_utf8_lossy(&head)
             );
         }
         process.end()?;
-        // Nobody listens any more.
-        let _ = stream.flush();
         Ok(time)
     }
 }
 
-/// What Lambda sets in a function's environment.
+/// The variables that Lambda sets.
 const LAMBDA: [(&str, &str); 9] = [
     ("AWS_LAMBDA_FUNCTION_NAME", "proton-canceller"),
-    ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+    ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
     ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
     ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
     ("AWS_REGION", "us-east-1"),
@@ -92,23 +93,25 @@ const LAMBDA: [(&str, &str); 9] = [
     ("PATH", "/usr/local/bin:/usr/bin:/bin"),
 ];
 
-/// A process that runs.
+/// A running process. Dropping it ends the process.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
+    /// The CPU time of the processes that ended before this one started.
     before: Duration,
 }
 
-/// What a process took.
+/// The cost of a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
+    /// User and system time.
     pub(crate) cpu: Duration,
-    /// The most memory that was resident, in KiB.
+    /// The peak of resident memory, in KiB.
     pub(crate) peak_kib: u64,
 }
 
 impl Process {
-    /// Ends it and tells what it took. Others must not end meanwhile.
+    /// Ends the process and returns its cost. No other process may have ended since the start.
     pub(crate) fn end(mut self) -> Result<Cost> {
         let peak_kib = self.peak_kib()?;
         self.child.kill()?;
@@ -119,7 +122,7 @@ impl Process {
         })
     }
 
-    /// Waits until it has nothing to do any more, as after its start.
+    /// Waits until the process uses no CPU time, as after its start.
     pub(crate) async fn settled(&self) {
         let mut before = None;
         loop {
@@ -139,20 +142,21 @@ impl Process {
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:"))
             .and_then(|value| value.trim().strip_suffix(" kB"))
-            .context("the system does not tell the peak of memory")?
+            .context("`/proc/PID/status` has no `VmHWM`")?
             .parse()
-            .context("the peak of memory is no number")
+            .context("`VmHWM` is not a number")
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It has ended already where all went well.
+        // Both fail if the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
+/// Returns the CPU time of all processes that were started here and have ended.
 fn cpu_of_children() -> Result<Duration> {
     fn total(usage: &Usage) -> Option<Duration> {
         let part = |time: nix::sys::time::TimeVal| {
@@ -163,5 +167,5 @@ fn cpu_of_children() -> Result<Duration> {
         };
         Some(part(usage.user_time())? + part(usage.system_time())?)
     }
-    total(&getrusage(UsageWho::RUSAGE_CHILDREN)?).context("a negative time")
+    total(&getrusage(UsageWho::RUSAGE_CHILDREN)?).context("`getrusage` returned a negative time")
 }

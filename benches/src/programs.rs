@@ -1,4 +1,4 @@
-//! Builds what is measured.
+//! The programs that are measured: built, installed, and weighed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,17 +8,19 @@ use toml::{Table, Value};
 
 use crate::process::Program;
 
-/// Where the workspace lies.
+/// Returns the folder of the workspace.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Where cargo builds.
+/// Returns the folder that cargo builds in.
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Builds a package of the workspace as a release, by itself: so it gets no feature of another.
+/// Builds a package of the workspace as a release.
+///
+/// The package is built by itself, because a build of several packages unites their features.
 pub(crate) fn release(package: &str) -> Result<Program> {
     run(Command::new(env!("CARGO"))
         .args(["build", "--release", "--package", package])
@@ -26,11 +28,11 @@ pub(crate) fn release(package: &str) -> Result<Program> {
     Ok(Program::of(target().join("release").join(package)))
 }
 
-/// The function's code as one would build it first: every dependency with its default features, the
-/// SDK's own HTTP client on aws-lc and own configuration, cargo's own release profile.
+/// Builds the function with every default: the features of each dependency, the SDK's own HTTP client
+/// on aws-lc, and cargo's release profile.
 pub(crate) fn plain() -> Result<Program> {
     let folder = target().join("plain-build");
-    // What was there before would be built, too.
+    // Files that the function no longer has would be built, too.
     let _ = std::fs::remove_dir_all(folder.join("src"));
     copy(&root().join("src"), &folder.join("src"))?;
     copy(&root().join("benches/plain"), &folder.join("src"))?;
@@ -49,9 +51,9 @@ pub(crate) fn plain() -> Result<Program> {
 
 fn plain_manifest(mut manifest: Table) -> Result<Table> {
     let Some(Value::Table(mut dependencies)) = manifest.remove("dependencies") else {
-        bail!("the function's manifest names no dependencies");
+        bail!("`Cargo.toml` has no table `dependencies`");
     };
-    // Only the function's own transport needs them.
+    // Only the function's own transport uses these.
     for own in ["hyper-rustls", "webpki-roots"] {
         dependencies.remove(own);
     }
@@ -68,7 +70,7 @@ fn plain_manifest(mut manifest: Table) -> Result<Table> {
     Ok(Table::from_iter([
         ("package".to_owned(), Value::Table(package.parse()?)),
         ("dependencies".to_owned(), Value::Table(dependencies)),
-        // Not a part of the workspace around it.
+        // The folder is inside another workspace.
         ("workspace".to_owned(), Value::Table(Table::new())),
     ]))
 }
@@ -87,8 +89,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The rival, with what it needs in an environment of its own.
-pub(crate) fn rival() -> Result<Program> {
+/// Installs the function in Python, with boto3 in a virtual environment.
+pub(crate) fn python() -> Result<Program> {
     let environment = target().join("boto3-rival");
     run(Command::new("python3")
         .args(["-m", "venv"])
@@ -111,10 +113,10 @@ pub(crate) fn rival() -> Result<Program> {
     })
 }
 
-/// How large a program is as Lambda gets it, in bytes.
+/// Returns the size of a program as Lambda receives it, in bytes.
 pub(crate) fn zipped(program: &Program) -> Result<u64> {
     let zip = target().join("bootstrap.zip");
-    // zip adds to an archive that is there.
+    // `zip` adds to an archive that exists.
     let _ = std::fs::remove_file(&zip);
     run(Command::new("zip")
         .args(["-9", "--quiet", "--junk-paths"])
@@ -123,7 +125,7 @@ pub(crate) fn zipped(program: &Program) -> Result<u64> {
     Ok(std::fs::metadata(zip)?.len())
 }
 
-/// How many packages a build is made of, by its manifest.
+/// Returns how many packages the function is built from, according to a manifest.
 pub(crate) fn dependencies(manifest: &Path) -> Result<usize> {
     let tree = text_of(
         Command::new(env!("CARGO"))
@@ -142,28 +144,35 @@ pub(crate) fn dependencies(manifest: &Path) -> Result<usize> {
         .lines()
         .map(|line| line.trim_end_matches(" (*)"))
         .collect();
-    // Itself is none of them.
-    Ok(packages.len() - 1)
+    // The function's own package is listed, too.
+    Ok(packages.len().saturating_sub(1))
 }
 
-/// The manifest of the plain build.
+/// Returns the path of the plain build's manifest.
 pub(crate) fn plain_manifest_path() -> PathBuf {
     target().join("plain-build/Cargo.toml")
 }
 
-/// What a command writes.
+/// Returns the standard output of a command.
 pub(crate) fn text_of(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("{command:?}"))?;
+    let output = command
+        .output()
+        .with_context(|| format!("starting `{command:?}` failed"))?;
     if !output.status.success() {
-        bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "`{command:?}` failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(String::from_utf8(output.stdout)?)
 }
 
 fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("{command:?}"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("starting `{command:?}` failed"))?;
     if !status.success() {
-        bail!("{command:?}: {status}");
+        bail!("`{command:?}` failed: {status}");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Any bytes as a payload, held against what is promised of all of them.
+//! Hands the decoder any bytes as a payload and checks the invariants of all payloads.
 #![no_main]
 
 #[path = "../../tests/decoder/properties.rs"]

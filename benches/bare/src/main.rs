@@ -1,4 +1,4 @@
-//! A function that does nothing: what a start costs at least.
+//! A Lambda function that does nothing: the least that a start can cost.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! The SDK's own HTTP client, as it comes: aws-lc, the system's root certificates, no connection
-//! before the first call.
+//! The SDK's own HTTP client with its defaults: aws-lc, the system's root certificates, and no
+//! connection before the first call. The plain build has this file in place of the function's.
 
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, tls};
