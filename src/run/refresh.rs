@@ -10,6 +10,9 @@ use crate::deployment::EnvironmentName;
 use crate::engine::{Page, Reading};
 use crate::timestamp::Timestamp;
 
+/// The turns that are near where the rate limiter spaces calls.
+const NEAR_IF_THROTTLED: usize = 10;
+
 /// The next call that is no poll.
 enum Choice {
     /// The call that this environment needs.
@@ -33,7 +36,10 @@ impl Run<'_> {
     /// The first environment in order that need not wait for a page. A stale page comes first, but only
     /// if the turn of a cancel on it is near: for others the reading would be stale again.
     fn first_ready(&self, now: Timestamp) -> Option<Choice> {
-        let near = 2 * self.limits.concurrency;
+        let near = match self.rate.next() {
+            None => 2 * self.limits.concurrency,
+            Some(_) => NEAR_IF_THROTTLED,
+        };
         let mut first = None;
         for (place, entry) in self.agenda.ready().enumerate() {
             match entry.stale_page(now) {
