@@ -1,6 +1,6 @@
 //! The parts that all AWS clients share: configuration, transport and errors.
 
-pub mod backoff;
+pub(crate) mod backoff;
 pub mod call_error;
-pub mod endpoint;
-pub mod transport;
+pub(crate) mod endpoint;
+pub(crate) mod transport;

@@ -9,7 +9,7 @@ use crate::timestamp::{self, Timestamp};
 /// Tells the time of day by a clock that only goes forward: the system's is read once, when the
 /// run starts.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     start: Timestamp,
     started: Instant,
 }
@@ -17,7 +17,7 @@ pub struct Clock {
 impl Clock {
     /// A clock that says `now` now.
     #[must_use]
-    pub fn starting_at(now: Timestamp) -> Self {
+    pub(crate) fn starting_at(now: Timestamp) -> Self {
         Self {
             start: now,
             started: Instant::now(),
@@ -26,19 +26,19 @@ impl Clock {
 
     /// The time of day.
     #[must_use]
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         timestamp::later(self.start, self.started.elapsed()).unwrap_or(self.start)
     }
 
     /// The instant at a time of day; the present one for a time that is past.
     #[must_use]
-    pub fn instant(&self, time: Timestamp) -> Instant {
+    pub(crate) fn instant(&self, time: Timestamp) -> Instant {
         Instant::now() + self.until(time)
     }
 
     /// How long it is from now to a time of day; nothing if that is past.
     #[must_use]
-    pub fn until(&self, time: Timestamp) -> Duration {
+    pub(crate) fn until(&self, time: Timestamp) -> Duration {
         (time - self.now()).try_into().unwrap_or_default()
     }
 }

@@ -29,9 +29,9 @@ pub enum NameRule {
 #[error("`{}` is no {}", crate::text::cut(name, 140), rule.words())]
 pub struct BadEnvironmentName {
     /// The name as it was given.
-    pub name: String,
+    pub(crate) name: String,
     /// The rule that it breaks.
-    pub rule: NameRule,
+    pub(crate) rule: NameRule,
 }
 
 impl NameRule {
@@ -92,13 +92,13 @@ pub struct Environment {
     /// Its name, unique in an account and region.
     pub name: EnvironmentName,
     /// Its ARN; unknown until it was read.
-    pub arn: Option<String>,
+    pub(crate) arn: Option<String>,
     /// The account it is provisioned in, where that is another one.
-    pub account_id: Option<String>,
+    pub(crate) account_id: Option<String>,
     /// The template it was made from.
-    pub template_name: Option<String>,
+    pub(crate) template_name: Option<String>,
     /// The template's version, `major.minor`.
-    pub template_version: Option<String>,
+    pub(crate) template_version: Option<String>,
 }
 
 impl Environment {
@@ -133,18 +133,9 @@ pub enum Status {
 }
 
 impl Status {
-    /// True if a cancel was accepted: it is being cancelled, or was.
-    #[must_use]
-    pub fn is_cancelled_or_will_be(&self) -> bool {
-        match self {
-            Self::Cancelling | Self::Cancelled => true,
-            Self::InProgress | Self::Failed | Self::Succeeded | Self::Other(_) => false,
-        }
-    }
-
     /// The status as the service writes it.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::InProgress => "IN_PROGRESS",
             Self::Cancelling => "CANCELLING",
@@ -179,7 +170,7 @@ impl Deployment {
     /// This deployment as it was seen again. Its identity stays as it was first read; what was said
     /// of its cancellation stands where the end has no words of its own.
     #[must_use]
-    pub fn seen_again(self, seen: Self) -> Self {
+    pub(crate) fn seen_again(self, seen: Self) -> Self {
         let words = self.message.filter(|_| self.status == Status::Cancelling);
         Self {
             id: self.id.or(seen.id),
@@ -192,13 +183,13 @@ impl Deployment {
 
     /// Its id, as far as a log line should carry it: a service's is no longer.
     #[must_use]
-    pub fn id_for_a_line(&self) -> Option<Cow<'_, str>> {
+    pub(crate) fn id_for_a_line(&self) -> Option<Cow<'_, str>> {
         self.id.as_deref().map(|id| crate::text::cut(id, 255))
     }
 
     /// The ID that the service gave, not one that was derived from the start.
     #[must_use]
-    pub fn given_id(&self) -> Option<&str> {
+    pub(crate) fn given_id(&self) -> Option<&str> {
         let derived = self
             .environment
             .arn
@@ -215,7 +206,7 @@ impl Deployment {
     /// they were first read, or as the rollback has moved the start. A reading without a start
     /// contradicts nothing.
     #[must_use]
-    pub fn is_same_as(&self, before: &Self) -> bool {
+    pub(crate) fn is_same_as(&self, before: &Self) -> bool {
         let is_identical = match (self.given_id(), before.given_id()) {
             (Some(now), Some(before)) => now == before,
             (None, _) if self.started_at.is_none() => true,
@@ -228,7 +219,7 @@ impl Deployment {
 
     /// True if this reading tells the start to which that of the deployment has moved.
     #[must_use]
-    pub fn has_moved_start_of(&self, before: &Self) -> bool {
+    pub(crate) fn has_moved_start_of(&self, before: &Self) -> bool {
         self.started_at.is_some() && self.started_at == before.moved_start
     }
 }
@@ -236,7 +227,7 @@ impl Deployment {
 /// The identity of a stack's update where the service gives none: the stack's own, and when the update
 /// started. `None` if the ARN has no part of its own.
 #[must_use]
-pub fn derived_id(stack_id: &str, started: Timestamp) -> Option<String> {
+pub(crate) fn derived_id(stack_id: &str, started: Timestamp) -> Option<String> {
     let unique = stack_id.rsplit('/').next()?;
     Some(format!("{unique}-{}", timestamp::milliseconds(started)))
 }
@@ -311,21 +302,6 @@ mod tests {
     fn a_name_reads_as_it_was_given() {
         let name = EnvironmentName::parse("prod-net", NameRule::Proton).unwrap();
         assert_eq!(name.to_string(), "prod-net");
-    }
-
-    #[test]
-    fn only_what_is_or_was_being_cancelled_shows_that_a_cancel_was_accepted() {
-        for (status, expected) in [
-            (Status::Cancelling, true),
-            (Status::Cancelled, true),
-            (Status::InProgress, false),
-            // A cancel that fails ends so, and so does an update that nobody cancelled.
-            (Status::Failed, false),
-            (Status::Succeeded, false),
-            (Status::Other("DELETE_IN_PROGRESS".to_owned()), false),
-        ] {
-            assert_eq!(status.is_cancelled_or_will_be(), expected, "{status:?}");
-        }
     }
 
     fn deployment(id: Option<&str>, started: Option<i64>) -> Deployment {

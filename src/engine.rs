@@ -53,7 +53,7 @@ impl EngineKind {
     /// Which environments are touched unless the settings say otherwise. Never every stack of an
     /// account.
     #[must_use]
-    pub fn usual_environments(self) -> &'static str {
+    pub(crate) fn usual_environments(self) -> &'static str {
         match self {
             Self::Proton => "*",
             Self::CloudFormation => "AWSProton-*",
@@ -118,7 +118,7 @@ pub enum Continuation {
 impl Continuation {
     /// Returns what earlier calls have shown, if the read can go no further.
     #[must_use]
-    pub fn known(&self) -> Option<Reading> {
+    pub(crate) fn known(&self) -> Option<Reading> {
         match self {
             Self::Proton(_) => None,
             Self::CloudFormation(pages) => pages.known(),
@@ -146,7 +146,7 @@ pub struct TagPage {
 /// The SDK's futures are large and many are alive at once: each is boxed.
 impl Engine {
     /// Lists environments with their latest deployment, one page; without a token, the first.
-    pub async fn list(&self, token: Option<&str>) -> Result<Page, CallError> {
+    pub(crate) async fn list(&self, token: Option<&str>) -> Result<Page, CallError> {
         match self {
             Self::Proton(proton) => Box::pin(proton.list(token)).await,
             Self::CloudFormation(stacks) => Box::pin(stacks.list(token)).await,
@@ -155,7 +155,7 @@ impl Engine {
 
     /// Reads an environment's latest deployment; nothing if the name is that of something that is
     /// none of this engine's environments.
-    pub async fn read_environment(
+    pub(crate) async fn read_environment(
         &self,
         name: &EnvironmentName,
     ) -> Result<Option<Deployment>, CallError> {
@@ -167,7 +167,7 @@ impl Engine {
 
     /// Reads what became of a certain deployment, whatever its environment does meanwhile. Each call to
     /// the service is one of its own: a call that failed can be repeated with the same continuation.
-    pub async fn read_deployment(
+    pub(crate) async fn read_deployment(
         &self,
         deployment: &Deployment,
         continuation: Option<&Continuation>,
@@ -192,7 +192,10 @@ impl Engine {
 
     /// Asks to cancel the environment's current deployment; returns that deployment as the service
     /// then sees it, if the answer tells.
-    pub async fn cancel(&self, deployment: &Deployment) -> Result<Option<Deployment>, CallError> {
+    pub(crate) async fn cancel(
+        &self,
+        deployment: &Deployment,
+    ) -> Result<Option<Deployment>, CallError> {
         match self {
             Self::Proton(proton) => Box::pin(proton.cancel(deployment)).await.map(Some),
             Self::CloudFormation(stacks) => {
@@ -202,7 +205,7 @@ impl Engine {
     }
 
     /// Reads the environment's tag `proton-canceller:alarms`, a page of tags a call.
-    pub async fn alarms_tag(
+    pub(crate) async fn alarms_tag(
         &self,
         environment: &Environment,
         page: Option<&TagPage>,
@@ -217,7 +220,7 @@ impl Engine {
 
     /// The service, by name.
     #[must_use]
-    pub fn service(&self) -> &'static str {
+    pub(crate) fn service(&self) -> &'static str {
         match self {
             Self::Proton(_) => "Proton",
             Self::CloudFormation(_) => "CloudFormation",
@@ -226,7 +229,7 @@ impl Engine {
 
     /// Why the service may be out of reach for good, and the way on.
     #[must_use]
-    pub fn ended(&self) -> Option<&'static str> {
+    pub(crate) fn ended(&self) -> Option<&'static str> {
         match self {
             Self::Proton(_) => Some(
                 "AWS ended Proton on 2026-10-07; what it deployed lives on as CloudFormation stacks: set `ENGINE` to `cloudformation` to protect those",

@@ -29,7 +29,7 @@ struct BatchItemFailure<'a> {
 
 /// The consequence of a read of the deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The outcome is published, and the message deleted.
     Publish(Arc<Outcome>),
     /// The message comes again.
@@ -58,7 +58,7 @@ impl Verdict {
 
 /// Reads the deployment once and publishes its end if it has one. Returns what that leads to, and what
 /// EventBridge did not take.
-pub async fn follow(
+pub(crate) async fn follow(
     driver: Driver<'_>,
     limits: Limits,
     follow: &Follow,
@@ -76,7 +76,7 @@ pub async fn follow(
 
 /// Returns the answer to the delivery of a message: whether the queue delivers it again.
 #[must_use]
-pub fn answer(verdict: &Verdict, follow: &Follow) -> String {
+pub(crate) fn answer(verdict: &Verdict, follow: &Follow) -> String {
     let batch_item_failures = match verdict {
         Verdict::Again => vec![BatchItemFailure {
             item_identifier: &follow.message_id,

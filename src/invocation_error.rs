@@ -13,7 +13,7 @@ use crate::trigger::UnsupportedPayload;
 const MOST_NAMED: usize = 20;
 
 /// The `errorType` of a panic, which is a bug of this function.
-pub const PANIC: &str = "Panic";
+pub(crate) const PANIC: &str = "Panic";
 
 /// The `errorType` by which Lambda itself reports a runtime that ended.
 pub const RUNTIME_ENDED: &str = "Runtime.ExitError";
@@ -53,7 +53,7 @@ impl InvocationError {
 
     /// The environments could not be listed, or, for a request, read.
     #[must_use]
-    pub fn list_failed(error: &CallError, engine: &Engine) -> Self {
+    pub(crate) fn list_failed(error: &CallError, engine: &Engine) -> Self {
         let service = engine.service();
         let mut remedy = remedy(error, service);
         // Where nobody answers, or with something else than before, it may be the end.
@@ -74,7 +74,7 @@ impl InvocationError {
 
     /// EventBridge did not take `count` outcomes.
     #[must_use]
-    pub fn publish_failed(count: usize, bus: &str, why: &str) -> Self {
+    pub(crate) fn publish_failed(count: usize, bus: &str, why: &str) -> Self {
         let why = text::cut(why, 1000);
         Self::PublishFailed(format!(
             "{count} outcomes could not be published to the event bus `{bus}` ({why}): the log has each of them whole under `unpublished outcome`; check that the bus exists and that the function's role allows `events:PutEvents` on it"
@@ -83,7 +83,7 @@ impl InvocationError {
 
     /// The deployment that is followed could not be read.
     #[must_use]
-    pub fn follow_failed(error: &CallError, engine: &Engine) -> Self {
+    pub(crate) fn follow_failed(error: &CallError, engine: &Engine) -> Self {
         let service = engine.service();
         let remedy = if error.fault == Fault::Untrusted {
             "trust its certificate with `AWS_CA_BUNDLE`"
@@ -99,7 +99,9 @@ impl InvocationError {
 
     /// For these environments a transient error outlasted the retries.
     #[must_use]
-    pub fn incomplete<'a>(errors: impl Iterator<Item = (&'a str, &'a CallError)>) -> Option<Self> {
+    pub(crate) fn incomplete<'a>(
+        errors: impl Iterator<Item = (&'a str, &'a CallError)>,
+    ) -> Option<Self> {
         let errors: Vec<_> = errors.collect();
         if errors.is_empty() {
             return None;

@@ -1,26 +1,26 @@
-//! An AWS Lambda function that stops bad deployments: an alarm goes off or a schedule ticks, and it
-//! cancels the environment deployments that are in progress and tells EventBridge what became of
-//! each.
+//! An AWS Lambda function that stops bad deployments. An alarm fires or a schedule ticks, the function
+//! cancels the deployments that are in progress, and publishes the outcome of each to EventBridge.
 //!
-//! # The way of the data
+//! # Data flow
 //!
 //! payload → [`trigger::Trigger`] → (listed) [`deployment::Deployment`]s → [`plan::Verdict`]s →
-//! cancels → [`report::outcome::Outcome`]s → published [`report::detail::Entry`]s → [`report::summary::answer`].
+//! cancels → [`report::outcome::Outcome`]s → published [`report::detail::Entry`]s → [`report::summary`].
 //!
-//! Data flows one way. The modules stand in that order. `ARCHITECTURE.md` has the invariants.
+//! Data flows one way, and the modules stand in that order. `ARCHITECTURE.md` has the invariants.
+//! Public is what the program, the tests and the fuzz target need; all else is `pub(crate)`.
 
 pub mod logging;
 pub mod settings;
 pub mod start;
 
-pub mod follower;
+pub(crate) mod follower;
 pub mod handler;
 pub mod invocation_error;
 pub mod payload;
 
-pub mod clock;
+pub(crate) mod clock;
 pub mod deployment;
-pub mod text;
+pub(crate) mod text;
 pub mod timestamp;
 
 pub mod aws;

@@ -57,7 +57,7 @@ pub enum SkipReason {
     NotIncluded,
     /// A request names it, and nothing runs there.
     NotInProgress,
-    /// Its deployment started after the alarm spoke.
+    /// Its deployment started after the alarm fired.
     StartedAfterAlarm,
     /// Its tag does not name the alarm.
     NotTagged,
@@ -90,7 +90,7 @@ impl Policy {
     /// Returns the mode of a run: live if neither the setting nor the request asks for a
     /// dry run.
     #[must_use]
-    pub fn mode_for(&self, trigger: &Trigger) -> Mode {
+    pub(crate) fn mode_for(&self, trigger: &Trigger) -> Mode {
         match (&trigger.cause, self.mode) {
             (_, Mode::DryRun) => Mode::DryRun,
             (Cause::Request(request), Mode::Live) if request.dry_run => Mode::DryRun,
@@ -101,7 +101,7 @@ impl Policy {
 
 /// Rules 1 and 2: what the name alone decides.
 #[must_use]
-pub fn name_rules(policy: &Policy, name: &EnvironmentName) -> Option<SkipReason> {
+pub(crate) fn name_rules(policy: &Policy, name: &EnvironmentName) -> Option<SkipReason> {
     if policy.protected.matches(name.as_str()) {
         Some(SkipReason::Protected)
     } else if !policy.environments.matches(name.as_str()) {
@@ -113,7 +113,7 @@ pub fn name_rules(policy: &Policy, name: &EnvironmentName) -> Option<SkipReason>
 
 /// The verdict of rules 1 to 6 on a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The deployment is skipped.
     Skip(SkipReason),
     /// The deployment is selected if the tag names the alarm: see [`tag_allows`].
@@ -125,7 +125,12 @@ pub enum Verdict {
 impl Verdict {
     /// Applies rules 1 to 6, but for the tag that rule 5 needs.
     #[must_use]
-    pub fn of(trigger: &Trigger, policy: &Policy, deployment: &Deployment, now: Timestamp) -> Self {
+    pub(crate) fn of(
+        trigger: &Trigger,
+        policy: &Policy,
+        deployment: &Deployment,
+        now: Timestamp,
+    ) -> Self {
         if let Some(reason) = name_rules(policy, &deployment.environment.name) {
             return Self::Skip(reason);
         }
@@ -134,7 +139,7 @@ impl Verdict {
             Cause::Request(_) => Self::Skip(SkipReason::NotInProgress),
             Cause::Alarm(alarm) => match (deployment.started_at, policy.alarm_scope) {
                 (None, _) => Self::Skip(SkipReason::StartUnknown),
-                (Some(started), _) if started > alarm.spoke_at => {
+                (Some(started), _) if started > alarm.fired_at => {
                     Self::Skip(SkipReason::StartedAfterAlarm)
                 }
                 (Some(_), AlarmScope::All) => Self::Select,
@@ -156,14 +161,14 @@ fn is_stuck(started: Timestamp, stuck_after: Duration, now: Timestamp) -> bool {
 /// Rule 5: whether an environment's tag, globs of alarm names separated by spaces, names the alarm.
 /// The globs that cannot be read name none.
 #[must_use]
-pub fn tag_allows(tag: Option<&str>, alarm_name: &str) -> (bool, Vec<BadGlob>) {
+pub(crate) fn tag_allows(tag: Option<&str>, alarm_name: &str) -> (bool, Vec<BadGlob>) {
     let (globs, bad) = Patterns::space_separated(tag.unwrap_or_default());
     (globs.matches(alarm_name), bad)
 }
 
 /// The decision on the deployments that rules 1 to 6 select.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub(crate) enum Admission {
     /// They are cancelled.
     Cancel,
     /// They would be cancelled, were it not for the dry run.
@@ -175,7 +180,7 @@ pub enum Admission {
 /// Applies rule 7 to `selected` deployments while rules 1 to 6 have not decided of `undecided` more.
 /// `None` if that depends on the undecided.
 #[must_use]
-pub fn admission(
+pub(crate) fn admission(
     policy: &Policy,
     mode: Mode,
     selected: usize,
@@ -232,7 +237,7 @@ mod tests {
             state: "ALARM".to_owned(),
             suppressed_by: None,
             muted_by: None,
-            spoke_at: time("2026-11-23T06:45:12.321Z"),
+            fired_at: time("2026-11-23T06:45:12.321Z"),
         }))
     }
 

@@ -2,8 +2,8 @@
 
 pub mod detail;
 pub mod event_bridge;
-pub mod metrics;
+pub(crate) mod metrics;
 pub mod outcome;
-pub mod publish;
-pub mod record;
+pub(crate) mod publish;
+pub(crate) mod record;
 pub mod summary;

@@ -62,7 +62,7 @@ use crate::timestamp::{self, Timestamp};
 use crate::trigger::{Cause, Trigger};
 
 /// How long one call may wait for its response.
-pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The limits of a run.
 #[derive(Clone, Copy, Debug)]

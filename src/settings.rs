@@ -56,17 +56,17 @@ pub struct Settings {
     /// (`*`; with CloudFormation `AWSProton-*`),
     /// `PROTECTED_ENVIRONMENTS` (none), `ALARM_SCOPE` (`all`), `STUCK_AFTER_MINUTES` (60) and
     /// `MAX_CANCELLATIONS` (10).
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// The alarms that never start a run; `IGNORED_ALARMS`, none.
-    pub ignored_alarms: Patterns,
+    pub(crate) ignored_alarms: Patterns,
     /// How long a run follows the deployments it cancelled; `SETTLE_TIMEOUT_SECONDS`, 600.
-    pub settle_timeout: Duration,
+    pub(crate) settle_timeout: Duration,
     /// The bus that outcomes go to, by name or ARN; `EVENT_BUS_NAME`, `default`.
     pub event_bus: String,
     /// Calls to the engine in flight at once, 1 to 100; `CONCURRENCY`, 10.
-    pub concurrency: usize,
+    pub(crate) concurrency: usize,
     /// The certificate authorities to trust instead of the usual ones; `AWS_CA_BUNDLE`.
-    pub certificate_authorities: Option<RootCertStore>,
+    pub(crate) certificate_authorities: Option<RootCertStore>,
 }
 
 /// Every value that cannot be used.
@@ -100,7 +100,7 @@ impl std::error::Error for BadSettings {}
 
 impl Settings {
     /// Reads the settings from the process's environment.
-    pub fn from_environment() -> Result<Self, BadSettings> {
+    pub(crate) fn from_environment() -> Result<Self, BadSettings> {
         Self::read(|variable| {
             std::env::var_os(variable).map(|value| value.to_string_lossy().into_owned())
         })

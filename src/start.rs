@@ -55,7 +55,7 @@ pub enum StartError {
 impl StartError {
     /// The type that Lambda reports.
     #[must_use]
-    pub fn error_type(&self) -> &'static str {
+    pub(crate) fn error_type(&self) -> &'static str {
         match self {
             Self::Settings(_) => "BadSettings",
             Self::NotUnderLambda(_) => "NotUnderLambda",
@@ -109,7 +109,7 @@ async fn sdk_config(transport: &Transport) -> SdkConfig {
 }
 
 /// Makes the clients. Connections are started, but no call is made yet.
-pub async fn handler(mut settings: Settings) -> Result<Handler, StartError> {
+pub(crate) async fn handler(mut settings: Settings) -> Result<Handler, StartError> {
     let transport = Transport::new(settings.certificate_authorities.take())?;
     let config = sdk_config(&transport).await;
     let engine_endpoint = match settings.engine {

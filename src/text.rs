@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// The text, at most `limit` bytes of it; what was cut shows by an ellipsis at the end.
 #[must_use]
-pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
+pub(crate) fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     const MARK: &str = "…";
     if text.len() <= limit {
         return Cow::Borrowed(text);
@@ -16,7 +16,7 @@ pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
 
 /// Bytes as hexadecimal digits.
 #[must_use]
-pub fn hexadecimal(bytes: &[u8]) -> String {
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] = [
         '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
     ];
@@ -42,7 +42,7 @@ const LIMITS: [usize; 8] = [
 /// Returns what `write` makes of texts that are cut only as far as they must be, so that it is no larger
 /// than `most` bytes. It is given the limit of each text.
 #[must_use]
-pub fn fit(most: usize, write: impl Fn(usize) -> String) -> String {
+pub(crate) fn fit(most: usize, write: impl Fn(usize) -> String) -> String {
     let mut written = String::new();
     for limit in LIMITS {
         written = write(limit);

@@ -29,13 +29,13 @@ fn with_colon(text: &str) -> Option<String> {
 
 /// The point in time that many milliseconds after the epoch, if RFC 3339 has a form for it.
 #[must_use]
-pub fn from_milliseconds(milliseconds: i64) -> Option<Timestamp> {
+pub(crate) fn from_milliseconds(milliseconds: i64) -> Option<Timestamp> {
     from_nanoseconds(i128::from(milliseconds) * 1_000_000)
 }
 
 /// The point in time that many nanoseconds after the epoch, if RFC 3339 has a form for it.
 #[must_use]
-pub fn from_nanoseconds(nanoseconds: i128) -> Option<Timestamp> {
+pub(crate) fn from_nanoseconds(nanoseconds: i128) -> Option<Timestamp> {
     Timestamp::from_unix_timestamp_nanos(nanoseconds)
         .ok()
         .filter(can_be_written)
@@ -43,13 +43,13 @@ pub fn from_nanoseconds(nanoseconds: i128) -> Option<Timestamp> {
 
 /// The point in time so much later, if there is one.
 #[must_use]
-pub fn later(time: Timestamp, by: Duration) -> Option<Timestamp> {
+pub(crate) fn later(time: Timestamp, by: Duration) -> Option<Timestamp> {
     time.checked_add(by.try_into().ok()?)
 }
 
 /// How many whole milliseconds after the epoch it is.
 #[must_use]
-pub fn milliseconds(time: Timestamp) -> i64 {
+pub(crate) fn milliseconds(time: Timestamp) -> i64 {
     // A year has four digits: there is room for a thousand times as many.
     time.unix_timestamp() * 1000 + i64::from(time.millisecond())
 }

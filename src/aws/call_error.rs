@@ -69,7 +69,7 @@ pub enum Fault {
 impl CallError {
     /// True if the same call may succeed later.
     #[must_use]
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self.fault {
             Fault::Throttled | Fault::Broken | Fault::Lost | Fault::Late | Fault::Unreachable => {
                 true
@@ -80,7 +80,7 @@ impl CallError {
 
     /// True if the call may have had its effect although it failed.
     #[must_use]
-    pub fn may_have_taken_effect(&self) -> bool {
+    pub(crate) fn may_have_taken_effect(&self) -> bool {
         match self.fault {
             Fault::Broken | Fault::Lost => true,
             Fault::Throttled
@@ -95,19 +95,19 @@ impl CallError {
 
     /// True if the service says that it has had this very call before.
     #[must_use]
-    pub fn says_it_is_a_repeat(&self) -> bool {
+    pub(crate) fn says_it_is_a_repeat(&self) -> bool {
         self.code == "TokenAlreadyExistsException"
     }
 
     /// True if no service was met at all.
     #[must_use]
-    pub fn is_without_service(&self) -> bool {
+    pub(crate) fn is_without_service(&self) -> bool {
         matches!(self.fault, Fault::Unreachable | Fault::Untrusted)
     }
 
     /// A call that was given up because its answer did not come in time.
     #[must_use]
-    pub fn unanswered(after: std::time::Duration) -> Self {
+    pub(crate) fn unanswered(after: std::time::Duration) -> Self {
         Self {
             fault: Fault::Lost,
             code: "RequestTimeout".to_owned(),
@@ -117,7 +117,7 @@ impl CallError {
 
     /// A response that lacks what was asked for.
     #[must_use]
-    pub fn incomplete(service: &str, what: &str) -> Self {
+    pub(crate) fn incomplete(service: &str, what: &str) -> Self {
         Self {
             fault: Fault::Lost,
             code: "IncompleteAnswer".to_owned(),
@@ -127,7 +127,7 @@ impl CallError {
 
     /// A call whose turn did not come before the run's time was over.
     #[must_use]
-    pub fn late() -> Self {
+    pub(crate) fn late() -> Self {
         Self {
             fault: Fault::Late,
             code: "DeadlineExceeded".to_owned(),
@@ -138,7 +138,7 @@ impl CallError {
     /// A deployment whose end nobody can tell: another one is in its place, and the service does not tell
     /// how this one ended.
     #[must_use]
-    pub fn superseded() -> Self {
+    pub(crate) fn superseded() -> Self {
         Self {
             fault: Fault::Conflict,
             code: SUPERSEDED.to_owned(),
@@ -148,7 +148,7 @@ impl CallError {
 
     /// A deployment that another one has replaced, and whose end is further back than events are read.
     #[must_use]
-    pub fn beyond_the_events() -> Self {
+    pub(crate) fn beyond_the_events() -> Self {
         Self {
             message: "another deployment has started since, and the end of this one is not on the newest 50 pages of the stack's events".to_owned(),
             ..Self::superseded()
@@ -157,20 +157,20 @@ impl CallError {
 
     /// True if the deployment was read, in a status that means nothing here.
     #[must_use]
-    pub fn is_unexpected_status(&self) -> bool {
+    pub(crate) fn is_unexpected_status(&self) -> bool {
         self.code == UNEXPECTED_STATUS
     }
 
     /// True if nothing will ever tell how the deployment ended: it does not exist, another one is in its
     /// place, or its status means nothing here.
     #[must_use]
-    pub fn tells_that_no_end_will_come(&self) -> bool {
+    pub(crate) fn tells_that_no_end_will_come(&self) -> bool {
         self.fault == Fault::NotFound || self.code == SUPERSEDED || self.is_unexpected_status()
     }
 
     /// A deployment that was seen in a status that says nothing about its cancellation.
     #[must_use]
-    pub fn unexpected_status(status: &str) -> Self {
+    pub(crate) fn unexpected_status(status: &str) -> Self {
         let status = text::cut(status, LONGEST_CODE);
         Self {
             fault: Fault::Refused,
@@ -188,7 +188,7 @@ impl CallError {
         clippy::wildcard_enum_match_arm,
         reason = "the SDK's enum is open; all else fails before it is sent"
     )]
-    pub fn from_sdk<E>(error: &SdkError<E, HttpResponse>) -> Self
+    pub(crate) fn from_sdk<E>(error: &SdkError<E, HttpResponse>) -> Self
     where
         E: Error + ProvideErrorMetadata + 'static,
     {

@@ -6,7 +6,7 @@ use http::Uri;
 
 /// Reads the text as an endpoint's URL; `None` if no call can go there.
 #[must_use]
-pub fn parse(text: &str) -> Option<Uri> {
+pub(crate) fn parse(text: &str) -> Option<Uri> {
     text.parse().ok().filter(|address: &Uri| {
         address.host().is_some_and(|host| !host.is_empty())
             && matches!(address.scheme_str(), Some("http" | "https"))
@@ -16,7 +16,7 @@ pub fn parse(text: &str) -> Option<Uri> {
 /// Makes an empty `AWS_ENDPOINT_URL` and its like mean the default, as empty variables do everywhere
 /// in this function. To the SDK an empty one is an endpoint, to which no call can go.
 #[must_use]
-pub fn without_empty(config: SdkConfig) -> SdkConfig {
+pub(crate) fn without_empty(config: SdkConfig) -> SdkConfig {
     #[derive(Debug)]
     struct WithoutEmpty(SdkConfig);
 
@@ -33,7 +33,7 @@ pub fn without_empty(config: SdkConfig) -> SdkConfig {
 
 /// Returns the endpoint that a variable or the profile names for this service, or for all services.
 #[must_use]
-pub fn configured(config: &SdkConfig, service_id: &str) -> Option<String> {
+pub(crate) fn configured(config: &SdkConfig, service_id: &str) -> Option<String> {
     let key = ServiceConfigKey::builder()
         .service_id(service_id)
         .env("AWS_ENDPOINT_URL")

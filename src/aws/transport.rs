@@ -42,7 +42,7 @@ fn usual_authorities() -> RootCertStore {
 
 /// The connections to AWS.
 #[derive(Clone, Debug)]
-pub struct Transport {
+pub(crate) struct Transport {
     client: SharedHttpClient,
     connector: Connector,
 }
@@ -51,7 +51,7 @@ impl Transport {
     /// Connections that trust these authorities, or else the usual ones.
     ///
     /// Timeouts and retries are the caller's: see [`crate::run`].
-    pub fn new(authorities: Option<RootCertStore>) -> Result<Self, rustls::Error> {
+    pub(crate) fn new(authorities: Option<RootCertStore>) -> Result<Self, rustls::Error> {
         let mut provider = rustls::crypto::ring::default_provider();
         // First the suite for which processors have instructions, its hash included.
         provider
@@ -89,13 +89,13 @@ impl Transport {
 
     /// The HTTP client that all clients of the SDK share.
     #[must_use]
-    pub fn http_client(&self) -> SharedHttpClient {
+    pub(crate) fn http_client(&self) -> SharedHttpClient {
         self.client.clone()
     }
 
     /// Starts to connect, TLS included, for the first call to that address. Nothing is sent, and
     /// nobody waits; if it fails, the call connects by itself.
-    pub fn connect_early(&self, address: &Uri) {
+    pub(crate) fn connect_early(&self, address: &Uri) {
         let mut https = self.connector.https.clone();
         let connection = https.call(address.clone());
         let early = Early {

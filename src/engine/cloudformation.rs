@@ -142,7 +142,7 @@ impl CloudFormation {
     }
 
     /// The address that calls go to, where it can be told before one is made.
-    pub async fn endpoint(config: &SdkConfig) -> Option<String> {
+    pub(crate) async fn endpoint(config: &SdkConfig) -> Option<String> {
         endpoint::of!(config, "CloudFormation", aws_sdk_cloudformation)
     }
 

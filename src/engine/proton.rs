@@ -94,7 +94,7 @@ impl Proton {
     }
 
     /// The address that calls go to, where it can be told before one is made.
-    pub async fn endpoint(config: &SdkConfig) -> Option<String> {
+    pub(crate) async fn endpoint(config: &SdkConfig) -> Option<String> {
         endpoint::of!(config, "Proton", aws_sdk_proton)
     }
 

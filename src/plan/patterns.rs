@@ -26,9 +26,9 @@ enum Names {
 #[error("the glob `{glob}` cannot be read: {why}")]
 pub struct BadGlob {
     /// The glob as it was written.
-    pub glob: String,
+    pub(crate) glob: String,
     /// The reason.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 impl Patterns {
@@ -41,7 +41,7 @@ impl Patterns {
     /// Reads globs separated by white space; those that cannot be read match nothing and are given
     /// back beside the others.
     #[must_use]
-    pub fn space_separated(text: &str) -> (Self, Vec<BadGlob>) {
+    pub(crate) fn space_separated(text: &str) -> (Self, Vec<BadGlob>) {
         let mut good = Vec::new();
         let mut bad = Vec::new();
         for glob in text.split_whitespace() {
@@ -88,7 +88,7 @@ impl Patterns {
 
     /// True if one of the globs matches the whole name.
     #[must_use]
-    pub fn matches(&self, name: &str) -> bool {
+    pub(crate) fn matches(&self, name: &str) -> bool {
         match &self.0 {
             Names::All => true,
             Names::Of(globs) => globs.is_match(name),
@@ -97,7 +97,7 @@ impl Patterns {
 
     /// True if there is no glob at all, so that nothing can match.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         matches!(&self.0, Names::Of(globs) if globs.is_empty())
     }
 }

@@ -11,7 +11,7 @@ use crate::report::outcome::{End, Outcome};
 use crate::text;
 use crate::timestamp::{self, Timestamp};
 use crate::trigger::{Cause, Follow, ReportedTrigger, Trigger};
-pub use crate::trigger::{DETAIL_TYPE, SOURCE};
+pub(crate) use crate::trigger::{DETAIL_TYPE, SOURCE};
 
 /// The most bytes that EventBridge takes in one call, as [it counts them].
 ///
@@ -140,7 +140,7 @@ fn stands_for(outcome: &Outcome, trigger: &Trigger) -> String {
         (None, Cause::Alarm(alarm)) => {
             add(&alarm.name);
             add(trigger.arn.as_deref().unwrap_or_default());
-            add(&timestamp::format(alarm.spoke_at));
+            add(&timestamp::format(alarm.fired_at));
         }
         (None, Cause::Schedule) => {
             add(trigger.arn.as_deref().unwrap_or_default());
@@ -365,7 +365,7 @@ mod tests {
                     state: "ALARM".to_owned(),
                     suppressed_by: None,
                     muted_by: None,
-                    spoke_at: Timestamp::UNIX_EPOCH,
+                    fired_at: Timestamp::UNIX_EPOCH,
                 }),
                 id: next(),
                 name: next(),

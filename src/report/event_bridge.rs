@@ -19,16 +19,16 @@ pub struct EventBridge {
 }
 
 /// The response of EventBridge to one entry.
-pub type Receipt = Result<(), Refusal>;
+pub(crate) type Receipt = Result<(), Refusal>;
 
 /// Why EventBridge did not take an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// EventBridge's code.
-    pub code: String,
+    pub(crate) code: String,
     /// EventBridge's message.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl Refusal {
@@ -37,7 +37,7 @@ impl Refusal {
     ///
     /// [PutEventsResultEntry]: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html
     #[must_use]
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(
             self.code.as_str(),
             "ThrottlingException" | "InternalFailure" | "InternalException"
@@ -64,18 +64,18 @@ impl EventBridge {
     }
 
     /// The address that calls go to, where it can be told before one is made.
-    pub async fn endpoint(config: &SdkConfig) -> Option<String> {
+    pub(crate) async fn endpoint(config: &SdkConfig) -> Option<String> {
         endpoint::of!(config, "EventBridge", aws_sdk_eventbridge)
     }
 
     /// The bus that events go to.
     #[must_use]
-    pub fn bus(&self) -> &str {
+    pub(crate) fn bus(&self) -> &str {
         &self.bus
     }
 
     /// Puts events, 10 and 1 MiB at the most; a receipt for each, in their order.
-    pub async fn put(&self, entries: &[&Entry]) -> Result<Vec<Receipt>, CallError> {
+    pub(crate) async fn put(&self, entries: &[&Entry]) -> Result<Vec<Receipt>, CallError> {
         let request = entries.iter().map(|entry| {
             PutEventsRequestEntry::builder()
                 .event_bus_name(&self.bus)

@@ -26,7 +26,7 @@ const LEVEL: &str = "FATAL";
 
 /// The counts of a run.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     in_progress: Option<u64>,
     counts: Vec<(&'static str, u64)>,
     time_to_first_cancel: Option<u64>,
@@ -36,7 +36,7 @@ pub struct Metrics {
 impl Metrics {
     /// Counts what a run did.
     #[must_use]
-    pub fn of(record: &Record, trigger: &Trigger) -> Self {
+    pub(crate) fn of(record: &Record, trigger: &Trigger) -> Self {
         let count = |name: &str| {
             let of_that_name = |outcome: &&Arc<Outcome>| outcome.end.name() == name;
             record.outcomes.iter().filter(of_that_name).count() as u64
@@ -56,7 +56,7 @@ impl Metrics {
 
     /// Counts the end of a deployment that was followed.
     #[must_use]
-    pub fn of_an_end(outcome: &Outcome) -> Self {
+    pub(crate) fn of_an_end(outcome: &Outcome) -> Self {
         let name = metric_name(outcome.end.name());
         Self {
             in_progress: None,
@@ -68,7 +68,7 @@ impl Metrics {
 
     /// The metrics as one line of JSON.
     #[must_use]
-    pub fn line(&self, function: &str, request_id: &str, now: Timestamp) -> String {
+    pub(crate) fn line(&self, function: &str, request_id: &str, now: Timestamp) -> String {
         self.document(function, request_id, now).to_string()
     }
 
@@ -105,7 +105,7 @@ impl Metrics {
 }
 
 /// Writes a run's line where Lambda reads metrics.
-pub fn to_standard_output(line: &str) {
+pub(crate) fn to_standard_output(line: &str) {
     // One write: whoever reads the other end sees whole lines.
     let line = format!("{line}\n");
     let mut stdout = std::io::stdout().lock();

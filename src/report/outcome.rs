@@ -19,7 +19,7 @@ pub struct Outcome {
     /// When the deployment ended, if it did.
     pub settled_at: Option<Timestamp>,
     /// True if nothing was read of the deployment since its `CANCELLING` was reported.
-    pub is_unread: bool,
+    pub(crate) is_unread: bool,
     /// The end itself.
     pub end: End,
 }
@@ -29,15 +29,15 @@ pub struct Outcome {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
     /// The deployment's ID, where the service gave one.
-    pub id: Option<String>,
+    pub(crate) id: Option<String>,
     /// When the deployment started.
-    pub started_at: Option<Timestamp>,
+    pub(crate) started_at: Option<Timestamp>,
 }
 
 impl Subject {
     /// Returns what identifies a deployment.
     #[must_use]
-    pub fn of(deployment: &Deployment) -> Self {
+    pub(crate) fn of(deployment: &Deployment) -> Self {
         Self {
             id: deployment.id.clone(),
             started_at: deployment.started_at,
@@ -120,14 +120,14 @@ impl End {
 
     /// True if an event reports the outcome. Skips by rules 1 to 6 are not published.
     #[must_use]
-    pub fn is_published(&self) -> bool {
+    pub(crate) fn is_published(&self) -> bool {
         self.skip_reason()
             .is_none_or(|reason| reason == SkipReason::OverLimit)
     }
 
     /// How a deployment that stands so ended; `None` while it runs or is being cancelled.
     #[must_use]
-    pub fn of(status: &Status) -> Option<Self> {
+    pub(crate) fn of(status: &Status) -> Option<Self> {
         match status {
             Status::InProgress | Status::Cancelling => None,
             Status::Cancelled => Some(Self::Cancelled),
@@ -155,7 +155,7 @@ impl Outcome {
 
     /// The status of the deployment as it was last read. `None` if it could not be read again, or at all.
     #[must_use]
-    pub fn status(&self) -> Option<&Status> {
+    pub(crate) fn status(&self) -> Option<&Status> {
         self.deployment
             .as_ref()
             .map(|deployment| &deployment.status)

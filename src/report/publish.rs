@@ -31,11 +31,11 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An outcome whose event EventBridge did not take.
 #[derive(Debug)]
-pub struct Unpublished {
+pub(crate) struct Unpublished {
     /// The outcome.
-    pub outcome: Arc<Outcome>,
+    pub(crate) outcome: Arc<Outcome>,
     /// Why, in EventBridge's words.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 /// An outcome and its event.
@@ -47,24 +47,24 @@ struct Letter {
 
 /// Events that go out in one call.
 #[derive(Debug)]
-pub struct Batch {
+pub(crate) struct Batch {
     letters: Vec<Letter>,
     backoff: Backoff,
     /// When to stop waiting for the response.
-    pub give_up_at: Timestamp,
+    pub(crate) give_up_at: Timestamp,
 }
 
 impl Batch {
     /// The events.
     #[must_use]
-    pub fn entries(&self) -> Vec<&Entry> {
+    pub(crate) fn entries(&self) -> Vec<&Entry> {
         self.letters.iter().map(|letter| &letter.entry).collect()
     }
 }
 
 /// The next step of the driver for the publisher.
 #[derive(Debug)]
-pub enum PublishStep {
+pub(crate) enum PublishStep {
     /// Puts this batch, and asks again.
     Put(Batch),
     /// Waits until this time.
@@ -77,7 +77,7 @@ pub enum PublishStep {
 
 /// Publishes the outcomes of an invocation.
 #[derive(Debug)]
-pub struct Publisher<'a> {
+pub(crate) struct Publisher<'a> {
     context: Context<'a>,
     until: Timestamp,
     random: fastrand::Rng,
@@ -98,7 +98,7 @@ pub struct Publisher<'a> {
 impl<'a> Publisher<'a> {
     /// A publisher that tries again until the time is up. Jitter is drawn from `seed`.
     #[must_use]
-    pub fn new(context: Context<'a>, until: Timestamp, seed: u64) -> Self {
+    pub(crate) fn new(context: Context<'a>, until: Timestamp, seed: u64) -> Self {
         Self {
             context,
             until,
@@ -115,17 +115,17 @@ impl<'a> Publisher<'a> {
     }
 
     /// Adds an outcome.
-    pub fn add(&mut self, outcome: Arc<Outcome>, now: Timestamp) {
+    pub(crate) fn add(&mut self, outcome: Arc<Outcome>, now: Timestamp) {
         self.waiting.push_back((outcome, now));
     }
 
     /// No more outcomes come.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.is_closed = true;
     }
 
     /// Returns what to do next.
-    pub fn next(&mut self, now: Timestamp) -> PublishStep {
+    pub(crate) fn next(&mut self, now: Timestamp) -> PublishStep {
         if self.in_flight == MOST_CALLS {
             return PublishStep::Wait;
         }
@@ -198,7 +198,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// Applies EventBridge's response to a batch.
-    pub fn handle(
+    pub(crate) fn handle(
         &mut self,
         batch: Batch,
         response: Result<Vec<Receipt>, CallError>,
@@ -296,7 +296,7 @@ impl<'a> Publisher<'a> {
 
     /// Returns what could not be published. A `CANCELLING` whose end was published is not missed.
     #[must_use]
-    pub fn into_unpublished(mut self) -> Vec<Unpublished> {
+    pub(crate) fn into_unpublished(mut self) -> Vec<Unpublished> {
         self.unpublished.retain(|one| {
             one.outcome.end != End::Cancelling
                 || !self.ended.contains(&one.outcome.environment.name)

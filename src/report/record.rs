@@ -14,28 +14,28 @@ use crate::trigger::Trigger;
 
 /// The findings and outcomes of a run.
 #[derive(Debug, Default)]
-pub struct Record {
+pub(crate) struct Record {
     /// The counts of what was found.
-    pub tally: Tally,
+    pub(crate) tally: Tally,
     /// The last word on each candidate, each once.
-    pub outcomes: Vec<Arc<Outcome>>,
+    pub(crate) outcomes: Vec<Arc<Outcome>>,
     /// When the service accepted the first cancel.
-    pub first_accepted: Option<Timestamp>,
+    pub(crate) first_accepted: Option<Timestamp>,
     /// The outcomes that EventBridge did not take.
-    pub unpublished: Vec<Unpublished>,
+    pub(crate) unpublished: Vec<Unpublished>,
 }
 
 impl Record {
     /// How long after the trigger's own time the first cancel was accepted.
     #[must_use]
-    pub fn time_to_first_cancel(&self, trigger: &Trigger) -> Option<Duration> {
+    pub(crate) fn time_to_first_cancel(&self, trigger: &Trigger) -> Option<Duration> {
         let accepted = self.first_accepted?;
         let time = trigger.time?;
         Some((accepted - time).try_into().unwrap_or_default())
     }
 
     /// The environments with a transient error, with that error.
-    pub fn incomplete(&self) -> impl Iterator<Item = (&str, &CallError)> {
+    pub(crate) fn incomplete(&self) -> impl Iterator<Item = (&str, &CallError)> {
         self.outcomes.iter().filter_map(|outcome| {
             let error = outcome.end.error().filter(|error| error.is_transient())?;
             Some((outcome.environment.name.as_str(), error))
@@ -44,7 +44,7 @@ impl Record {
 }
 
 /// Writes the log line of an outcome.
-pub fn log(outcome: &Outcome) {
+pub(crate) fn log(outcome: &Outcome) {
     let environment = outcome.environment.name.as_str();
     let deployment = outcome
         .deployment

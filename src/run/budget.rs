@@ -18,7 +18,7 @@ pub struct Budget {
     /// No response of the engine is waited for after this.
     pub read_until: Timestamp,
     /// No response of EventBridge is waited for after this.
-    pub publish_until: Timestamp,
+    pub(crate) publish_until: Timestamp,
 }
 
 impl Budget {

@@ -39,7 +39,7 @@ pub struct ListRequest {
     /// Why it is listed.
     pub purpose: ListPurpose,
     /// When it is asked for. The service may answer from any moment since.
-    pub asked_at: Timestamp,
+    pub(crate) asked_at: Timestamp,
 }
 
 /// Why a page is listed.
@@ -86,11 +86,11 @@ pub struct PageToken(Option<Arc<str>>);
 
 impl PageToken {
     /// The first page.
-    pub const FIRST: Self = Self(None);
+    pub(crate) const FIRST: Self = Self(None);
 
     /// The page that comes after this one, if there is one.
     #[must_use]
-    pub fn after(page: &Page) -> Option<Self> {
+    pub(crate) fn after(page: &Page) -> Option<Self> {
         page.next.as_deref().map(|token| Self(Some(token.into())))
     }
 

@@ -19,11 +19,11 @@ use crate::timestamp::Timestamp;
 #[derive(Clone, Copy, Debug)]
 pub struct Driver<'a> {
     /// The engine.
-    pub engine: &'a Engine,
+    pub(crate) engine: &'a Engine,
     /// Where outcomes go.
-    pub event_bridge: &'a EventBridge,
+    pub(crate) event_bridge: &'a EventBridge,
     /// The time.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
 }
 
 /// A call to make.
@@ -40,7 +40,7 @@ enum Answer {
 
 impl Driver<'_> {
     /// Drives a run and its publisher until both are done. `report` returns what is to be published.
-    pub async fn drive(
+    pub(crate) async fn drive(
         self,
         run: &mut Run<'_>,
         publisher: &mut Publisher<'_>,

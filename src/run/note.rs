@@ -51,7 +51,7 @@ impl Note {
     }
 
     /// Writes the log line.
-    pub fn log(&self) {
+    pub(crate) fn log(&self) {
         match self {
             Self::Listed(tally) => tracing::info!(
                 listed = tally.listed,

@@ -23,7 +23,7 @@ pub struct Alarm {
     /// The mute rule that silences it, if one does.
     pub muted_by: Option<String>,
     /// When the alarm fired: a deployment that started later is more likely the fix than the fault.
-    pub spoke_at: Timestamp,
+    pub fired_at: Timestamp,
 }
 
 impl Alarm {
@@ -92,7 +92,7 @@ impl AlarmFacts {
     ) -> Result<Trigger, UnsupportedPayload> {
         let Object(state) = self.state;
         let state_time = time_of("the alarm's `state.timestamp`", state.timestamp)?;
-        let spoke_at = spoke_at(time, state_time)?;
+        let fired_at = fired_at(time, state_time)?;
         if self.alarm_name.is_empty() {
             return Err(unsupported("the alarm's name is empty"));
         }
@@ -105,7 +105,7 @@ impl AlarmFacts {
                     mute.muted_by_arn
                         .unwrap_or_else(|| "a mute rule".to_owned())
                 }),
-                spoke_at,
+                fired_at,
             }),
             id,
             name: Some(self.alarm_name),
@@ -133,13 +133,13 @@ impl EventTime {
     }
 }
 
-/// When the alarm spoke: the later of the event's own time and the state's.
+/// When the alarm fired: the later of the event's own time and the state's.
 ///
 /// An event's time that is known to the second only stands for all of that second, so that a
 /// deployment from earlier in it is not taken for one that started after the alarm. Where the
 /// state's time lies within the same second it is the exact reading of that moment; but not where it
 /// lies right at its beginning: there it is known to the second only, too.
-fn spoke_at(
+fn fired_at(
     event: Option<EventTime>,
     state: Option<Timestamp>,
 ) -> Result<Timestamp, UnsupportedPayload> {

@@ -27,7 +27,7 @@ pub struct Follow {
     /// The SQS message's id, by which the answer names a message that must come again.
     pub message_id: String,
     /// How often the queue has handed the message out, this time included; `None` if SQS does not say.
-    pub receive_count: Option<u64>,
+    pub(crate) receive_count: Option<u64>,
     /// The id of the `CANCELLING` event: 32 hexadecimal digits, the last of them `0`.
     pub id: String,
     /// The deployment and its environment, as the `CANCELLING` event reported them.
@@ -37,24 +37,24 @@ pub struct Follow {
     /// Why the run cancelled.
     pub trigger: ReportedTrigger,
     /// The `CANCELLING` event's resources.
-    pub resources: Vec<String>,
+    pub(crate) resources: Vec<String>,
 }
 
 /// Why a run cancelled, as its events report it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportedTrigger {
     /// `alarm`, `schedule` or `request`.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// The event's id, or that of the request's Lambda request.
-    pub id: Option<String>,
+    pub(crate) id: Option<String>,
     /// The alarm's, rule's or schedule's name.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// The alarm's, rule's or schedule's ARN.
-    pub arn: Option<String>,
+    pub(crate) arn: Option<String>,
     /// The event's own time.
     pub time: Option<Timestamp>,
     /// Why the alarm fired, or the request's reason.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 /// The members of a `Detail` that are needed. Other members are ignored; each of these must be there, `null` where

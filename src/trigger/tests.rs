@@ -111,7 +111,7 @@ fn an_alarm_from_event_bridge() {
             .starts_with("Threshold Crossed")
     );
     let alarm = alarm_of(trigger);
-    assert_eq!(alarm.spoke_at, time("2026-11-23T06:45:12.321Z"));
+    assert_eq!(alarm.fired_at, time("2026-11-23T06:45:12.321Z"));
     assert_eq!(alarm.ignored(), None);
 }
 
@@ -135,23 +135,23 @@ fn a_time_that_is_none_is_refused() {
 }
 
 #[test]
-fn the_alarm_spoke_at_the_later_of_both_times() {
-    let spoke = |event: &str, state: Value| {
+fn the_alarm_fired_at_the_later_of_both_times() {
+    let fired_at = |event: &str, state: Value| {
         alarm_of(parsed(&alarm_event(&[
             ("/time", json!(event)),
             ("/detail/state/timestamp", state),
         ])))
-        .spoke_at
+        .fired_at
     };
     let second = "2026-11-23T06:45:12Z";
     // The state's time is the exact reading of the same second.
     assert_eq!(
-        spoke(second, json!("2026-11-23T06:45:12.321+0000")),
+        fired_at(second, json!("2026-11-23T06:45:12.321+0000")),
         time("2026-11-23T06:45:12.321Z")
     );
     // A later state.
     assert_eq!(
-        spoke(second, json!("2026-11-23T06:45:15.000+0000")),
+        fired_at(second, json!("2026-11-23T06:45:15.000+0000")),
         time("2026-11-23T06:45:15Z")
     );
     // An earlier state, none, or one that is no more exact: the event's second is not over before
@@ -161,18 +161,18 @@ fn the_alarm_spoke_at_the_later_of_both_times() {
         json!("2026-11-23T06:45:12.000+0000"),
         Value::Null,
     ] {
-        assert_eq!(spoke(second, state), time("2026-11-23T06:45:12.999999999Z"));
+        assert_eq!(fired_at(second, state), time("2026-11-23T06:45:12.999999999Z"));
     }
 }
 
 #[test]
-fn a_notification_spoke_at_the_later_of_record_and_state() {
+fn a_notification_fired_at_the_later_of_record_and_state() {
     let mut payload: Value = serde_json::from_slice(&sample("sns_alarm.json")).unwrap();
     let alarm = alarm_of(parsed(&payload));
-    assert_eq!(alarm.spoke_at, time("2026-11-23T06:45:12.870Z"));
+    assert_eq!(alarm.fired_at, time("2026-11-23T06:45:12.870Z"));
     payload["Records"][0]["Sns"]["Timestamp"] = json!("2026-11-23T06:45:12.000Z");
     assert_eq!(
-        alarm_of(parsed(&payload)).spoke_at,
+        alarm_of(parsed(&payload)).fired_at,
         time("2026-11-23T06:45:12.321Z")
     );
 }

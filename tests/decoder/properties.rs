@@ -99,9 +99,9 @@ fn follow_holds(follow: &Follow) {
 fn alarm_holds(trigger: &Trigger, alarm: &Alarm, payload: &[u8]) -> Option<String> {
     assert!(!alarm.name.is_empty(), "an alarm has a name");
     assert_eq!(trigger.name.as_ref(), Some(&alarm.name));
-    can_be_written(alarm.spoke_at);
+    can_be_written(alarm.fired_at);
     if let Some(time) = trigger.time {
-        assert!(alarm.spoke_at >= time, "it fired before its time");
+        assert!(alarm.fired_at >= time, "it fired before its time");
     }
     let ignored = alarm.ignored();
     if ignored.is_none() {

@@ -403,9 +403,9 @@ fn ten_thousand_are_cancelled_as_fast_as_the_latency_allows() {
             let cancels = asked_at(&course, Asked::is_cancel);
             assert_eq!((found, cancels.len()), (100, 10_000));
             let rounds = found + (cancels.len() + refreshed).div_ceil(concurrency);
-            let floor = latency.as_secs_f64() * rounds as f64;
+            let floor = latency * u32::try_from(rounds).unwrap();
             let last = cancels.iter().map(|(_, at)| *at + latency).max().unwrap();
-            let ratio = last.as_secs_f64() / floor;
+            let ratio = last.as_secs_f64() / floor.as_secs_f64();
             assert!(
                 ratio < 1.15 && reads == 0,
                 "{ratio}, {reads} reads, {refreshed} pages"

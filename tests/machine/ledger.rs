@@ -220,10 +220,7 @@ impl Ledger {
     fn answered(&mut self, course: &Course, call: &Called) {
         self.in_flight -= 1;
         let answer = call.answer.as_ref().unwrap();
-        match answer.trouble() {
-            Some(Trouble::Throttled) => self.is_throttled = true,
-            Some(_) | None => {}
-        }
+        self.is_throttled |= matches!(answer.trouble(), Some(Trouble::Throttled));
         match (call.asked, answer) {
             (Asked::List { purpose, .. }, answer) => {
                 *self.lists(purpose) -= 1;

@@ -152,7 +152,7 @@ impl Scenario {
                 state: "ALARM".to_owned(),
                 suppressed_by: None,
                 muted_by: None,
-                spoke_at: timestamp(*fired_at),
+                fired_at: timestamp(*fired_at),
             }),
             Why::Schedule | Why::Follow(_) => Cause::Schedule,
             Why::Request(environments) => Cause::Request(Request {
