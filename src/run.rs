@@ -316,7 +316,7 @@ impl<'a> Run<'a> {
         };
         Call {
             request: Request::List(request),
-            give_up_at: sooner(asked_at, timeout, until),
+            give_up_at: give_up_at(asked_at, timeout, until),
         }
     }
 
@@ -341,7 +341,7 @@ impl<'a> Run<'a> {
         };
         entry.since = now;
         self.agenda.put(entry, Next::InFlight);
-        let give_up_at = sooner(now, RESPONSE_TIMEOUT, until);
+        let give_up_at = give_up_at(now, RESPONSE_TIMEOUT, until);
         Some(Call {
             request,
             give_up_at,
@@ -402,6 +402,6 @@ impl<'a> Run<'a> {
 }
 
 /// When a call is given up: after a timeout, or when the time is over.
-fn sooner(now: Timestamp, timeout: Duration, until: Timestamp) -> Timestamp {
+fn give_up_at(now: Timestamp, timeout: Duration, until: Timestamp) -> Timestamp {
     timestamp::later(now, timeout).map_or(until, |at| at.min(until))
 }
