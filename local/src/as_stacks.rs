@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use crate::account::stack::{Stack, StackHappening, StackWhat, Update, UpdateEnding};
+use crate::account::status::StackStatus;
 use crate::faults::{Fault, Faults, Rule, Throttle};
-use crate::operation::Operation;
-use crate::stack::{Stack, StackHappening, StackWhat, Update, UpdateEnding};
-use crate::stack_status::StackStatus;
+use crate::wire::operation::Operation;
 use crate::world::{
     Cancellation, Deployment, Ending, Environment, Happening, Status, What, When, World,
 };

@@ -5,15 +5,15 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 
+use crate::account::live_stack::{LiveStack, LiveUpdate, StackEvent};
+use crate::account::stack::{CloudFormationOptions, RepeatedToken, Stack, Update};
+use crate::account::status::{Kind, StackStatus};
 use crate::identity::Identities;
-use crate::json_protocol::{Member, ServiceError, violations};
-use crate::live_stack::{LiveStack, LiveUpdate, StackEvent};
-use crate::model;
-use crate::operation::Operation;
 use crate::proton::{Effect, Phase};
-use crate::stack::{CloudFormationOptions, RepeatedToken, Stack, Update};
-use crate::stack_status::{Kind, StackStatus};
-use crate::wire_time::rfc3339;
+use crate::wire::json::{Member, ServiceError, violations};
+use crate::wire::model;
+use crate::wire::operation::Operation;
+use crate::wire::time::rfc3339;
 use crate::world::World;
 
 /// How long a deleted stack is listed.

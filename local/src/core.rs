@@ -15,12 +15,12 @@ use crate::cloudformation::{CloudFormation, StackSnapshot, UpdateSnapshot, name_
 use crate::event_bridge::{Event, EventBridge};
 use crate::faults::{CallSeen, FaultMoment, LiveFaults, Mishap};
 use crate::identity::Identities;
-use crate::json_protocol::{self, ServiceError};
-use crate::operation::{Operation, Service};
 use crate::proton::{DeploymentSnapshot, Effect, EnvironmentSnapshot, Phase, Proton};
-use crate::query_protocol;
 use crate::runtime_api::{Invocation, RuntimeApi};
-use crate::wire_time::rfc3339;
+use crate::wire::json::{self, ServiceError};
+use crate::wire::operation::{Operation, Service};
+use crate::wire::query;
+use crate::wire::time::rfc3339;
 use crate::world::World;
 
 /// The most bytes of an event that Lambda takes.
@@ -305,7 +305,7 @@ impl Core {
             Service::Proton | Service::EventBridge => {
                 serde_json::from_slice(&body).unwrap_or_default()
             }
-            Service::CloudFormation => Value::Object(query_protocol::read(&body)),
+            Service::CloudFormation => Value::Object(query::read(&body)),
         };
         call.environment = named_environment(operation, &input);
         let verdict = self.faults.judge(
@@ -329,11 +329,9 @@ impl Core {
         };
         let answer = |output: &Value| match operation.service() {
             Service::Proton | Service::EventBridge => {
-                json_protocol::answer(operation.service(), 200, output, request_id)
+                json::answer(operation.service(), 200, output, request_id)
             }
-            Service::CloudFormation => {
-                query_protocol::answer(operation.as_str(), output, request_id)
-            }
+            Service::CloudFormation => query::answer(operation.as_str(), output, request_id),
         };
         match (mishap, result) {
             (Some(Mishap::Cut { before }), Some(result)) => {
@@ -401,7 +399,7 @@ impl Core {
                 let named = call.environment.clone().map(|name| vec![name]);
                 let arrived = (Phase::Arrived, operation);
                 cloudformation.happen_at(arrived, named.as_deref(), call.time, identities);
-                let input = query_protocol::read(body);
+                let input = query::read(body);
                 let mut effect = Effect::default();
                 let result =
                     cloudformation.call(operation, input, call.time, identities, &mut effect);
@@ -454,12 +452,12 @@ fn invoke(request: &Request<Bytes>) -> Reply {
 
 /// CloudFormation, where a request is a form without a target, and the action that it names.
 fn action(content_type: &str, target: &str, body: &[u8]) -> Option<(Service, String)> {
-    if !target.is_empty() || !content_type.starts_with(query_protocol::FORM) {
+    if !target.is_empty() || !content_type.starts_with(query::FORM) {
         return None;
     }
-    let form = query_protocol::read(body);
+    let form = query::read(body);
     let text = |name: &str| form.get(name).and_then(Value::as_str);
-    let action = text("Action").filter(|_| text("Version") == Some(query_protocol::VERSION))?;
+    let action = text("Action").filter(|_| text("Version") == Some(query::VERSION))?;
     Some((Service::CloudFormation, action.to_owned()))
 }
 

@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use crate::faults::LiveFaults;
 use crate::identity::Identities;
-use crate::json_protocol::{ServiceError, read};
-use crate::model;
-use crate::wire_time::{from_epoch_seconds, rfc3339};
+use crate::wire::json::{ServiceError, read};
+use crate::wire::model;
+use crate::wire::time::{from_epoch_seconds, rfc3339};
 
 /// The most bytes that the entries of one call may have together.
 const MOST_BYTES: usize = 1024 * 1024;

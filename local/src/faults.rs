@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
-use crate::json_protocol::ServiceError;
-use crate::operation::{Operation, Service};
+use crate::wire::json::ServiceError;
+use crate::wire::operation::{Operation, Service};
 
 /// What goes wrong in a world.
 #[derive(Clone, Debug, PartialEq)]

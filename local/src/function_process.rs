@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use crate::local_aws::LocalAws;
-use crate::socket::Server;
+use crate::server::Server;
 
 /// Where a process wrote a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@
 //! - `socket`, `in_process`: the doors;
 //! - `function_process`: the real binary under the Runtime API.
 
+mod account;
 mod as_stacks;
 mod clock;
 mod cloudformation;
@@ -26,25 +27,20 @@ mod core;
 mod event_bridge;
 mod faults;
 mod function_process;
+mod http_client;
 mod identity;
-mod in_process;
-mod json_protocol;
-mod live_stack;
 mod local_aws;
-mod model;
-mod operation;
 mod proton;
-mod query_protocol;
 mod queue;
 mod runtime_api;
-mod socket;
-mod stack;
-mod stack_file;
-mod stack_status;
-mod wire_time;
+mod server;
+mod wire;
 mod world;
-mod world_file;
 
+pub use crate::account::stack::{
+    CloudFormationOptions, RepeatedToken, Stack, StackHappening, StackWhat, Update, UpdateEnding,
+};
+pub use crate::account::status::StackStatus;
 pub use crate::clock::Clock;
 pub use crate::cloudformation::{StackSnapshot, UpdateSnapshot};
 pub use crate::core::{Answer, Call};
@@ -52,16 +48,12 @@ pub use crate::event_bridge::Event;
 pub use crate::faults::{Chances, Fault, Faults, Refusal, Rule, Throttle};
 pub use crate::function_process::{FunctionProcess, FunctionProcessError, Line, Stream};
 pub use crate::local_aws::LocalAws;
-pub use crate::operation::{Operation, Service};
 pub use crate::proton::{DeploymentSnapshot, EnvironmentSnapshot};
 pub use crate::queue::{Delivery, Queue, QueueSettings};
 pub use crate::runtime_api::{Invocation, InvocationResult};
-pub use crate::socket::Server;
-pub use crate::stack::{
-    CloudFormationOptions, RepeatedToken, Stack, StackHappening, StackWhat, Update, UpdateEnding,
-};
-pub use crate::stack_status::StackStatus;
-pub use crate::wire_time::rfc3339;
+pub use crate::server::Server;
+pub use crate::wire::operation::{Operation, Service};
+pub use crate::wire::time::rfc3339;
 pub use crate::world::{
     Cancellation, Deployment, Ending, Environment, Function, Happening, Moment, Status, What, When,
     World, WorldError,

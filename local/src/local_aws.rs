@@ -16,10 +16,10 @@ use crate::clock::Clock;
 use crate::cloudformation::{StackSnapshot, UpdateSnapshot};
 use crate::core::{Call, Core, Reply};
 use crate::event_bridge::Event;
-use crate::in_process::InProcess;
+use crate::http_client::InProcess;
 use crate::proton::{DeploymentSnapshot, EnvironmentSnapshot};
 use crate::runtime_api::{Invocation, InvocationResult, NOT_POLLING, Progress};
-use crate::socket::Server;
+use crate::server::Server;
 use crate::world::World;
 
 /// A local AWS that is up. Clones share the one world.

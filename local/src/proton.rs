@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value, json};
 
 use crate::identity::Identities;
-use crate::json_protocol::{ServiceError, read};
-use crate::model;
-use crate::operation::Operation;
-use crate::wire_time::{epoch_seconds, rfc3339};
+use crate::wire::json::{ServiceError, read};
+use crate::wire::model;
+use crate::wire::operation::Operation;
+use crate::wire::time::{epoch_seconds, rfc3339};
 use crate::world::{Deployment, Ending, Environment, Happening, Status, What, When, World};
 
 /// How many items a page holds where the request does not say.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use crate::event_bridge::Event;
-use crate::wire_time::rfc3339;
+use crate::wire::time::rfc3339;
 
 /// How a queue delivers its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::identity::Identities;
-use crate::wire_time::epoch_millis;
+use crate::wire::time::epoch_millis;
 use crate::world::{Function, World};
 
 /// The most bytes that a function may answer with.

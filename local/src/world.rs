@@ -21,10 +21,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
+use crate::account::stack::{CloudFormationOptions, Stack};
+use crate::account::world_file;
 use crate::faults::Faults;
-use crate::operation::Operation;
-use crate::stack::{CloudFormationOptions, Stack};
-use crate::world_file;
+use crate::wire::operation::Operation;
 
 const DAY: Duration = Duration::from_hours(24);
 

@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::stack_status::{Kind, StackStatus};
+use crate::account::status::{Kind, StackStatus};
 use crate::world::{Moment, When};
 
 const DAY: Duration = Duration::from_hours(24);

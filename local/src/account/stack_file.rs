@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::model;
-use crate::stack::{CloudFormationOptions, RepeatedToken, Stack, StackWhat, Update, UpdateEnding};
-use crate::stack_status::{Kind, StackStatus};
-use crate::world::{Moment, When};
-use crate::world_file::{
+use crate::account::stack::{
+    CloudFormationOptions, RepeatedToken, Stack, StackWhat, Update, UpdateEnding,
+};
+use crate::account::status::{Kind, StackStatus};
+use crate::account::world_file::{
     DAY, MOST_COPIES, only, operation, optional_seconds, seconds, start, valid,
 };
+use crate::wire::model;
+use crate::world::{Moment, When};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -416,7 +418,7 @@ mod tests {
             .update(update)
             .then(When::AfterEnd(second), StackWhat::Update(next))
             .then(
-                When::BeforeCall(crate::operation::Operation::CancelUpdateStack, 1),
+                When::BeforeCall(crate::wire::operation::Operation::CancelUpdateStack, 1),
                 StackWhat::End(UpdateEnding::succeeded()),
             );
         let expected = World::new().with_stack(stack).cloudformation(options);

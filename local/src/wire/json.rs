@@ -8,8 +8,8 @@ use http::Response;
 use regex_lite::Regex;
 use serde_json::{Map, Number, Value, json};
 
-use crate::operation::Service;
-use crate::query_protocol;
+use crate::wire::operation::Service;
+use crate::wire::query;
 
 /// An error of a service: a code, a message and an HTTP status.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl ServiceError {
 
     pub(crate) fn response(&self, service: Service, request_id: &str) -> Response<Bytes> {
         if service == Service::CloudFormation {
-            return query_protocol::error(self, request_id);
+            return query::error(self, request_id);
         }
         let body = json!({ "__type": self.wire_type(service), "message": self.message });
         let mut response = answer(service, self.status, &body, request_id);
@@ -179,8 +179,8 @@ impl Pattern {
 /// Defines a [`Pattern`].
 macro_rules! pattern {
     ($source:literal) => {
-        $crate::json_protocol::Pattern::new($source, || {
-            $crate::json_protocol::compile(concat!("^(?:", $source, ")$"))
+        $crate::wire::json::Pattern::new($source, || {
+            $crate::wire::json::compile(concat!("^(?:", $source, ")$"))
         })
     };
 }

@@ -3,12 +3,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
+use crate::account::stack::{
+    Stack, StackHappening, StackWhat, USER_INITIATED, Update, UpdateEnding,
+};
+use crate::account::status::{Kind, StackStatus};
 use crate::identity::Identities;
-use crate::operation::Operation;
 use crate::proton::Phase;
-use crate::stack::{Stack, StackHappening, StackWhat, USER_INITIATED, Update, UpdateEnding};
-use crate::stack_status::{Kind, StackStatus};
-use crate::wire_time::rfc3339;
+use crate::wire::operation::Operation;
+use crate::wire::time::rfc3339;
 use crate::world::{Moment, Status, When};
 
 /// How long an operation took that had ended before the world started.

@@ -8,11 +8,11 @@ use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::account::stack_file::{self, CloudFormationText, StackText};
 use crate::faults::{Chances, Fault, Faults, Refusal, Rule, Throttle};
-use crate::json_protocol::Shape;
-use crate::model;
-use crate::operation::Operation;
-use crate::stack_file::{self, CloudFormationText, StackText};
+use crate::wire::json::Shape;
+use crate::wire::model;
+use crate::wire::operation::Operation;
 use crate::world::{
     Cancellation, Deployment, Ending, Environment, Function, Moment, Status, What, When, World,
 };
