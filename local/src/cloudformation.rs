@@ -10,9 +10,11 @@ use crate::account::stack::{CloudFormationOptions, RepeatedToken, Stack, Update}
 use crate::account::status::{Kind, StackStatus};
 use crate::identity::Identities;
 use crate::proton::{Effect, Phase};
-use crate::wire::json::{Member, ServiceError, violations};
+use crate::wire::error::ServiceError;
 use crate::wire::model;
 use crate::wire::operation::Operation;
+use crate::wire::pages::Pages;
+use crate::wire::shape::{Member, violations};
 use crate::wire::time::rfc3339;
 use crate::world::World;
 
@@ -308,6 +310,21 @@ impl CloudFormation {
         })
     }
 
+    /// Returns where the page starts that a request asks for.
+    fn page_start(
+        &self,
+        input: &Map<String, Value>,
+        question: &str,
+    ) -> Result<usize, ServiceError> {
+        let Some(token) = text(input, "NextToken") else {
+            return Ok(0);
+        };
+        let place = self.pages.place(token, question);
+        place
+            .and_then(|place| place.parse().ok())
+            .ok_or_else(|| validation("The NextToken is not valid for this request."))
+    }
+
     fn list_stacks(
         &mut self,
         mut input: Map<String, Value>,
@@ -318,7 +335,7 @@ impl CloudFormation {
         check(&mut input, model::LIST_STACKS)?;
         let wanted = status_filter(&input)?;
         let question = format!("stacks of {wanted:?}");
-        let from = self.pages.start(&input, &question)?;
+        let from = self.page_start(&input, &question)?;
         let to = from + self.options.stacks_a_page.max(1);
         let shown: Vec<(usize, &LiveStack)> = self
             .stacks
@@ -343,7 +360,7 @@ impl CloudFormation {
         let mut output = Map::new();
         output.insert("StackSummaries".to_owned(), Value::from(summaries));
         if to < self.stacks.len() {
-            let token = self.pages.token(question, to, identities);
+            let token = self.pages.token(question, to.to_string(), identities);
             output.insert("NextToken".to_owned(), Value::from(token));
         }
         Ok(Value::Object(output))
@@ -364,10 +381,10 @@ impl CloudFormation {
             vec![found]
         } else {
             let question = "stacks".to_owned();
-            let from = self.pages.start(&input, &question)?;
+            let from = self.page_start(&input, &question)?;
             let to = from + self.options.stacks_a_page.max(1);
             if to < self.stacks.len() {
-                let token = self.pages.token(question, to, identities);
+                let token = self.pages.token(question, to.to_string(), identities);
                 output.insert("NextToken".to_owned(), Value::from(token));
             }
             let exists = |index: &usize| {
@@ -459,7 +476,7 @@ impl CloudFormation {
         effect.environments = vec![stack.script.name.clone()];
         // Newest first; a place is counted from the oldest, for new ones come meanwhile.
         let question = format!("events of {}", stack.id);
-        let to = match self.pages.start(&input, &question)? {
+        let to = match self.page_start(&input, &question)? {
             0 => stack.events.len(),
             place => place.min(stack.events.len()),
         };
@@ -475,7 +492,7 @@ impl CloudFormation {
         let mut output = Map::new();
         output.insert("StackEvents".to_owned(), Value::from(events));
         if from > 0 {
-            let token = self.pages.token(question, from, identities);
+            let token = self.pages.token(question, from.to_string(), identities);
             output.insert("NextToken".to_owned(), Value::from(token));
         }
         Ok(Value::Object(output))
@@ -638,37 +655,4 @@ fn status_filter(input: &Map<String, Value>) -> Result<Vec<StackStatus>, Service
             StackStatus::ALL.map(StackStatus::as_str).join(", ")
         ))
     })
-}
-
-/// The tokens that were given: each stands for a question and a place.
-#[derive(Debug, Default)]
-struct Pages {
-    places: HashMap<String, (String, usize)>,
-    tokens: HashMap<(String, usize), String>,
-}
-
-impl Pages {
-    /// Where the page starts that the request asks for.
-    fn start(&self, input: &Map<String, Value>, question: &str) -> Result<usize, ServiceError> {
-        let Some(token) = text(input, "NextToken") else {
-            return Ok(0);
-        };
-        self.places
-            .get(token)
-            .filter(|(asked, _)| asked == question)
-            .map(|(_, place)| *place)
-            .ok_or_else(|| validation("The NextToken is not valid for this request."))
-    }
-
-    /// The same place has the same token each time.
-    fn token(&mut self, question: String, at: usize, identities: &mut Identities) -> String {
-        let place = (question, at);
-        if let Some(token) = self.tokens.get(&place) {
-            return token.clone();
-        }
-        let token = identities.token();
-        self.places.insert(token.clone(), place.clone());
-        self.tokens.insert(place, token.clone());
-        token
-    }
 }

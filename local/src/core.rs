@@ -17,7 +17,8 @@ use crate::faults::{CallSeen, FaultMoment, LiveFaults, Mishap};
 use crate::identity::Identities;
 use crate::proton::{DeploymentSnapshot, Effect, EnvironmentSnapshot, Phase, Proton};
 use crate::runtime_api::{Invocation, RuntimeApi};
-use crate::wire::json::{self, ServiceError};
+use crate::wire;
+use crate::wire::error::ServiceError;
 use crate::wire::operation::{Operation, Service};
 use crate::wire::query;
 use crate::wire::time::rfc3339;
@@ -241,7 +242,11 @@ impl Core {
             let error = ServiceError::unknown_operation("services take POST requests to `/`");
             let service =
                 Service::of_target(target).map_or(Service::Proton, |(service, _)| service);
-            return at_once(error.status(404).response(service, &request_id));
+            return at_once(wire::error_response(
+                service,
+                &error.status(404),
+                &request_id,
+            ));
         }
         let action = action(header("content-type"), target, request.body());
         let of_target =
@@ -256,7 +261,7 @@ impl Core {
             };
             let error =
                 ServiceError::unknown_operation(format!("the target `{target}` is not known"));
-            return at_once(error.response(service, &request_id));
+            return at_once(wire::error_response(service, &error, &request_id));
         };
         let operation = name
             .parse::<Operation>()
@@ -290,7 +295,7 @@ impl Core {
             Ok(operation) => self.carry_out(operation, &mut call, &request_id),
             Err(error) => {
                 call.answer = Answer::Error(error.code.to_string());
-                at_once(error.response(service, &request_id))
+                at_once(wire::error_response(service, &error, &request_id))
             }
         };
         self.calls.push(call);
@@ -327,24 +332,22 @@ impl Core {
         } else {
             Some(self.effect(operation, &body, call))
         };
-        let answer = |output: &Value| match operation.service() {
-            Service::Proton | Service::EventBridge => {
-                json::answer(operation.service(), 200, output, request_id)
-            }
-            Service::CloudFormation => query::answer(operation.as_str(), output, request_id),
-        };
+        let answer = |output: &Value| wire::response(operation, output, request_id);
         match (mishap, result) {
             (Some(Mishap::Cut { before }), Some(result)) => {
                 call.answer = Answer::Cut;
                 let whole = match result {
                     Ok(output) => answer(&output),
-                    Err(error) => error.response(call.service, request_id),
+                    Err(error) => wire::error_response(call.service, &error, request_id),
                 };
                 Reply::Response(whole.map(|body| cut(&body, before.as_bytes())), latency)
             }
             (Some(Mishap::Error(error)), _) | (None, Some(Err(error))) => {
                 call.answer = Answer::Error(error.code.to_string());
-                Reply::Response(error.response(call.service, request_id), latency)
+                Reply::Response(
+                    wire::error_response(call.service, &error, request_id),
+                    latency,
+                )
             }
             (Some(Mishap::Junk { status, body }), _) => {
                 call.answer = Answer::Junk(status);

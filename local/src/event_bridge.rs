@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use crate::faults::LiveFaults;
 use crate::identity::Identities;
-use crate::wire::json::{ServiceError, read};
+use crate::wire::error::ServiceError;
+use crate::wire::json::read;
 use crate::wire::model;
 use crate::wire::time::{from_epoch_seconds, rfc3339};
 

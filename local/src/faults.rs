@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
-use crate::wire::json::ServiceError;
+use crate::wire::error::ServiceError;
 use crate::wire::operation::{Operation, Service};
 
 /// What goes wrong in a world.

@@ -4,11 +4,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -16,10 +14,8 @@ use crate::clock::Clock;
 use crate::cloudformation::{StackSnapshot, UpdateSnapshot};
 use crate::core::{Call, Core, Reply};
 use crate::event_bridge::Event;
-use crate::http_client::InProcess;
 use crate::proton::{DeploymentSnapshot, EnvironmentSnapshot};
 use crate::runtime_api::{Invocation, InvocationResult, NOT_POLLING, Progress};
-use crate::server::Server;
 use crate::world::World;
 
 /// A local AWS that is up. Clones share the one world.
@@ -54,18 +50,6 @@ impl LocalAws {
             clock,
             changed: watch::Sender::new(()),
         }))
-    }
-
-    /// Opens the socket door. It must be called within a tokio runtime.
-    #[must_use]
-    pub fn serve(&self, listener: TcpListener) -> Server {
-        Server::start(self.clone(), listener)
-    }
-
-    /// The in-process door: an HTTP client for the SDK.
-    #[must_use]
-    pub fn http_client(&self) -> SharedHttpClient {
-        SharedHttpClient::new(InProcess::new(self.clone()))
     }
 
     /// The clock.

@@ -6,9 +6,11 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value, json};
 
 use crate::identity::Identities;
-use crate::wire::json::{ServiceError, read};
+use crate::wire::error::ServiceError;
+use crate::wire::json::read;
 use crate::wire::model;
 use crate::wire::operation::Operation;
+use crate::wire::pages::Pages;
 use crate::wire::time::{epoch_seconds, rfc3339};
 use crate::world::{Deployment, Ending, Environment, Happening, Status, What, When, World};
 
@@ -245,6 +247,20 @@ impl Proton {
             .ok_or_else(|| ServiceError::not_found(format!("Environment {name} was not found.")))
     }
 
+    /// Returns the item after which the page starts that a request asks for; `None` for the first page.
+    fn page_start(
+        &self,
+        input: &Map<String, Value>,
+        question: &str,
+    ) -> Result<Option<String>, ServiceError> {
+        let Some(token) = text(input, "nextToken") else {
+            return Ok(None);
+        };
+        let place = self.pages.place(token, question).map(str::to_owned);
+        let refused = || ServiceError::validation("The nextToken is not valid for this request.");
+        place.map(Some).ok_or_else(refused)
+    }
+
     fn list_environments(
         &mut self,
         body: &[u8],
@@ -254,7 +270,7 @@ impl Proton {
         let input = read(body, model::LIST_ENVIRONMENTS)?;
         let templates = template_filters(&input);
         let question = format!("environments of {templates:?}");
-        let from = self.pages.start(&input, &question)?;
+        let from = self.page_start(&input, &question)?;
         let size = page_size(&input).min(self.environments_a_page);
         let before = match &from {
             Some(count) if self.pages_shift => count.parse().unwrap_or_default(),
@@ -371,7 +387,7 @@ impl Proton {
             .ok_or_else(|| ServiceError::not_found(format!("Resource {arn} was not found.")))?;
         effect.environments = vec![environment.script.name.clone()];
         let question = format!("tags of {arn}");
-        let from = self.pages.start(&input, &question)?;
+        let from = self.page_start(&input, &question)?;
         let size = page_size(&input);
         let mut page: Vec<_> = environment
             .script
@@ -536,43 +552,6 @@ fn template_filters(input: &Map<String, Value>) -> Vec<(String, String)> {
 
 fn deployment_not_found(id: &str) -> ServiceError {
     ServiceError::not_found(format!("Deployment {id} was not found."))
-}
-
-/// The tokens that were given: each stands for a question and the last item that was shown.
-#[derive(Debug, Default)]
-struct Pages {
-    places: HashMap<String, (String, String)>,
-    tokens: HashMap<(String, String), String>,
-}
-
-impl Pages {
-    /// The item after which the page starts that the request asks for.
-    fn start(
-        &self,
-        input: &Map<String, Value>,
-        question: &str,
-    ) -> Result<Option<String>, ServiceError> {
-        let Some(token) = text(input, "nextToken") else {
-            return Ok(None);
-        };
-        self.places
-            .get(token)
-            .filter(|(asked, _)| asked == question)
-            .map(|(_, last)| Some(last.clone()))
-            .ok_or_else(|| ServiceError::validation("The nextToken is not valid for this request."))
-    }
-
-    /// The same place has the same token each time.
-    fn token(&mut self, question: String, last: String, identities: &mut Identities) -> String {
-        let place = (question, last);
-        if let Some(token) = self.tokens.get(&place) {
-            return token.clone();
-        }
-        let token = identities.token();
-        self.places.insert(token.clone(), place.clone());
-        self.tokens.insert(place, token.clone());
-        token
-    }
 }
 
 /// An environment that lives.

@@ -22,6 +22,14 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// How long requests that are under way may go on after the end was asked for.
 const GRACE: Duration = Duration::from_secs(1);
 
+impl LocalAws {
+    /// Serves HTTP on a listener. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn serve(&self, listener: TcpListener) -> Server {
+        Server::start(self.clone(), listener)
+    }
+}
+
 /// The socket door. It closes when this is dropped.
 #[derive(Debug)]
 pub struct Server {

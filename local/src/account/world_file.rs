@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use crate::account::stack_file::{self, CloudFormationText, StackText};
 use crate::faults::{Chances, Fault, Faults, Refusal, Rule, Throttle};
-use crate::wire::json::Shape;
 use crate::wire::model;
 use crate::wire::operation::Operation;
+use crate::wire::shape::Shape;
 use crate::world::{
     Cancellation, Deployment, Ending, Environment, Function, Moment, Status, What, When, World,
 };

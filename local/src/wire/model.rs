@@ -1,6 +1,6 @@
 //! The service models of the requests: members, types, lengths and patterns, as AWS publishes them.
 
-use crate::wire::json::{Member, Pattern, Shape, pattern};
+use crate::wire::shape::{Member, Pattern, Shape, pattern};
 
 /// No limit.
 const ANY: usize = usize::MAX;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value};
 
-use crate::wire::json::ServiceError;
+use crate::wire::error::ServiceError;
 
 /// CloudFormation's namespace.
 const NAMESPACE: &str = "http://cloudformation.amazonaws.com/doc/2010-05-15/";

@@ -1,11 +1,13 @@
 //! The program's arguments.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
 use local_aws::World;
+
+use crate::failure::Failure;
 
 pub(crate) const HELP: &str = "\
 The local AWS: Proton, CloudFormation, EventBridge and the Lambda Runtime API.
@@ -62,11 +64,19 @@ impl Engine {
         }
     }
 
-    /// The world where no file is given.
-    pub(crate) fn demonstration(self) -> World {
-        match self {
-            Self::Proton => World::demonstration(),
-            Self::CloudFormation => World::cloudformation_demonstration(),
+    /// Returns the engine of the arguments, or of the setting `ENGINE`, or Proton. An invalid setting
+    /// is the function's to refuse.
+    pub(crate) fn chosen(argument: Option<Self>) -> Self {
+        let setting = || std::env::var("ENGINE").ok()?.parse().ok();
+        argument.or_else(setting).unwrap_or(Self::Proton)
+    }
+
+    /// Reads the world of a file, or returns the engine's default.
+    pub(crate) fn world(self, file: Option<&Path>) -> Result<World, Failure> {
+        match (file, self) {
+            (Some(file), _) => World::load(file).map_err(|error| Failure::Usage(error.to_string())),
+            (None, Self::Proton) => Ok(World::demonstration()),
+            (None, Self::CloudFormation) => Ok(World::cloudformation_demonstration()),
         }
     }
 }

@@ -10,8 +10,8 @@ use local_aws::{
 };
 use tokio::net::TcpListener;
 
-use crate::Failure;
 use crate::arguments::Engine;
+use crate::failure::Failure;
 
 /// How long the follower has for one delivery, as in the template.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@ use local_aws::{Call, Event, InvocationResult, Stream, rfc3339};
 use serde_json::{Value, json};
 
 use crate::arguments::Engine;
-use crate::run::{Standing, Trial};
+use crate::trial::{Standing, Trial};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();

@@ -1,28 +1,22 @@
 //! `cargo local EVENT`: the real binary, one event, and what came of it.
 
-use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
-use std::time::{Duration, SystemTime};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
 
 use anstream::{print, println};
 use bytes::Bytes;
-use local_aws::{
-    Call, Clock, Event, FunctionProcess, Invocation, InvocationResult, Line, LocalAws,
-};
-use serde::Deserialize;
+use local_aws::{Clock, FunctionProcess, Invocation, InvocationResult, LocalAws};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::process::Command;
 
-use crate::Failure;
 use crate::arguments::{Engine, Output, RunOptions, Times};
-use crate::event_times::{Moved, move_times};
+use crate::event_times::move_times;
+use crate::failure::Failure;
 use crate::follow::Follower;
+use crate::function::build;
 use crate::report;
-use crate::serve::{engine, world};
-
-const PACKAGE: &str = "proton-canceller";
+use crate::trial::{Followed, Trial, standings};
 
 /// How long a person waits for the follower: some rollbacks take hours.
 const FOLLOWED_FOR: Duration = Duration::from_secs(20);
@@ -44,69 +38,6 @@ const SETTINGS: [&str; 13] = [
     "AWS_LAMBDA_LOG_LEVEL",
 ];
 
-/// Everything that a run showed.
-#[derive(Debug)]
-pub(crate) struct Trial {
-    pub(crate) engine: Engine,
-    pub(crate) event: PathBuf,
-    pub(crate) moved: Option<Moved>,
-    pub(crate) started: SystemTime,
-    pub(crate) before: Vec<Standing>,
-    pub(crate) after: Vec<Standing>,
-    pub(crate) result: InvocationResult,
-    pub(crate) events: Vec<Event>,
-    pub(crate) calls: Vec<Call>,
-    pub(crate) lines: Vec<Line>,
-    /// What the follower did, if anything was still being cancelled.
-    pub(crate) followed: Option<Followed>,
-}
-
-/// What the follower did.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Followed {
-    /// How often it was handed a message.
-    pub(crate) deliveries: usize,
-    /// The time between two of them.
-    pub(crate) every: Duration,
-}
-
-/// An environment or a stack, as it stood.
-#[derive(Debug)]
-pub(crate) struct Standing {
-    pub(crate) name: String,
-    pub(crate) status: &'static str,
-    pub(crate) message: Option<String>,
-    pub(crate) started_at: SystemTime,
-    pub(crate) json: Value,
-}
-
-fn standings(local: &LocalAws, engine: Engine) -> Vec<Standing> {
-    match engine {
-        Engine::Proton => local
-            .environments()
-            .into_iter()
-            .map(|environment| Standing {
-                json: environment.to_json(),
-                name: environment.name,
-                status: environment.status.as_str(),
-                message: environment.message,
-                started_at: environment.started_at,
-            })
-            .collect(),
-        Engine::CloudFormation => local
-            .stacks()
-            .into_iter()
-            .map(|stack| Standing {
-                json: stack.to_json(),
-                name: stack.name,
-                status: stack.status.as_str(),
-                message: stack.reason,
-                started_at: stack.started_at,
-            })
-            .collect(),
-    }
-}
-
 pub(crate) async fn run(options: RunOptions) -> Result<ExitCode, Failure> {
     let output = options.output;
     let payload = std::fs::read(&options.event).map_err(|error| {
@@ -115,8 +46,8 @@ pub(crate) async fn run(options: RunOptions) -> Result<ExitCode, Failure> {
             options.event.display()
         ))
     })?;
-    let engine = engine(options.engine);
-    let world = world(engine, options.world.as_deref())?;
+    let engine = Engine::chosen(options.engine);
+    let world = engine.world(options.world.as_deref())?;
     let binary = build().await?;
     let local = LocalAws::new(world, Clock::system());
     let trial = attempt(&local, engine, &binary, options, payload).await?;
@@ -207,41 +138,4 @@ fn is_waited_for(result: &InvocationResult) -> bool {
     let summary: Value = serde_json::from_slice(body).unwrap_or_default();
     let cancelling = summary.pointer("/counts/CANCELLING");
     cancelling.and_then(Value::as_u64).unwrap_or_default() > 0
-}
-
-/// One of the messages that cargo writes about what it built.
-#[derive(Deserialize)]
-struct Artifact {
-    reason: String,
-    executable: Option<PathBuf>,
-}
-
-/// Builds the function and gives its path.
-pub(crate) async fn build() -> Result<PathBuf, Failure> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut command = Command::new(cargo);
-    command.args(["build", "--package", PACKAGE, "--bin", PACKAGE]);
-    // A person sees cargo's progress, a script only its errors.
-    if !std::io::stderr().is_terminal() {
-        command.arg("--quiet");
-    }
-    let built = command
-        .arg("--message-format=json-render-diagnostics")
-        .arg("--manifest-path")
-        .arg(root.join("Cargo.toml"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .await
-        .map_err(|error| Failure::Trial(format!("cargo cannot be started: {error}")))?;
-    if !built.status.success() {
-        return Err(Failure::Trial("the function cannot be built".to_owned()));
-    }
-    String::from_utf8_lossy(&built.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
-        .filter(|artifact| artifact.reason == "compiler-artifact")
-        .find_map(|artifact| artifact.executable)
-        .ok_or_else(|| Failure::Trial("cargo built no executable".to_owned()))
 }
