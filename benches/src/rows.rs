@@ -6,8 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use local_aws::{
-    Call, Cancellation, Deployment, Ending, Environment, Faults, Operation, Service, What, When,
-    World,
+    Call, Deployment, Effect, Ending, Environment, Faults, Operation, Service, Timing, World,
 };
 
 use crate::process::Program;
@@ -102,11 +101,11 @@ impl Bench {
             let latency = Duration::from_millis(20);
             let quick = || {
                 Deployment::in_progress()
-                    .when_cancelled(Cancellation::after(Duration::ZERO, Ending::cancelled()))
+                    .when_cancelled(Ending::cancelled().rollback(Duration::ZERO))
             };
             let environment = Environment::new("environment")
                 .deployment(quick())
-                .then(When::AfterEnd(Duration::ZERO), What::Deploy(quick()));
+                .then(Timing::AfterEnd(Duration::ZERO), Effect::Deploy(quick()));
             let world = World::new()
                 .with(environment)
                 .faults(Faults::none().latency(latency..=latency));

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use local_aws::{
-    Call, Cancellation, Clock, Deployment, Ending, Environment, Faults, Invocation,
-    InvocationResult, LocalAws, Operation, Server, Throttle, World,
+    Call, Clock, Deployment, Ending, Environment, Faults, Invocation, InvocationResult, LocalAws,
+    Operation, Server, Throttle, World,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -69,7 +69,7 @@ impl Job {
         let environments = (0..self.environments).map(|index| {
             let environment = Environment::new(format!("environment-{index:05}"));
             if running(index) {
-                let end = Cancellation::after(self.settling, Ending::cancelled());
+                let end = Ending::cancelled().rollback(self.settling);
                 environment.deployment(Deployment::in_progress().when_cancelled(end))
             } else {
                 environment

@@ -11,11 +11,17 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::cloudformation::{CloudFormation, StackSnapshot, UpdateSnapshot, name_of};
+use crate::account::live::Phase;
+use crate::account::snapshot::{
+    DeploymentSnapshot, EnvironmentSnapshot, StackSnapshot, UpdateSnapshot,
+};
+use crate::account::{Account, Context};
+use crate::cloudformation::{CloudFormation, name_of};
 use crate::event_bridge::{Event, EventBridge};
-use crate::faults::{CallSeen, FaultMoment, LiveFaults, Mishap};
+use crate::faults::FaultMoment;
+use crate::faults::live::{CallSeen, LiveFaults, Mishap};
 use crate::identity::Identities;
-use crate::proton::{DeploymentSnapshot, Effect, EnvironmentSnapshot, Phase, Proton};
+use crate::proton::Proton;
 use crate::runtime_api::{Invocation, RuntimeApi};
 use crate::wire;
 use crate::wire::error::ServiceError;
@@ -120,6 +126,7 @@ pub(crate) enum Reply {
 pub(crate) struct Core {
     pub(crate) runtime: RuntimeApi,
     pub(crate) identities: Identities,
+    account: Account,
     proton: Proton,
     cloudformation: CloudFormation,
     event_bridge: EventBridge,
@@ -132,8 +139,9 @@ impl Core {
         let mut identities = Identities::new(world.seed);
         Self {
             runtime: RuntimeApi::new(&world),
-            proton: Proton::new(&world, start, &mut identities),
-            cloudformation: CloudFormation::new(&world, start, &mut identities),
+            account: Account::new(&world.environments, world.arns(), start, &mut identities),
+            proton: Proton::new(world.proton),
+            cloudformation: CloudFormation::new(world.cloudformation),
             event_bridge: EventBridge::default(),
             faults: LiveFaults::new(world.faults, world.seed, start),
             calls: Vec::new(),
@@ -158,8 +166,7 @@ impl Core {
     }
 
     pub(crate) fn advance(&mut self, now: SystemTime) {
-        self.proton.advance(now, &mut self.identities);
-        self.cloudformation.advance(now, &mut self.identities);
+        self.account.advance(now, &mut self.identities);
     }
 
     pub(crate) fn calls(&self) -> &[Call] {
@@ -171,19 +178,19 @@ impl Core {
     }
 
     pub(crate) fn environments(&self) -> Vec<EnvironmentSnapshot> {
-        self.proton.environments()
+        self.account.environment_snapshots()
     }
 
     pub(crate) fn deployments(&self) -> Vec<DeploymentSnapshot> {
-        self.proton.deployments()
+        self.account.deployment_snapshots()
     }
 
     pub(crate) fn stacks(&self) -> Vec<StackSnapshot> {
-        self.cloudformation.stacks()
+        self.account.stack_snapshots()
     }
 
     pub(crate) fn updates(&self) -> Vec<UpdateSnapshot> {
-        self.cloudformation.updates()
+        self.account.update_snapshots()
     }
 
     fn runtime(&mut self, request: &Request<Bytes>, rest: &str) -> Reply {
@@ -378,6 +385,7 @@ impl Core {
         call: &mut Call,
     ) -> Result<Value, ServiceError> {
         let Self {
+            account,
             proton,
             cloudformation,
             event_bridge,
@@ -385,33 +393,33 @@ impl Core {
             identities,
             ..
         } = self;
-        match operation.service() {
-            Service::EventBridge => event_bridge.put_events(body, call.time, identities, faults),
-            Service::Proton => {
-                let named = call.environment.clone().map(|name| vec![name]);
-                let arrived = (Phase::Arrived, operation);
-                proton.happen_at(arrived, named.as_deref(), call.time, identities);
-                let mut effect = Effect::default();
-                let result = proton.call(operation, body, call.time, identities, &mut effect);
-                let done = (Phase::CarriedOut, operation);
-                proton.happen_at(done, Some(&effect.environments), call.time, identities);
-                call.cancelled = effect.cancelled;
-                result
-            }
+        let now = call.time;
+        let named = call.environment.clone().map(|name| vec![name]);
+        account.count_call(
+            (Phase::Arrived, operation),
+            named.as_deref(),
+            now,
+            identities,
+        );
+        let mut context = Context {
+            account,
+            identities,
+            now,
+            environments: Vec::new(),
+            cancelled: None,
+        };
+        let result = match operation.service() {
+            Service::Proton => proton.call(operation, body, &mut context),
             Service::CloudFormation => {
-                let named = call.environment.clone().map(|name| vec![name]);
-                let arrived = (Phase::Arrived, operation);
-                cloudformation.happen_at(arrived, named.as_deref(), call.time, identities);
-                let input = query::read(body);
-                let mut effect = Effect::default();
-                let result =
-                    cloudformation.call(operation, input, call.time, identities, &mut effect);
-                let done = (Phase::CarriedOut, operation);
-                cloudformation.happen_at(done, Some(&effect.environments), call.time, identities);
-                call.cancelled = effect.cancelled;
-                result
+                cloudformation.call(operation, query::read(body), &mut context)
             }
-        }
+            Service::EventBridge => event_bridge.put_events(body, now, context.identities, faults),
+        };
+        let (concerned, cancelled) = (context.environments, context.cancelled);
+        let carried_out = (Phase::CarriedOut, operation);
+        account.count_call(carried_out, Some(&concerned), now, identities);
+        call.cancelled = cancelled;
+        result
     }
 }
 
@@ -489,22 +497,17 @@ fn is_presigned(request: &Request<Bytes>) -> bool {
 
 /// The environment or stack that a request names, as far as that can be told without checking it.
 fn named_environment(operation: Operation, input: &Value) -> Option<String> {
-    let text = |member: &str| input.get(member).and_then(Value::as_str).map(str::to_owned);
-    match operation {
-        Operation::GetEnvironment => text("name"),
-        Operation::CancelEnvironmentDeployment | Operation::GetDeployment => {
-            text("environmentName")
+    let member = operation.environment_member()?;
+    let text = input.get(member)?.as_str()?;
+    let name = match operation.service() {
+        Service::CloudFormation => name_of(text),
+        Service::Proton | Service::EventBridge if member == "resourceArn" => {
+            let (_, name) = text.split_once(":environment/")?;
+            name
         }
-        Operation::ListTagsForResource => text("resourceArn")?
-            .split_once(":environment/")
-            .map(|(_, name)| name.to_owned()),
-        Operation::DescribeStacks
-        | Operation::CancelUpdateStack
-        | Operation::DescribeStackEvents => {
-            text("StackName").map(|stack| name_of(&stack).to_owned())
-        }
-        Operation::ListEnvironments | Operation::PutEvents | Operation::ListStacks => None,
-    }
+        Service::Proton | Service::EventBridge => text,
+    };
+    Some(name.to_owned())
 }
 
 /// What stands before this text.

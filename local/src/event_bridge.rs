@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
-use crate::faults::LiveFaults;
+use crate::faults::live::LiveFaults;
 use crate::identity::Identities;
 use crate::wire::error::ServiceError;
 use crate::wire::json::read;

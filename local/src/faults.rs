@@ -2,12 +2,13 @@
 //!
 //! Faults concern every service that clients call with the AWS SDK, never the Runtime API.
 
-use std::collections::HashMap;
-use std::ops::RangeInclusive;
-use std::time::{Duration, SystemTime};
+pub(crate) mod file;
+pub(crate) mod live;
 
-use crate::wire::error::ServiceError;
-use crate::wire::operation::{Operation, Service};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::wire::operation::Operation;
 
 /// What goes wrong in a world.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +67,36 @@ impl Faults {
         self.refusals.push(refusal);
         self
     }
+
+    /// Returns the same faults of CloudFormation's operations, with CloudFormation's codes.
+    pub(crate) fn of_stacks(mut self) -> Self {
+        for throttle in &mut self.throttles {
+            throttle.operation = throttle.operation.map(Operation::of_stack);
+        }
+        for rule in &mut self.rules {
+            if rule.operation == Some(Operation::PutEvents) {
+                continue;
+            }
+            rule.operation = rule.operation.map(Operation::of_stack);
+            if let Fault::Error { code, .. } = &mut rule.fault {
+                *code = code_of_stacks(code).to_owned();
+            }
+        }
+        self
+    }
+}
+
+/// Returns the code that CloudFormation has in the place of one of Proton's.
+fn code_of_stacks(code: &str) -> &str {
+    match code {
+        "ThrottlingException" => "Throttling",
+        "AccessDeniedException" => "AccessDenied",
+        "ResourceNotFoundException" | "ConflictException" | "ValidationException" => {
+            "ValidationError"
+        }
+        "InternalServerException" => "InternalFailure",
+        _ => code,
+    }
 }
 
 /// How likely each fault is, from 0 (never) to 1 (always), for each call.
@@ -100,10 +131,10 @@ pub struct Throttle {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     pub(crate) operation: Option<Operation>,
-    environment: Option<String>,
-    calls: RangeInclusive<u64>,
+    pub(crate) environment: Option<String>,
+    pub(crate) calls: RangeInclusive<u64>,
     pub(crate) fault: Fault,
-    moment: FaultMoment,
+    pub(crate) moment: FaultMoment,
 }
 
 impl Rule {
@@ -152,14 +183,6 @@ impl Rule {
     pub fn after_effect(mut self) -> Self {
         self.moment = FaultMoment::AfterEffect;
         self
-    }
-
-    fn matches(&self, call: &CallSeen<'_>) -> bool {
-        self.operation.is_none_or(|it| it == call.operation)
-            && self
-                .environment
-                .as_ref()
-                .is_none_or(|name| call.names(name))
     }
 }
 
@@ -219,10 +242,10 @@ pub(crate) enum FaultMoment {
 /// Entries that `PutEvents` refuses, each with this code and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    containing: Option<String>,
-    entries: RangeInclusive<u64>,
-    code: String,
-    message: String,
+    pub(crate) containing: Option<String>,
+    pub(crate) entries: RangeInclusive<u64>,
+    pub(crate) code: String,
+    pub(crate) message: String,
 }
 
 impl Refusal {
@@ -252,240 +275,20 @@ impl Refusal {
     }
 }
 
-/// A call, as far as faults look at it.
-pub(crate) struct CallSeen<'a> {
-    pub(crate) operation: Operation,
-    /// The environment or stack that it names.
-    pub(crate) environment: Option<&'a str>,
-    /// The text of its entries' details.
-    pub(crate) details: &'a [&'a str],
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl CallSeen<'_> {
-    fn names(&self, name: &str) -> bool {
-        self.environment == Some(name) || self.details.iter().any(|detail| detail.contains(name))
+    #[test]
+    fn faults_concern_the_other_service() {
+        let denied = Fault::error("AccessDeniedException", "no");
+        let faults = Faults::none()
+            .rule(Rule::new(denied.clone()).operation(Operation::GetEnvironment))
+            .rule(Rule::new(denied.clone()).operation(Operation::PutEvents));
+        let of_stacks = Rule::new(Fault::error("AccessDenied", "no"));
+        let expected = Faults::none()
+            .rule(of_stacks.operation(Operation::DescribeStacks))
+            .rule(Rule::new(denied).operation(Operation::PutEvents));
+        assert_eq!(faults.of_stacks(), expected);
     }
-}
-
-/// What the faults decided about a call.
-#[derive(Debug, Default)]
-pub(crate) struct Verdict {
-    pub(crate) latency: Duration,
-    pub(crate) fault: Option<(FaultMoment, Mishap)>,
-}
-
-/// A fault, ready to be carried out.
-#[derive(Debug)]
-pub(crate) enum Mishap {
-    Error(ServiceError),
-    Junk { status: u16, body: String },
-    Cut { before: String },
-    Drop,
-    Never,
-}
-
-/// The faults of a running world.
-#[derive(Debug)]
-pub(crate) struct LiveFaults {
-    faults: Faults,
-    rng: fastrand::Rng,
-    buckets: Vec<Bucket>,
-    /// How many calls each rule has matched.
-    matched: HashMap<usize, u64>,
-    /// How many entries each refusal has matched.
-    entries_matched: HashMap<usize, u64>,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    throttle: Throttle,
-    tokens: f64,
-    filled_at: SystemTime,
-}
-
-impl Bucket {
-    fn concerns(&self, operation: Operation) -> bool {
-        match self.throttle.operation {
-            None => match operation.service() {
-                Service::Proton | Service::CloudFormation => true,
-                Service::EventBridge => false,
-            },
-            Some(limited) => limited == operation,
-        }
-    }
-
-    fn take(&mut self, now: SystemTime) -> bool {
-        let passed = now.duration_since(self.filled_at).unwrap_or_default();
-        self.filled_at = now;
-        self.tokens = (self.tokens + passed.as_secs_f64() * self.throttle.per_second)
-            .min(f64::from(self.throttle.burst));
-        let is_free = self.tokens >= 1.0;
-        if is_free {
-            self.tokens -= 1.0;
-        }
-        is_free
-    }
-}
-
-impl LiveFaults {
-    pub(crate) fn new(faults: Faults, seed: u64, now: SystemTime) -> Self {
-        let buckets = faults
-            .throttles
-            .iter()
-            .map(|throttle| Bucket {
-                tokens: f64::from(throttle.burst),
-                throttle: throttle.clone(),
-                filled_at: now,
-            })
-            .collect();
-        Self {
-            faults,
-            rng: fastrand::Rng::with_seed(seed),
-            buckets,
-            matched: HashMap::new(),
-            entries_matched: HashMap::new(),
-        }
-    }
-
-    /// Decides about a call. Scripted faults come first, then the throttle, then chance.
-    pub(crate) fn judge(&mut self, call: &CallSeen<'_>, now: SystemTime) -> Verdict {
-        let mut verdict = Verdict {
-            latency: self.draw_latency(),
-            fault: None,
-        };
-        if let Some(index) = self.matching_rule(call)
-            && let Some(rule) = self.faults.rules.get(index)
-        {
-            match mishap(&rule.fault) {
-                Ok(mishap) => verdict.fault = Some((rule.moment, mishap)),
-                Err(latency) => verdict.latency += latency,
-            }
-        }
-        if verdict.fault.is_none() && self.is_throttled(call.operation, now) {
-            let code = match call.operation.service() {
-                Service::Proton | Service::EventBridge => "ThrottlingException",
-                Service::CloudFormation => "Throttling",
-            };
-            verdict.fault = Some((
-                FaultMoment::BeforeEffect,
-                Mishap::Error(ServiceError::new(code, "Rate exceeded")),
-            ));
-        }
-        if verdict.fault.is_none() {
-            verdict.fault = self.draw_fault(call.operation.service());
-        }
-        verdict
-    }
-
-    /// The code and message with which `PutEvents` refuses an entry of this detail.
-    pub(crate) fn refuse_entry(&mut self, detail: &str) -> Option<(String, String)> {
-        let mut refused = None;
-        for (index, refusal) in self.faults.refusals.iter().enumerate() {
-            if refusal
-                .containing
-                .as_ref()
-                .is_some_and(|text| !detail.contains(text.as_str()))
-            {
-                continue;
-            }
-            let count = self.entries_matched.entry(index).or_default();
-            *count += 1;
-            if refused.is_none() && refusal.entries.contains(count) {
-                refused = Some((refusal.code.clone(), refusal.message.clone()));
-            }
-        }
-        if refused.is_none() && self.is_drawn(self.faults.chances.refused_entry) {
-            refused = Some((
-                "InternalFailure".to_owned(),
-                "The request processing has failed because of an unknown error.".to_owned(),
-            ));
-        }
-        refused
-    }
-
-    /// Counts the call for each rule that it matches, and gives the first that applies.
-    fn matching_rule(&mut self, call: &CallSeen<'_>) -> Option<usize> {
-        let mut first = None;
-        for (index, rule) in self.faults.rules.iter().enumerate() {
-            if !rule.matches(call) {
-                continue;
-            }
-            let count = self.matched.entry(index).or_default();
-            *count += 1;
-            if rule.calls.contains(count) {
-                first = first.or(Some(index));
-            }
-        }
-        first
-    }
-
-    fn is_throttled(&mut self, operation: Operation, now: SystemTime) -> bool {
-        let mut is_throttled = false;
-        for bucket in &mut self.buckets {
-            if bucket.concerns(operation) && !bucket.take(now) {
-                is_throttled = true;
-            }
-        }
-        is_throttled
-    }
-
-    fn draw_latency(&mut self) -> Duration {
-        let (least, most) = (*self.faults.latency.start(), *self.faults.latency.end());
-        if most <= least {
-            return least;
-        }
-        least + most.saturating_sub(least).mul_f64(self.rng.f64())
-    }
-
-    fn draw_fault(&mut self, service: Service) -> Option<(FaultMoment, Mishap)> {
-        let chances = self.faults.chances;
-        if self.is_drawn(chances.error) {
-            let code = match service {
-                Service::Proton => "InternalServerException",
-                Service::EventBridge => "InternalException",
-                Service::CloudFormation => "InternalFailure",
-            };
-            let error = ServiceError::new(code, "The request failed to register with the service.");
-            return Some((FaultMoment::BeforeEffect, Mishap::Error(error)));
-        }
-        if self.is_drawn(chances.drop_before) {
-            return Some((FaultMoment::BeforeEffect, Mishap::Drop));
-        }
-        if self.is_drawn(chances.drop_after) {
-            return Some((FaultMoment::AfterEffect, Mishap::Drop));
-        }
-        self.is_drawn(chances.never)
-            .then_some((FaultMoment::BeforeEffect, Mishap::Never))
-    }
-
-    fn is_drawn(&mut self, chance: f64) -> bool {
-        chance > 0.0 && self.rng.f64() < chance
-    }
-}
-
-/// The fault of a rule, or the latency that it adds.
-fn mishap(fault: &Fault) -> Result<Mishap, Duration> {
-    Ok(match fault {
-        Fault::Error {
-            code,
-            message,
-            status,
-        } => {
-            let error = ServiceError::new(code.clone(), message.clone());
-            Mishap::Error(match status {
-                Some(status) => error.status(*status),
-                None => error,
-            })
-        }
-        Fault::Junk { status, body } => Mishap::Junk {
-            status: *status,
-            body: body.clone(),
-        },
-        Fault::Cut { before } => Mishap::Cut {
-            before: before.clone(),
-        },
-        Fault::Drop => Mishap::Drop,
-        Fault::Never => Mishap::Never,
-        Fault::Latency(latency) => return Err(*latency),
-    })
 }

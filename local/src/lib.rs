@@ -20,12 +20,12 @@
 //! - `function_process`: the real binary under the Runtime API.
 
 mod account;
-mod as_stacks;
 mod clock;
 mod cloudformation;
 mod core;
 mod event_bridge;
 mod faults;
+mod file_value;
 mod function_process;
 mod http_client;
 mod identity;
@@ -37,24 +37,23 @@ mod server;
 mod wire;
 mod world;
 
-pub use crate::account::stack::{
-    CloudFormationOptions, RepeatedToken, Stack, StackHappening, StackWhat, Update, UpdateEnding,
+pub use crate::account::deployment::{Deployment, Ending, Moment};
+pub use crate::account::environment::Environment;
+pub use crate::account::script::{Effect, ScriptedEvent, Timing};
+pub use crate::account::snapshot::{
+    DeploymentSnapshot, EnvironmentSnapshot, StackSnapshot, UpdateSnapshot,
 };
-pub use crate::account::status::StackStatus;
+pub use crate::account::status::{StackStatus, Status};
 pub use crate::clock::Clock;
-pub use crate::cloudformation::{StackSnapshot, UpdateSnapshot};
+pub use crate::cloudformation::{CloudFormationOptions, RepeatedToken};
 pub use crate::core::{Answer, Call};
 pub use crate::event_bridge::Event;
 pub use crate::faults::{Chances, Fault, Faults, Refusal, Rule, Throttle};
 pub use crate::function_process::{FunctionProcess, FunctionProcessError, Line, Stream};
 pub use crate::local_aws::LocalAws;
-pub use crate::proton::{DeploymentSnapshot, EnvironmentSnapshot};
 pub use crate::queue::{Delivery, Queue, QueueSettings};
 pub use crate::runtime_api::{Invocation, InvocationResult};
 pub use crate::server::Server;
 pub use crate::wire::operation::{Operation, Service};
 pub use crate::wire::time::rfc3339;
-pub use crate::world::{
-    Cancellation, Deployment, Ending, Environment, Function, Happening, Moment, Status, What, When,
-    World, WorldError,
-};
+pub use crate::world::{Function, World, WorldError};

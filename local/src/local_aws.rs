@@ -10,11 +10,12 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::account::snapshot::{
+    DeploymentSnapshot, EnvironmentSnapshot, StackSnapshot, UpdateSnapshot,
+};
 use crate::clock::Clock;
-use crate::cloudformation::{StackSnapshot, UpdateSnapshot};
 use crate::core::{Call, Core, Reply};
 use crate::event_bridge::Event;
-use crate::proton::{DeploymentSnapshot, EnvironmentSnapshot};
 use crate::runtime_api::{Invocation, InvocationResult, NOT_POLLING, Progress};
 use crate::world::World;
 

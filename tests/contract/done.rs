@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use local_aws::{
-    Answer, Call, Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Rule,
-    What, When, World,
+    Answer, Call, Deployment, Effect, Ending, Environment, Fault, Faults, Operation, Rule, Timing,
+    World,
 };
 
 use crate::harness::{Run, Stage, each, millis, quick, running, seconds};
@@ -15,7 +15,7 @@ const CANCEL: Operation = Operation::CancelEnvironmentDeployment;
 
 /// In progress; a cancel leads there after a while.
 fn ending(name: &str, after: Duration, ending: Ending) -> Environment {
-    let cancellation = Cancellation::after(after, ending);
+    let cancellation = ending.rollback(after);
     Environment::new(name).deployment(Deployment::in_progress().when_cancelled(cancellation))
 }
 
@@ -359,16 +359,19 @@ async fn a_cancel_that_was_lost_on_its_way_is_repeated_after_a_look() {
 #[tokio::test]
 async fn a_repeat_does_not_hit_the_deployment_that_came_next() {
     let then_the_next = |environment: Environment| {
-        let next = What::Deploy(Deployment::in_progress());
-        environment.then(When::AfterEnd(millis(0)), next)
+        let next = Effect::Deploy(Deployment::in_progress());
+        environment.then(Timing::AfterEnd(millis(0)), next)
     };
     let heard = Rule::new(Fault::Drop).after_effect();
     let unheard = Rule::new(Fault::Drop);
     let cancelled = ending("net", millis(0), Ending::cancelled());
-    let succeeded = running("net").then(When::AfterCall(CANCEL, 1), What::End(Ending::succeeded()));
+    let succeeded = running("net").then(
+        Timing::AfterCall(CANCEL, 1),
+        Effect::End(Ending::succeeded()),
+    );
     let failed = running("net").then(
-        When::BeforeCall(Operation::GetDeployment, 1),
-        What::End(Ending::failed("by itself")),
+        Timing::BeforeCall(Operation::GetDeployment, 1),
+        Effect::End(Ending::failed("by itself")),
     );
     for (environment, rule, outcome) in [
         (cancelled, heard.clone(), "CANCELLED"),
@@ -396,10 +399,10 @@ async fn a_reading_of_more_than_two_seconds_is_renewed_before_the_cancel() {
     let old = Environment::new("old").deployment(quick().started_ago(seconds(3600)));
     let young = |name: &str| Environment::new(name).deployment(quick().started_ago(seconds(600)));
     let replaced = young("replaced")
-        .then(When::At(millis(1000)), What::End(Ending::succeeded()))
-        .then(When::AfterEnd(millis(0)), What::Deploy(quick()));
-    let failed = young("failed").then(When::At(millis(1000)), What::End(Ending::failed("oh")));
-    let cancelled = young("cancelled").then(When::At(millis(1000)), What::Cancel);
+        .then(Timing::At(millis(1000)), Effect::End(Ending::succeeded()))
+        .then(Timing::AfterEnd(millis(0)), Effect::Deploy(quick()));
+    let failed = young("failed").then(Timing::At(millis(1000)), Effect::End(Ending::failed("oh")));
+    let cancelled = young("cancelled").then(Timing::At(millis(1000)), Effect::Cancel);
     let stage = |world: Vec<Environment>| {
         Stage::with(world)
             .faults(Faults::none().rule(slow.clone()))
@@ -481,12 +484,12 @@ async fn a_reading_of_more_than_two_seconds_is_renewed_before_the_cancel() {
 
 #[tokio::test]
 async fn a_conflict_may_hide_that_it_has_ended() {
-    let by_the_time = |name, what| running(name).then(When::BeforeCall(CANCEL, 1), what);
+    let by_the_time = |name, what| running(name).then(Timing::BeforeCall(CANCEL, 1), what);
     let run = Stage::with([
-        by_the_time("succeeded", What::End(Ending::succeeded())),
-        by_the_time("failed", What::End(Ending::failed("by itself"))),
-        by_the_time("cancelled", What::End(Ending::cancelled())),
-        by_the_time("cancelling", What::Cancel),
+        by_the_time("succeeded", Effect::End(Ending::succeeded())),
+        by_the_time("failed", Effect::End(Ending::failed("by itself"))),
+        by_the_time("cancelled", Effect::End(Ending::cancelled())),
+        by_the_time("cancelling", Effect::Cancel),
     ])
     .run(alarm().to_string())
     .await;
@@ -516,7 +519,7 @@ async fn a_conflict_that_hides_nothing_is_an_error() {
     );
     assert_eq!(run.cancels(), ["net"]);
     // The same where the conflict hides a cancel that nobody sees the end of.
-    let cancelling = endless("net").then(When::BeforeCall(CANCEL, 1), What::Cancel);
+    let cancelling = endless("net").then(Timing::BeforeCall(CANCEL, 1), Effect::Cancel);
     let run = Stage::with([cancelling])
         .set("SETTLE_TIMEOUT_SECONDS", 1)
         .run(alarm().to_string())
@@ -566,7 +569,7 @@ async fn other_errors_are_told_with_code_and_message() {
 #[tokio::test]
 async fn an_environment_that_is_deleted_before_its_cancel_is_an_error() {
     let run = Stage::with([
-        running("gone").then(When::after_listed(), What::Delete),
+        running("gone").then(Timing::after_listed(), Effect::Delete),
         running("net"),
     ])
     .run(alarm().to_string())
@@ -577,7 +580,7 @@ async fn an_environment_that_is_deleted_before_its_cancel_is_an_error() {
 
 #[tokio::test]
 async fn an_environment_that_is_deleted_while_it_is_followed_ends_the_wait() {
-    let gone = endless("gone").then(When::AfterCall(CANCEL, 1), What::Delete);
+    let gone = endless("gone").then(Timing::AfterCall(CANCEL, 1), Effect::Delete);
     let run = Stage::with([gone.clone()]).run(alarm().to_string()).await;
     assert_eq!(run.outcome("gone"), "ERROR ResourceNotFoundException");
     let run = Stage::with([gone, running("a"), running("b")])
@@ -590,8 +593,8 @@ async fn an_environment_that_is_deleted_while_it_is_followed_ends_the_wait() {
 /// A deployment that ends so when cancelled, and another one that starts right then.
 fn followed_by_another(name: &str, end: Ending) -> Environment {
     ending(name, millis(50), end).then(
-        When::AfterEnd(millis(0)),
-        What::Deploy(Deployment::in_progress().message("the next one")),
+        Timing::AfterEnd(millis(0)),
+        Effect::Deploy(Deployment::in_progress().message("the next one")),
     )
 }
 
@@ -634,12 +637,12 @@ async fn without_an_id_environment_and_start_identify_a_deployment() {
     let environment = |name: &str, after| {
         let deployment = Deployment::in_progress()
             .id_not_sent()
-            .when_cancelled(Cancellation::after(after, Ending::cancelled()));
+            .when_cancelled(Ending::cancelled().rollback(after));
         Environment::new(name).deployment(deployment)
     };
     let superseded = environment("superseded", millis(50)).then(
-        When::AfterEnd(millis(0)),
-        What::Deploy(
+        Timing::AfterEnd(millis(0)),
+        Effect::Deploy(
             quick()
                 .id_not_sent()
                 .left_alone(millis(100), Ending::failed("another")),

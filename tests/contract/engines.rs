@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use local_aws::{
-    Cancellation, CloudFormationOptions, Deployment, Ending, Environment, Fault, Faults, Operation,
-    RepeatedToken, Rule, Stack, StackStatus, StackWhat, Throttle, Update, UpdateEnding, What, When,
-    World,
+    CloudFormationOptions, Deployment, Effect, Ending, Environment, Fault, Faults, Operation,
+    RepeatedToken, Rule, StackStatus, Throttle, Timing, World,
 };
 use serde_json::{Value, json};
 
@@ -34,7 +33,7 @@ fn in_cloudformations_words(outcome: &str) -> String {
 }
 
 fn ending(name: &str, after: Duration, ending: Ending) -> Environment {
-    let cancellation = Cancellation::after(after, ending);
+    let cancellation = ending.rollback(after);
     Environment::new(name).deployment(Deployment::in_progress().when_cancelled(cancellation))
 }
 
@@ -160,16 +159,17 @@ const TABLE: &[Row] = &[
     Row {
         what: "a conflict that hides a finished update",
         stage: || {
-            Stage::with([
-                running("net").then(When::BeforeCall(CANCEL, 1), What::End(Ending::succeeded()))
-            ])
+            Stage::with([running("net").then(
+                Timing::BeforeCall(CANCEL, 1),
+                Effect::End(Ending::succeeded()),
+            )])
         },
         payload: alarm,
         expected: &[("net", "SUCCEEDED")],
     },
     Row {
         what: "a conflict that somebody else's cancel makes",
-        stage: || Stage::with([running("net").then(When::BeforeCall(CANCEL, 1), What::Cancel)]),
+        stage: || Stage::with([running("net").then(Timing::BeforeCall(CANCEL, 1), Effect::Cancel)]),
         payload: alarm,
         expected: &[("net", "CANCELLED")],
     },
@@ -209,10 +209,10 @@ const TABLE: &[Row] = &[
     Row {
         what: "another deployment that starts while the first is followed",
         stage: || {
-            let next = What::Deploy(Deployment::in_progress());
+            let next = Effect::Deploy(Deployment::in_progress());
             Stage::with([
                 ending("net", millis(400), Ending::cancelled())
-                    .then(When::AfterEnd(Duration::ZERO), next),
+                    .then(Timing::AfterEnd(Duration::ZERO), next),
                 ending("other", millis(900), Ending::cancelled()),
             ])
         },
@@ -306,19 +306,19 @@ async fn both_engines_fail_the_invocation_for_what_may_pass() {
 }
 
 /// Stacks that may all be touched.
-fn stacks(stacks: impl IntoIterator<Item = Stack>) -> Stage {
-    Stage::of(stacks.into_iter().fold(World::new(), World::with_stack))
+fn stacks(stacks: impl IntoIterator<Item = Environment>) -> Stage {
+    Stage::of(stacks.into_iter().fold(World::new(), World::with))
         .set("ENGINE", "cloudformation")
         .set("ENVIRONMENTS", "*")
 }
 
-fn updating(name: &str) -> Stack {
-    Stack::new(name).update(quick_update())
+fn updating(name: &str) -> Environment {
+    Environment::stack(name).deployment(quick_update())
 }
 
-fn quick_update() -> Update {
-    Update::in_progress().when_cancelled(
-        UpdateEnding::rolled_back()
+fn quick_update() -> Deployment {
+    Deployment::in_progress().when_cancelled(
+        Ending::rolled_back()
             .rollback(millis(100))
             .cleanup(millis(100)),
     )
@@ -354,11 +354,13 @@ async fn nested_stacks_are_never_counted_or_touched() {
 async fn only_updates_are_candidates() {
     let run = stacks([
         updating("net"),
-        Stack::new("new").update(Update::of_status(StackStatus::CreateInProgress)),
-        Stack::new("import").update(Update::of_status(StackStatus::ImportInProgress)),
-        Stack::new("review").update(Update::of_status(StackStatus::ReviewInProgress)),
-        Stack::new("gone").update(Update::of_status(StackStatus::DeleteInProgress)),
-        Stack::new("rolling").update(Update::rolling_back()),
+        Environment::stack("new").deployment(Deployment::of_status(StackStatus::CreateInProgress)),
+        Environment::stack("import")
+            .deployment(Deployment::of_status(StackStatus::ImportInProgress)),
+        Environment::stack("review")
+            .deployment(Deployment::of_status(StackStatus::ReviewInProgress)),
+        Environment::stack("gone").deployment(Deployment::of_status(StackStatus::DeleteInProgress)),
+        Environment::stack("rolling").deployment(Deployment::cancelling()),
     ])
     .run(alarm().to_string())
     .await;
@@ -369,9 +371,9 @@ async fn only_updates_are_candidates() {
 #[tokio::test]
 async fn the_message_says_who_rolled_back() {
     let failing = updating("failed").then(
-        When::BeforeCall(Operation::CancelUpdateStack, 1),
-        StackWhat::End(
-            UpdateEnding::rolled_back()
+        Timing::BeforeCall(Operation::CancelUpdateStack, 1),
+        Effect::End(
+            Ending::rolled_back()
                 .failure("The following resource(s) failed to update: [Table].")
                 .rollback(millis(300))
                 .cleanup(millis(200)),
@@ -396,12 +398,13 @@ async fn the_message_says_who_rolled_back() {
 
 #[tokio::test]
 async fn a_failure_names_what_to_call() {
-    let broken = Stack::new("broken").update(Update::in_progress().when_cancelled(
-        UpdateEnding::rollback_failed("the subnet is in use").rollback(millis(100)),
-    ));
+    let broken = Environment::stack("broken").deployment(
+        Deployment::in_progress()
+            .when_cancelled(Ending::failed("the subnet is in use").rollback(millis(100))),
+    );
     let stopped = updating("stopped").then(
-        When::BeforeCall(Operation::CancelUpdateStack, 1),
-        StackWhat::End(UpdateEnding::failed("the table is gone")),
+        Timing::BeforeCall(Operation::CancelUpdateStack, 1),
+        Effect::End(Ending::not_rolled_back("the table is gone")),
     );
     let run = stacks([broken, stopped]).run(alarm().to_string()).await;
     assert_eq!(
@@ -442,9 +445,11 @@ async fn a_rollback_is_never_another_deployment() {
 async fn a_rollback_that_moves_the_time_costs_its_events_once() {
     let names = ["a", "b", "c", "d", "e", "f"];
     let run = stacks(names.map(|name| {
-        let ending = UpdateEnding::rolled_back().rollback(seconds(2));
-        let update = Update::in_progress().when_cancelled(ending);
-        Stack::new(name).update(update).operations_not_sent()
+        let ending = Ending::rolled_back().rollback(seconds(2));
+        let update = Deployment::in_progress().when_cancelled(ending);
+        Environment::stack(name)
+            .deployment(update)
+            .operations_not_sent()
     }))
     .run(alarm().to_string())
     .await;
@@ -458,8 +463,8 @@ async fn a_rollback_that_moves_the_time_costs_its_events_once() {
 async fn the_first_updates_end_is_in_the_events() {
     for are_operations_sent in [true, false] {
         let mut stack = updating("net").then(
-            When::AfterEnd(Duration::ZERO),
-            StackWhat::Update(Update::in_progress()),
+            Timing::AfterEnd(Duration::ZERO),
+            Effect::Deploy(Deployment::in_progress()),
         );
         if !are_operations_sent {
             stack = stack.operations_not_sent();
@@ -476,7 +481,7 @@ async fn the_first_updates_end_is_in_the_events() {
 async fn one_update_has_one_token() {
     for repeated in [RepeatedToken::Accepted, RepeatedToken::Refused] {
         let world = World::new()
-            .with_stack(updating("net"))
+            .with(updating("net"))
             .cloudformation(CloudFormationOptions {
                 repeated_token: repeated,
                 ..CloudFormationOptions::default()
@@ -585,30 +590,30 @@ async fn what_is_no_answer_of_the_services_accepts_no_cancel() {
 }
 
 /// A stack whose rollback is over before anybody looks.
-fn at_once(name: &str) -> Stack {
-    let ending = UpdateEnding::rolled_back()
+fn at_once(name: &str) -> Environment {
+    let ending = Ending::rolled_back()
         .rollback(Duration::ZERO)
         .cleanup(Duration::ZERO);
-    Stack::new(name).update(
-        Update::in_progress()
+    Environment::stack(name).deployment(
+        Deployment::in_progress()
             .started_ago(seconds(1))
             .when_cancelled(ending),
     )
 }
 
 /// The same stack, with operations' ids and without.
-fn known_and_nameless(stack: &Stack) -> [Stack; 2] {
+fn known_and_nameless(stack: &Environment) -> [Environment; 2] {
     [stack.clone(), stack.clone().operations_not_sent()]
 }
 
-fn ends(after: Duration, ending: UpdateEnding) -> StackWhat {
-    StackWhat::Update(Update::in_progress().left_alone(after, ending))
+fn ends(after: Duration, ending: Ending) -> Effect {
+    Effect::Deploy(Deployment::in_progress().left_alone(after, ending))
 }
 
 #[tokio::test]
 async fn an_update_that_starts_a_moment_later_is_not_the_first() {
-    let second = ends(Duration::ZERO, UpdateEnding::succeeded());
-    let stack = at_once("net").then(When::AfterEnd(Duration::ZERO), second);
+    let second = ends(Duration::ZERO, Ending::succeeded());
+    let stack = at_once("net").then(Timing::AfterEnd(Duration::ZERO), second);
     for stack in known_and_nameless(&stack) {
         let run = stacks([stack]).run(request(["net"]).to_string()).await;
         assert_eq!(run.outcome("net"), "CANCELLED");
@@ -618,13 +623,13 @@ async fn an_update_that_starts_a_moment_later_is_not_the_first() {
 
 #[tokio::test]
 async fn an_end_stands_whatever_becomes_of_the_stack() {
-    let stack = at_once("net").then(When::AfterEnd(Duration::ZERO), StackWhat::Delete);
+    let stack = at_once("net").then(Timing::AfterEnd(Duration::ZERO), Effect::Delete);
     for stack in known_and_nameless(&stack) {
         let run = stacks([stack]).run(request(["net"]).to_string()).await;
         assert_eq!(run.outcome("net"), "CANCELLED");
     }
-    let before_the_cancel = When::BeforeCall(Operation::CancelUpdateStack, 1);
-    let run = stacks([updating("net").then(before_the_cancel, StackWhat::Delete)])
+    let before_the_cancel = Timing::BeforeCall(Operation::CancelUpdateStack, 1);
+    let run = stacks([updating("net").then(before_the_cancel, Effect::Delete)])
         .run(alarm().to_string())
         .await;
     assert_eq!(run.outcomes(), each([("net", "ERROR ValidationError")]));
@@ -647,9 +652,9 @@ async fn the_end_that_the_stack_tells_needs_no_events() {
 
 #[tokio::test]
 async fn a_long_history_is_read_to_where_the_update_started() {
-    let second = StackWhat::Update(Update::in_progress());
+    let second = Effect::Deploy(Deployment::in_progress());
     let world = World::new()
-        .with_stack(at_once("net").then(When::AfterEnd(Duration::ZERO), second))
+        .with(at_once("net").then(Timing::AfterEnd(Duration::ZERO), second))
         .cloudformation(CloudFormationOptions {
             events_a_page: 1,
             ..CloudFormationOptions::default()
@@ -669,15 +674,15 @@ async fn a_long_history_is_read_to_where_the_update_started() {
 
 #[tokio::test]
 async fn another_updates_rollback_is_not_taken_for_the_firsts() {
-    let rollback = UpdateEnding::rolled_back()
+    let rollback = Ending::rolled_back()
         .failure("the table is gone")
         .rollback(seconds(60));
     let first = at_once("net").then(
-        When::AfterEnd(Duration::ZERO),
+        Timing::AfterEnd(Duration::ZERO),
         ends(Duration::ZERO, rollback),
     );
-    let other = Stack::new("other").update(
-        Update::in_progress().when_cancelled(UpdateEnding::rolled_back().rollback(seconds(1))),
+    let other = Environment::stack("other").deployment(
+        Deployment::in_progress().when_cancelled(Ending::rolled_back().rollback(seconds(1))),
     );
     for first in known_and_nameless(&first) {
         let run = stacks([first, other.clone()])
@@ -693,12 +698,12 @@ async fn another_updates_rollback_is_not_taken_for_the_firsts() {
 }
 
 /// Once it was listed its update goes through, and the next one begins.
-fn replaced(name: &str, next: Update) -> Stack {
-    let listed = || When::AfterCall(Operation::ListStacks, 1);
-    let succeeded = UpdateEnding::succeeded().cleanup(Duration::ZERO);
+fn replaced(name: &str, next: Deployment) -> Environment {
+    let listed = || Timing::AfterCall(Operation::ListStacks, 1);
+    let succeeded = Ending::succeeded().cleanup(Duration::ZERO);
     updating(name)
-        .then(listed(), StackWhat::End(succeeded))
-        .then(listed(), StackWhat::Update(next))
+        .then(listed(), Effect::End(succeeded))
+        .then(listed(), Effect::Deploy(next))
 }
 
 #[tokio::test]
@@ -729,11 +734,11 @@ async fn the_update_that_an_accepted_cancel_hit_is_the_one_that_is_told() {
 #[tokio::test]
 async fn what_nothing_proves_to_be_hit_is_not_told_of() {
     // The next update fails by itself; the cancel of the first never arrived.
-    let fails = UpdateEnding::rolled_back()
+    let fails = Ending::rolled_back()
         .failure("the table is gone")
         .rollback(Duration::ZERO)
         .cleanup(Duration::ZERO);
-    let next = Update::in_progress().left_alone(Duration::ZERO, fails);
+    let next = Deployment::in_progress().left_alone(Duration::ZERO, fails);
     let lost = Rule::new(Fault::Drop).operation(Operation::CancelUpdateStack);
     let run = stacks([replaced("net", next)])
         .faults(Faults::none().rule(lost))

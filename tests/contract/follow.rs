@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use local_aws::{
-    Cancellation, Deployment, Ending, Environment, Event, Fault, Faults, Invocation, Operation,
-    Rule, What, When,
+    Deployment, Effect, Ending, Environment, Event, Fault, Faults, Invocation, Operation, Rule,
+    Timing,
 };
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ const NOT_ENDED: &str = r#"{"batchItemFailures":[{"itemIdentifier":"m-1"}]}"#;
 const ENDED: &str = r#"{"batchItemFailures":[]}"#;
 
 fn ending(after: Duration, ending: Ending) -> Environment {
-    let cancellation = Cancellation::after(after, ending);
+    let cancellation = ending.rollback(after);
     Environment::new("net").deployment(Deployment::in_progress().when_cancelled(cancellation))
 }
 
@@ -230,7 +230,7 @@ async fn an_end_that_only_the_stack_shows_is_not_published_while_its_events_can_
 async fn a_deployment_that_is_no_more_is_an_error_that_is_published() {
     for engine in Engine::ALL {
         let environment = ending(Duration::from_hours(1), Ending::cancelled())
-            .then(When::At(millis(700)), What::Delete);
+            .then(Timing::At(millis(700)), Effect::Delete);
         let (run, follows) = followed(&stage(environment, engine), 12).await;
         let last = follows.last().unwrap();
         assert_eq!(answer(last), ENDED, "{engine:?}");
@@ -252,8 +252,8 @@ async fn a_newer_deployment_in_place_is_not_taken_for_the_one_that_is_followed()
     let environment = Environment::new("net")
         .deployment(quick().id_not_sent())
         .then(
-            When::AfterEnd(millis(0)),
-            What::Deploy(Deployment::in_progress().id_not_sent()),
+            Timing::AfterEnd(millis(0)),
+            Effect::Deploy(Deployment::in_progress().id_not_sent()),
         );
     let (run, follows) = followed(&stage(environment, Engine::Proton), 4).await;
     let end = follows.last().unwrap().event("net");

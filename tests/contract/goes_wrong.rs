@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use local_aws::{
-    Deployment, Environment, Fault, Faults, Invocation, Operation, Refusal, Rule, What, When, World,
+    Deployment, Effect, Environment, Fault, Faults, Invocation, Operation, Refusal, Rule, Timing,
+    World,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
@@ -335,8 +336,8 @@ async fn permanent_errors_and_limits_do_not_fail_the_run() {
 #[tokio::test]
 async fn the_same_event_again_harms_no_later_deployment() {
     let environment = Environment::new("net").deployment(quick()).then(
-        When::AfterEnd(millis(0)),
-        What::Deploy(Deployment::in_progress()),
+        Timing::AfterEnd(millis(0)),
+        Effect::Deploy(Deployment::in_progress()),
     );
     let mut function = Stage::with([environment]).start().await;
     let payload = alarm().to_string();
@@ -362,8 +363,8 @@ async fn two_alarms_at_once_cancel_each_deployment_once() {
             .iter()
             .map(|name| {
                 running(name).then(
-                    When::AfterEnd(millis(0)),
-                    What::Deploy(Deployment::in_progress()),
+                    Timing::AfterEnd(millis(0)),
+                    Effect::Deploy(Deployment::in_progress()),
                 )
             })
             .fold(World::new(), World::with)

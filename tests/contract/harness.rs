@@ -211,10 +211,7 @@ pub(crate) fn running(name: &str) -> Environment {
 
 /// A deployment in progress whose cancel leads to `CANCELLED` at once, or nearly so.
 pub(crate) fn quick() -> Deployment {
-    Deployment::in_progress().when_cancelled(local_aws::Cancellation::after(
-        millis(100),
-        local_aws::Ending::cancelled(),
-    ))
+    Deployment::in_progress().when_cancelled(local_aws::Ending::cancelled().rollback(millis(100)))
 }
 
 /// A local AWS behind its socket.

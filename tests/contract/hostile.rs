@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use local_aws::{Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Rule};
+use local_aws::{Deployment, Ending, Environment, Fault, Faults, Operation, Rule};
 use serde_json::{Value, json};
 
 use crate::harness::{Engine, Failure, Run, SECRETS, Stage, running};
@@ -155,7 +155,7 @@ async fn what_either_service_says_of_a_deployment_breaks_nothing() {
     for engine in Engine::ALL {
         for words in [HOSTILE, &long] {
             let db = Deployment::in_progress()
-                .when_cancelled(Cancellation::after(Duration::ZERO, Ending::failed(words)));
+                .when_cancelled(Ending::failed(words).rollback(Duration::ZERO));
             let stage = Stage::with([running("net"), Environment::new("db").deployment(db)]);
             let cancel = match engine {
                 Engine::Proton => Operation::CancelEnvironmentDeployment,

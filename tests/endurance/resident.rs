@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use local_aws::{
-    Cancellation, Clock, Deployment, Ending, Environment, FunctionProcess, Invocation,
-    InvocationResult, LocalAws, Server, World,
+    Clock, Deployment, Ending, Environment, FunctionProcess, Invocation, InvocationResult,
+    LocalAws, Server, World,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -20,7 +20,7 @@ const KEPT_OF_A_TRACE: usize = 80 + 32;
 
 /// An environment whose deployment is cancelled at once.
 fn quick(name: String) -> Environment {
-    let cancellation = Cancellation::after(Duration::ZERO, Ending::cancelled());
+    let cancellation = Ending::cancelled().rollback(Duration::ZERO);
     Environment::new(name).deployment(Deployment::in_progress().when_cancelled(cancellation))
 }
 

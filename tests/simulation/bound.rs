@@ -143,7 +143,7 @@ pub(crate) fn calls_in_a_still_world(
 fn pages(scenario: &Scenario, record: &Record) -> usize {
     let entries = match scenario.deployer {
         Deployer::Proton => scenario.environments.len(),
-        Deployer::CloudFormation => scenario.world.stacks().len() + record.made_anew,
+        Deployer::CloudFormation => scenario.world.environments().len() + record.made_anew,
     };
     entries.div_ceil(scenario.page).max(1)
 }

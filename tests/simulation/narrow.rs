@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use local_aws::{
-    Call, Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Rule, Stack,
-    Throttle, Update, UpdateEnding, What, When, World,
+    Call, Deployment, Effect, Ending, Environment, Fault, Faults, Operation, Rule, Throttle,
+    Timing, World,
 };
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ const LIST: Operation = Operation::ListEnvironments;
 
 /// In progress for two hours; a cancel leads to `CANCELLED` after a while.
 fn running(name: &str, after: Duration) -> Environment {
-    let cancellation = Cancellation::after(after, Ending::cancelled());
+    let cancellation = Ending::cancelled().rollback(after);
     let deployment = Deployment::in_progress().started_ago(Duration::from_hours(2));
     Environment::new(name).deployment(deployment.when_cancelled(cancellation))
 }
@@ -145,8 +145,9 @@ fn a_page_that_cannot_be_read_any_more_hides_no_end() {
 fn what_shifted_to_another_page_costs_no_call_of_its_own() {
     // Of six pages of ten, the first two are emptied once the cancels are made, so that all others
     // move up.
-    let gone =
-        |name: &str| Environment::new(name).then(When::At(Duration::from_secs(1)), What::Delete);
+    let gone = |name: &str| {
+        Environment::new(name).then(Timing::At(Duration::from_secs(1)), Effect::Delete)
+    };
     let world = (0..20)
         .map(|number| gone(&format!("a-{number:02}")))
         .chain((0..40).map(|number| running(&format!("b-{number:02}"), Duration::from_secs(20))))
@@ -171,10 +172,10 @@ fn a_slow_answer_is_as_old_as_its_question() {
     let cure = Deployment::in_progress();
     let net = running("net", Duration::ZERO)
         .then(
-            When::At(Duration::from_millis(400)),
-            What::End(Ending::failed("it broke")),
+            Timing::At(Duration::from_millis(400)),
+            Effect::End(Ending::failed("it broke")),
         )
-        .then(When::At(Duration::from_millis(600)), What::Deploy(cure));
+        .then(Timing::At(Duration::from_millis(600)), Effect::Deploy(cure));
     let slow = Rule::new(Fault::Latency(Duration::from_millis(2_200))).operation(LIST);
     let world = World::new().with(net).faults(Faults::none().rule(slow));
     let swept = sweep(world, &[], Duration::from_mins(1));
@@ -187,16 +188,17 @@ fn what_a_lost_cancel_may_have_hit_instead_is_logged_and_the_end_of_what_was_mea
 {
     // While the listing's answer is on its way, the deployment ends and the next one starts. The cancel
     // hits that one, and its response is lost: nothing tells what it hit.
-    let second = Deployment::in_progress().when_cancelled(Cancellation::after(
-        Duration::from_millis(500),
-        Ending::cancelled(),
-    ));
+    let second = Deployment::in_progress()
+        .when_cancelled(Ending::cancelled().rollback(Duration::from_millis(500)));
     let net = running("net", Duration::ZERO)
         .then(
-            When::At(Duration::from_millis(400)),
-            What::End(Ending::succeeded()),
+            Timing::At(Duration::from_millis(400)),
+            Effect::End(Ending::succeeded()),
         )
-        .then(When::At(Duration::from_millis(600)), What::Deploy(second));
+        .then(
+            Timing::At(Duration::from_millis(600)),
+            Effect::Deploy(second),
+        );
     let slow = Rule::new(Fault::Latency(Duration::from_secs(1))).operation(LIST);
     let lost = Rule::new(Fault::Drop).operation(CANCEL);
     let faults = Faults::none().rule(slow).rule(lost.times(1).after_effect());
@@ -224,14 +226,14 @@ fn what_a_lost_cancel_has_cancelled_is_not_sought_elsewhere() {
 
 /// The cancel is carried out and its answer lost; then somebody cancels the next deployment, too.
 fn what_was_meant_was_hit(ending: Ending, outcome: &str) {
-    let cancellation = Cancellation::after(Duration::ZERO, ending);
+    let cancellation = ending.rollback(Duration::ZERO);
     let first = Deployment::in_progress().started_ago(Duration::from_hours(2));
     let second = Deployment::in_progress();
-    let looked_at = When::BeforeCall(Operation::GetDeployment, 1);
+    let looked_at = Timing::BeforeCall(Operation::GetDeployment, 1);
     let net = Environment::new("net")
         .deployment(first.when_cancelled(cancellation))
-        .then(When::AfterEnd(Duration::ZERO), What::Deploy(second))
-        .then(looked_at, What::Cancel);
+        .then(Timing::AfterEnd(Duration::ZERO), Effect::Deploy(second))
+        .then(looked_at, Effect::Cancel);
     let lost = Rule::new(Fault::Drop).operation(CANCEL);
     let faults = Faults::none().rule(lost.times(1).after_effect());
     let world = World::new().with(net).faults(faults);
@@ -249,12 +251,12 @@ fn a_page_that_is_read_to_follow_others_is_heeded_by_cancels_that_wait() {
     // the cure begins; the page shows that which is read to follow the others.
     let web = running("web", Duration::ZERO)
         .then(
-            When::At(Duration::from_millis(300)),
-            What::End(Ending::succeeded()),
+            Timing::At(Duration::from_millis(300)),
+            Effect::End(Ending::succeeded()),
         )
         .then(
-            When::AfterEnd(Duration::ZERO),
-            What::Deploy(Deployment::in_progress()),
+            Timing::AfterEnd(Duration::ZERO),
+            Effect::Deploy(Deployment::in_progress()),
         );
     let throttled = Fault::error("ThrottlingException", "slow down");
     let throttled = Rule::new(throttled).operation(CANCEL).environment("web");
@@ -303,10 +305,10 @@ fn a_retry_waits_before_the_service_is_asked_again() {
 #[test]
 fn a_token_that_is_known_after_a_lost_answer_is_an_accepted_cancel() {
     let cancel = Operation::CancelUpdateStack;
-    let update = Update::in_progress().started_ago(Duration::from_hours(2));
+    let update = Deployment::in_progress().started_ago(Duration::from_hours(2));
     let known = Fault::error("TokenAlreadyExistsException", "the token was used before");
     let world = World::new()
-        .with_stack(Stack::new("AWSProton-net").update(update))
+        .with(Environment::stack("AWSProton-net").deployment(update))
         .faults(
             Faults::none()
                 .rule(Rule::new(Fault::Drop).operation(cancel).times(1))
@@ -332,17 +334,17 @@ fn a_token_that_is_known_after_a_lost_answer_is_an_accepted_cancel() {
 fn stacks_whose_rollback_moved_their_time_are_followed_by_the_list() {
     // Without ids only the time tells an update from the next; the rollback moves it.
     let names: Vec<_> = (0..5).map(|number| format!("AWSProton-{number}")).collect();
-    let ending = UpdateEnding::rolled_back().rollback(Duration::from_secs(40));
-    let update = Update::in_progress().started_ago(Duration::from_hours(2));
+    let ending = Ending::rolled_back().rollback(Duration::from_secs(40));
+    let update = Deployment::in_progress().started_ago(Duration::from_hours(2));
     let update = update.when_cancelled(ending);
     let world = names
         .iter()
         .map(|name| {
-            Stack::new(name)
-                .update(update.clone())
+            Environment::stack(name)
+                .deployment(update.clone())
                 .operations_not_sent()
         })
-        .fold(World::new(), World::with_stack);
+        .fold(World::new(), World::with);
     let request = json!({"environments": names});
     let engine = [("ENGINE", "cloudformation")];
     let swept = invoked(world, &engine, &request, Duration::from_mins(2));
@@ -373,9 +375,9 @@ fn an_outage_of_event_bridge_of_twenty_seconds_costs_a_run_of_two_minutes_no_out
 
 #[test]
 fn a_lost_cancel_whose_update_ends_by_itself_does_not_hold_the_only_permit() {
-    let ended = What::End(Ending::succeeded());
+    let ended = Effect::End(Ending::succeeded());
     let world = World::new()
-        .with(running("a", Duration::ZERO).then(When::At(Duration::from_millis(30)), ended))
+        .with(running("a", Duration::ZERO).then(Timing::At(Duration::from_millis(30)), ended))
         .with(running("b", Duration::ZERO))
         .faults(
             Faults::none().rule(

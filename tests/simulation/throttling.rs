@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use local_aws::{
-    Answer, Cancellation, Deployment, Ending, Environment, Faults, Operation, Stack, Throttle,
-    Update, UpdateEnding, World,
-};
+use local_aws::{Answer, Deployment, Ending, Environment, Faults, Operation, Throttle, World};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -49,8 +46,7 @@ fn cancel_at_20_a_second(case: &Case) -> Cost {
             let mut environment = Environment::new(format!("env-{number:04}"));
             // Spread over all pages.
             if (number * case.in_progress) % case.environments < case.in_progress {
-                let cancelled =
-                    Cancellation::after(Duration::from_millis(100), Ending::cancelled());
+                let cancelled = Ending::cancelled().rollback(Duration::from_millis(100));
                 environment = environment.deployment(
                     Deployment::in_progress()
                         .started_ago(Duration::from_hours(2))
@@ -146,13 +142,13 @@ fn a_hundred_of_a_thousand() {
 #[test]
 fn three_hundred_stacks_are_followed_at_five_reads_a_second() {
     // `DescribeStacks` is said to take some five calls a second; the listing shows who has not ended.
-    let update = Update::in_progress()
+    let update = Deployment::in_progress()
         .started_ago(Duration::from_hours(2))
-        .when_cancelled(UpdateEnding::rolled_back().rollback(Duration::from_secs(30)));
+        .when_cancelled(Ending::rolled_back().rollback(Duration::from_secs(30)));
     let names = (0..300).map(|number| format!("AWSProton-{number:03}"));
     let world = names
-        .map(|name| Stack::new(name).update(update.clone()))
-        .fold(World::new(), World::with_stack)
+        .map(|name| Environment::stack(name).deployment(update.clone()))
+        .fold(World::new(), World::with)
         .faults(Faults::none().throttle(Throttle {
             operation: Some(Operation::DescribeStacks),
             per_second: 5.0,

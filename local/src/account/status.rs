@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::world::Status;
-
 /// The status of a stack, as CloudFormation names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(
@@ -103,34 +101,10 @@ impl StackStatus {
         !self.as_str().ends_with("_IN_PROGRESS")
     }
 
-    /// What the status says about an update, in Proton's words; nothing where the stack's latest
-    /// operation is no update.
+    /// Returns Proton's status of an update. `None` if the stack's latest operation is no update.
     #[must_use]
     pub fn deployment_status(self) -> Option<Status> {
-        match self {
-            Self::UpdateInProgress => Some(Status::InProgress),
-            Self::UpdateRollbackInProgress | Self::UpdateRollbackCompleteCleanupInProgress => {
-                Some(Status::Cancelling)
-            }
-            Self::UpdateRollbackComplete => Some(Status::Cancelled),
-            Self::UpdateRollbackFailed | Self::UpdateFailed => Some(Status::Failed),
-            Self::UpdateCompleteCleanupInProgress | Self::UpdateComplete => Some(Status::Succeeded),
-            Self::CreateInProgress
-            | Self::CreateFailed
-            | Self::CreateComplete
-            | Self::RollbackInProgress
-            | Self::RollbackFailed
-            | Self::RollbackComplete
-            | Self::DeleteInProgress
-            | Self::DeleteFailed
-            | Self::DeleteComplete
-            | Self::ReviewInProgress
-            | Self::ImportInProgress
-            | Self::ImportComplete
-            | Self::ImportRollbackInProgress
-            | Self::ImportRollbackFailed
-            | Self::ImportRollbackComplete => None,
-        }
+        (self.kind() == Kind::Update).then(|| self.into())
     }
 
     /// The operation that leads to this status.
@@ -255,6 +229,134 @@ impl fmt::Display for StackStatus {
 }
 
 impl FromStr for StackStatus {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or_else(|| {
+                let names = Self::ALL.map(Self::as_str).join("`, `");
+                format!("status `{text}` is not known: write one of `{names}`")
+            })
+    }
+}
+
+impl From<Status> for StackStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::InProgress => Self::UpdateInProgress,
+            Status::Failed => Self::UpdateRollbackFailed,
+            Status::Succeeded => Self::UpdateComplete,
+            Status::DeleteInProgress => Self::DeleteInProgress,
+            Status::DeleteFailed => Self::DeleteFailed,
+            Status::DeleteComplete => Self::DeleteComplete,
+            Status::Cancelling => Self::UpdateRollbackInProgress,
+            Status::Cancelled => Self::UpdateRollbackComplete,
+        }
+    }
+}
+
+impl From<StackStatus> for Status {
+    fn from(status: StackStatus) -> Self {
+        match status {
+            StackStatus::CreateInProgress
+            | StackStatus::ReviewInProgress
+            | StackStatus::ImportInProgress
+            | StackStatus::UpdateInProgress => Self::InProgress,
+            StackStatus::CreateComplete
+            | StackStatus::ImportComplete
+            | StackStatus::UpdateCompleteCleanupInProgress
+            | StackStatus::UpdateComplete => Self::Succeeded,
+            StackStatus::RollbackInProgress
+            | StackStatus::ImportRollbackInProgress
+            | StackStatus::UpdateRollbackInProgress
+            | StackStatus::UpdateRollbackCompleteCleanupInProgress => Self::Cancelling,
+            StackStatus::RollbackComplete
+            | StackStatus::ImportRollbackComplete
+            | StackStatus::UpdateRollbackComplete => Self::Cancelled,
+            StackStatus::CreateFailed
+            | StackStatus::RollbackFailed
+            | StackStatus::ImportRollbackFailed
+            | StackStatus::UpdateFailed
+            | StackStatus::UpdateRollbackFailed => Self::Failed,
+            StackStatus::DeleteInProgress => Self::DeleteInProgress,
+            StackStatus::DeleteFailed => Self::DeleteFailed,
+            StackStatus::DeleteComplete => Self::DeleteComplete,
+        }
+    }
+}
+
+/// The status of a deployment, as Proton names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// Being carried out.
+    InProgress,
+    /// Ended without success.
+    Failed,
+    /// Ended well.
+    Succeeded,
+    /// Being deleted.
+    DeleteInProgress,
+    /// Could not be deleted.
+    DeleteFailed,
+    /// Deleted.
+    DeleteComplete,
+    /// Being cancelled.
+    Cancelling,
+    /// Ended by a cancel.
+    Cancelled,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 8] = [
+        Self::InProgress,
+        Self::Failed,
+        Self::Succeeded,
+        Self::DeleteInProgress,
+        Self::DeleteFailed,
+        Self::DeleteComplete,
+        Self::Cancelling,
+        Self::Cancelled,
+    ];
+
+    /// The status as it goes over the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InProgress => "IN_PROGRESS",
+            Self::Failed => "FAILED",
+            Self::Succeeded => "SUCCEEDED",
+            Self::DeleteInProgress => "DELETE_IN_PROGRESS",
+            Self::DeleteFailed => "DELETE_FAILED",
+            Self::DeleteComplete => "DELETE_COMPLETE",
+            Self::Cancelling => "CANCELLING",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+
+    /// True if nothing more happens to a deployment of this status by itself.
+    #[must_use]
+    pub fn is_settled(self) -> bool {
+        match self {
+            Self::InProgress | Self::DeleteInProgress | Self::Cancelling => false,
+            Self::Failed
+            | Self::Succeeded
+            | Self::DeleteFailed
+            | Self::DeleteComplete
+            | Self::Cancelled => true,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+impl FromStr for Status {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
