@@ -22,7 +22,7 @@ use crate::account::live::{LiveEnvironment, Phase};
 use crate::account::snapshot::{
     DeploymentSnapshot, EnvironmentSnapshot, StackSnapshot, UpdateSnapshot,
 };
-use crate::account::stack_record::StackRecord;
+use crate::account::stack_record::{Resource, StackRecord};
 use crate::account::status::Kind;
 use crate::identity::Identities;
 use crate::wire::operation::{Operation, Service};
@@ -124,9 +124,11 @@ impl Account {
                 && let Some(parent) = self.environments.get_mut(parent)
                 && let Some(record) = &mut parent.record
             {
-                record.resource.logical_id = "Nested".to_owned();
-                record.resource.kind = "AWS::CloudFormation::Stack".to_owned();
-                record.resource.physical_id = id;
+                record.resource = Resource {
+                    logical_id: "Nested",
+                    kind: "AWS::CloudFormation::Stack",
+                    physical_id: id,
+                };
             }
         }
     }

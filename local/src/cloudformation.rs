@@ -1,7 +1,7 @@
 //! AWS CloudFormation: its operations on the account.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -10,6 +10,7 @@ use crate::account::stack_record::{StackEvent, StackRecord};
 use crate::account::status::StackStatus;
 use crate::account::{Account, Context};
 use crate::wire::error::ServiceError;
+use crate::wire::json::without_nulls;
 use crate::wire::model;
 use crate::wire::operation::Operation;
 use crate::wire::pages::Pages;
@@ -141,19 +142,12 @@ impl CloudFormation {
             .filter(|(_, stack, _)| is_shown(stack))
             .collect();
         context.environments = names(&shown);
-        let summaries: Vec<Value> = shown
-            .iter()
-            .map(|stack| Value::Object(summary(account, *stack, "TemplateDescription")))
-            .collect();
-        let mut output = Map::new();
-        output.insert("StackSummaries".to_owned(), Value::from(summaries));
-        if to < account.stacks().count() {
-            let token = self
-                .pages
-                .token(question, to.to_string(), context.identities);
-            output.insert("NextToken".to_owned(), Value::from(token));
-        }
-        Ok(Value::Object(output))
+        let summaries: Vec<Value> = shown.iter().map(|stack| summary(account, *stack)).collect();
+        let next = (to < account.stacks().count()).then(|| to.to_string());
+        let token = next.map(|next| self.pages.token(question, next, context.identities));
+        Ok(without_nulls(
+            json!({ "StackSummaries": summaries, "NextToken": token }),
+        ))
     }
 
     fn describe_stacks(
@@ -163,7 +157,7 @@ impl CloudFormation {
     ) -> Result<Value, ServiceError> {
         check(&mut input, model::DESCRIBE_STACKS)?;
         let account = &*context.account;
-        let mut output = Map::new();
+        let mut token = None;
         let shown: Vec<Shown<'_>> = if let Some(name) = text(&input, "StackName") {
             let found = account.find_stack(name);
             let shown = account.stacks().filter(|(index, ..)| Some(*index) == found);
@@ -177,10 +171,8 @@ impl CloudFormation {
             let from = self.page_start(&input, &question)?;
             let to = from + self.options.stacks_a_page.max(1);
             if to < account.stacks().count() {
-                let token = self
-                    .pages
-                    .token(question, to.to_string(), context.identities);
-                output.insert("NextToken".to_owned(), Value::from(token));
+                let next = to.to_string();
+                token = Some(self.pages.token(question, next, context.identities));
             }
             let page = account.stacks().skip(from).take(to - from);
             page.filter(|(_, stack, _)| stack.deleted.is_none())
@@ -191,8 +183,9 @@ impl CloudFormation {
             .iter()
             .map(|stack| description(account, *stack))
             .collect();
-        output.insert("Stacks".to_owned(), Value::from(stacks));
-        Ok(Value::Object(output))
+        Ok(without_nulls(
+            json!({ "Stacks": stacks, "NextToken": token }),
+        ))
     }
 
     fn cancel(
@@ -260,36 +253,21 @@ impl CloudFormation {
         let concerned = vec![stack.script.name.clone()];
         // Newest first; a place is counted from the oldest, because new ones come meanwhile.
         let question = format!("events of {}", record.id);
-        let to = self.page_start(&input, &question);
-        let to = to.map(|place| match place {
-            0 => record.events.len(),
-            place => place.min(record.events.len()),
-        });
-        let from = |to: usize| to.saturating_sub(self.options.events_a_page.max(1));
-        let page = to.map(|to| {
-            (
-                from(to),
-                record.events.get(from(to)..to).unwrap_or_default(),
-            )
-        });
-        let page = page.map(|(from, events)| {
-            let events = events
-                .iter()
-                .rev()
-                .map(|event| event_json(stack, record, event));
+        let all = record.events.len();
+        let page = self.page_start(&input, &question).map(|place| {
+            let to = if place == 0 { all } else { place.min(all) };
+            let from = to.saturating_sub(self.options.events_a_page.max(1));
+            let events = record.events.get(from..to).unwrap_or_default().iter();
+            let events = events.rev().map(|event| event_json(stack, record, event));
             (from, events.collect::<Vec<Value>>())
         });
         context.environments = concerned;
         let (from, events) = page?;
-        let mut output = Map::new();
-        output.insert("StackEvents".to_owned(), Value::from(events));
-        if from > 0 {
-            let token = self
-                .pages
-                .token(question, from.to_string(), context.identities);
-            output.insert("NextToken".to_owned(), Value::from(token));
-        }
-        Ok(Value::Object(output))
+        let next = (from > 0).then(|| from.to_string());
+        let token = next.map(|next| self.pages.token(question, next, context.identities));
+        Ok(without_nulls(
+            json!({ "StackEvents": events, "NextToken": token }),
+        ))
     }
 }
 
@@ -317,76 +295,59 @@ fn find<'a>(context: &'a Context<'_>, name_or_id: &str) -> Result<Shown<'a>, Ser
 }
 
 /// Returns a `StackSummary`, most of a `Stack`.
-fn summary(
-    account: &Account,
-    (index, stack, record): Shown<'_>,
-    description: &str,
-) -> Map<String, Value> {
+fn summary(account: &Account, (index, stack, record): Shown<'_>) -> Value {
     let LiveEnvironment { script, latest, .. } = stack;
-    let id = |stack: &LiveEnvironment| Some(Value::from(stack.record.as_ref()?.id.clone()));
+    let id = |stack: &LiveEnvironment| Some(stack.record.as_ref()?.id.clone());
     let operations: Vec<Value> = record
         .last_operations()
         .map(|(kind, id)| json!({ "OperationType": kind, "OperationId": id }))
         .collect();
-    let time = |time: SystemTime| Value::from(rfc3339(time));
-    [
-        ("StackId", id(stack)),
-        ("StackName", Some(Value::from(script.name.clone()))),
-        (description, script.description.clone().map(Value::from)),
-        ("CreationTime", Some(time(stack.created))),
-        (
-            "LastUpdatedTime",
-            record
-                .last_updated
-                .filter(|_| script.is_last_updated_sent)
-                .map(time),
-        ),
-        ("DeletionTime", stack.deleted.map(time)),
-        ("StackStatus", Some(Value::from(latest.status.as_str()))),
-        ("StackStatusReason", latest.message.clone().map(Value::from)),
-        ("ParentId", account.parent(index).and_then(id)),
-        ("RootId", account.root(index).and_then(id)),
-        (
-            "DriftInformation",
-            Some(json!({ "StackDriftStatus": "NOT_CHECKED" })),
-        ),
-        (
-            "LastOperations",
-            script.are_operations_sent.then(|| operations.into()),
-        ),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-    .collect()
+    let last_updated = record.last_updated.filter(|_| script.is_last_updated_sent);
+    without_nulls(json!({
+        "StackId": record.id,
+        "StackName": script.name,
+        "TemplateDescription": script.description,
+        "CreationTime": rfc3339(stack.created),
+        "LastUpdatedTime": last_updated.map(rfc3339),
+        "DeletionTime": stack.deleted.map(rfc3339),
+        "StackStatus": latest.status.as_str(),
+        "StackStatusReason": latest.message,
+        "ParentId": account.parent(index).and_then(id),
+        "RootId": account.root(index).and_then(id),
+        "DriftInformation": { "StackDriftStatus": "NOT_CHECKED" },
+        "LastOperations": script.are_operations_sent.then_some(operations),
+    }))
 }
 
 /// Returns a `Stack`.
 fn description(account: &Account, shown: Shown<'_>) -> Value {
     let (_, stack, _) = shown;
-    let mut members = summary(account, shown, "Description");
-    let tags: Vec<Value> = stack
-        .script
-        .tags
-        .iter()
+    let mut members = summary(account, shown);
+    let tags = stack.script.tags.iter();
+    let tags: Vec<Value> = tags
         .map(|(key, value)| json!({ "Key": key, "Value": value }))
         .collect();
-    let more = [
-        ("Tags", Value::from(tags)),
-        ("RollbackConfiguration", json!({})),
-        ("NotificationARNs", json!([])),
-        ("DisableRollback", Value::from(false)),
-        ("EnableTerminationProtection", Value::from(false)),
-    ];
-    members.extend(more.map(|(name, value)| (name.to_owned(), value)));
-    Value::Object(members)
+    if let Value::Object(members) = &mut members {
+        if let Some(description) = members.remove("TemplateDescription") {
+            members.insert("Description".to_owned(), description);
+        }
+        let more = [
+            ("Tags", Value::from(tags)),
+            ("RollbackConfiguration", json!({})),
+            ("NotificationARNs", json!([])),
+            ("DisableRollback", Value::from(false)),
+            ("EnableTerminationProtection", Value::from(false)),
+        ];
+        members.extend(more.map(|(name, value)| (name.to_owned(), value)));
+    }
+    members
 }
 
 fn event_json(stack: &LiveEnvironment, record: &StackRecord, event: &StackEvent) -> Value {
     let script = &stack.script;
     let (logical, kind, physical) = if event.is_of_resource {
         let resource = &record.resource;
-        let (logical, kind) = (&resource.logical_id, &resource.kind);
-        (logical.as_str(), kind.as_str(), &resource.physical_id)
+        (resource.logical_id, resource.kind, &resource.physical_id)
     } else {
         let kind = "AWS::CloudFormation::Stack";
         (script.name.as_str(), kind, &record.id)
@@ -395,23 +356,19 @@ fn event_json(stack: &LiveEnvironment, record: &StackRecord, event: &StackEvent)
         .operation
         .clone()
         .filter(|_| script.are_operations_sent);
-    [
-        ("StackId", Some(record.id.clone())),
-        ("EventId", Some(event.id.clone())),
-        ("StackName", Some(script.name.clone())),
-        ("OperationId", operation),
-        ("LogicalResourceId", Some(logical.to_owned())),
-        ("PhysicalResourceId", Some(physical.to_owned())),
-        ("ResourceType", Some(kind.to_owned())),
-        ("Timestamp", Some(rfc3339(event.time))),
-        ("ResourceStatus", Some(event.status.to_string())),
-        ("ResourceStatusReason", event.reason.clone()),
-        ("ClientRequestToken", event.token.clone()),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))))
-    .collect::<Map<_, _>>()
-    .into()
+    without_nulls(json!({
+        "StackId": record.id,
+        "EventId": event.id,
+        "StackName": script.name,
+        "OperationId": operation,
+        "LogicalResourceId": logical,
+        "PhysicalResourceId": physical,
+        "ResourceType": kind,
+        "Timestamp": rfc3339(event.time),
+        "ResourceStatus": event.status.as_str(),
+        "ResourceStatusReason": event.reason,
+        "ClientRequestToken": event.token,
+    }))
 }
 
 fn validation(message: impl Into<String>) -> ServiceError {

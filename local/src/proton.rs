@@ -7,7 +7,7 @@ use crate::account::live::LiveEnvironment;
 use crate::account::live_deployment::LiveDeployment;
 use crate::account::status::{StackStatus, Status};
 use crate::wire::error::ServiceError;
-use crate::wire::json::read;
+use crate::wire::json::{read, without_nulls};
 use crate::wire::model;
 use crate::wire::operation::Operation;
 use crate::wire::pages::Pages;
@@ -111,19 +111,17 @@ impl Proton {
         page.truncate(size);
         let summaries: Vec<Value> = page.iter().map(|one| summary(context, one)).collect();
         let names: Vec<_> = page.iter().map(|one| one.script.name.clone()).collect();
-        let mut output = Map::new();
-        output.insert("environments".to_owned(), Value::from(summaries));
-        if !is_last && let Some(last) = names.last() {
-            let from = if pages_shift {
-                (before + size).to_string()
-            } else {
-                last.clone()
-            };
-            let token = self.pages.token(question, from, context.identities);
-            output.insert("nextToken".to_owned(), Value::from(token));
-        }
+        let next = if pages_shift {
+            Some((before + size).to_string())
+        } else {
+            names.last().cloned()
+        };
+        let next = next.filter(|_| !is_last);
+        let token = next.map(|next| self.pages.token(question, next, context.identities));
         context.environments = names;
-        Ok(Value::Object(output))
+        Ok(without_nulls(
+            json!({ "environments": summaries, "nextToken": token }),
+        ))
     }
 
     fn list_tags(&mut self, body: &[u8], context: &mut Context<'_>) -> Result<Value, ServiceError> {
@@ -152,13 +150,9 @@ impl Proton {
             .map(|(key, value)| json!({ "key": key, "value": value }))
             .collect();
         let last = page.last().map(|(key, _)| (*key).clone());
-        let mut output = Map::new();
-        output.insert("tags".to_owned(), Value::from(tags));
-        if !is_last && let Some(last) = last {
-            let token = self.pages.token(question, last, context.identities);
-            output.insert("nextToken".to_owned(), Value::from(token));
-        }
-        Ok(Value::Object(output))
+        let next = last.filter(|_| !is_last);
+        let token = next.map(|last| self.pages.token(question, last, context.identities));
+        Ok(without_nulls(json!({ "tags": tags, "nextToken": token })))
     }
 }
 
@@ -241,53 +235,30 @@ fn find<'a>(
 
 /// Returns an `Environment` or an `EnvironmentSummary`.
 fn summary(context: &Context<'_>, environment: &LiveEnvironment) -> Value {
-    let arns = &context.account.arns;
     let LiveEnvironment { script, latest, .. } = environment;
     let success = environment.last_success();
     let (major, minor) = &script.template_version;
     let sent_id = |deployment: &LiveDeployment| {
-        deployment
-            .script
-            .is_id_sent
-            .then(|| Value::from(deployment.id.clone()))
+        let id = deployment.id.clone();
+        deployment.script.is_id_sent.then_some(id)
     };
-    object([
-        ("arn", Some(Value::from(arns.environment(&script.name)))),
-        ("createdAt", Some(epoch_seconds(environment.created))),
-        (
-            "deploymentStatus",
-            Some(Value::from(Status::from(latest.status).as_str())),
-        ),
-        (
-            "deploymentStatusMessage",
-            latest.message.clone().map(Value::from),
-        ),
-        ("description", script.description.clone().map(Value::from)),
-        (
-            "environmentAccountId",
-            script.account_id.clone().map(Value::from),
-        ),
-        ("lastAttemptedDeploymentId", sent_id(latest)),
-        (
-            "lastDeploymentAttemptedAt",
-            latest
-                .script
-                .is_start_sent
-                .then(|| epoch_seconds(latest.started)),
-        ),
-        (
-            "lastDeploymentSucceededAt",
-            success.map(|success| epoch_seconds(success.started)),
-        ),
-        ("lastSucceededDeploymentId", success.and_then(sent_id)),
-        ("name", Some(Value::from(script.name.clone()))),
-        ("templateMajorVersion", Some(Value::from(major.clone()))),
-        ("templateMinorVersion", Some(Value::from(minor.clone()))),
-        (
-            "templateName",
-            Some(Value::from(script.template_name.clone())),
-        ),
-    ])
+    let sent_start = latest.script.is_start_sent.then_some(latest.started);
+    without_nulls(json!({
+        "arn": context.account.arns.environment(&script.name),
+        "createdAt": epoch_seconds(environment.created),
+        "deploymentStatus": Status::from(latest.status).as_str(),
+        "deploymentStatusMessage": latest.message,
+        "description": script.description,
+        "environmentAccountId": script.account_id,
+        "lastAttemptedDeploymentId": sent_id(latest),
+        "lastDeploymentAttemptedAt": sent_start.map(epoch_seconds),
+        "lastDeploymentSucceededAt": success.map(|success| epoch_seconds(success.started)),
+        "lastSucceededDeploymentId": success.and_then(sent_id),
+        "name": script.name,
+        "templateMajorVersion": major,
+        "templateMinorVersion": minor,
+        "templateName": script.template_name,
+    }))
 }
 
 /// Returns a `Deployment`.
@@ -296,59 +267,31 @@ fn detail(
     environment: &LiveEnvironment,
     deployment: &LiveDeployment,
 ) -> Value {
-    let arns = &context.account.arns;
     let script = &environment.script;
+    let arns = &context.account.arns;
     let (major, minor) = &script.template_version;
     let state = json!({ "environment": {
         "templateName": script.template_name,
         "templateMajorVersion": major,
         "templateMinorVersion": minor,
     }});
-    let success = environment.last_success();
-    object([
-        ("arn", Some(Value::from(arns.deployment(&deployment.id)))),
-        ("completedAt", deployment.completed.map(epoch_seconds)),
-        ("createdAt", Some(epoch_seconds(deployment.started))),
-        (
-            "deploymentStatus",
-            Some(Value::from(Status::from(deployment.status).as_str())),
-        ),
-        (
-            "deploymentStatusMessage",
-            deployment.message.clone().map(Value::from),
-        ),
-        ("environmentName", Some(Value::from(script.name.clone()))),
-        ("id", Some(Value::from(deployment.id.clone()))),
-        ("initialState", Some(state.clone())),
-        (
-            "lastAttemptedDeploymentId",
-            Some(Value::from(environment.latest.id.clone())),
-        ),
-        ("lastModifiedAt", Some(epoch_seconds(deployment.changed))),
-        (
-            "lastSucceededDeploymentId",
-            success.map(|success| Value::from(success.id.clone())),
-        ),
-        (
-            "targetArn",
-            Some(Value::from(arns.environment(&script.name))),
-        ),
-        (
-            "targetResourceCreatedAt",
-            Some(epoch_seconds(environment.created)),
-        ),
-        ("targetResourceType", Some(Value::from("ENVIRONMENT"))),
-        ("targetState", Some(state)),
-    ])
-}
-
-/// Returns an object of the members that have a value.
-fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
-    members
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .collect::<Map<_, _>>()
-        .into()
+    without_nulls(json!({
+        "arn": arns.deployment(&deployment.id),
+        "completedAt": deployment.completed.map(epoch_seconds),
+        "createdAt": epoch_seconds(deployment.started),
+        "deploymentStatus": Status::from(deployment.status).as_str(),
+        "deploymentStatusMessage": deployment.message,
+        "environmentName": script.name,
+        "id": deployment.id,
+        "initialState": state,
+        "lastAttemptedDeploymentId": environment.latest.id,
+        "lastModifiedAt": epoch_seconds(deployment.changed),
+        "lastSucceededDeploymentId": environment.last_success().map(|success| &success.id),
+        "targetArn": arns.environment(&script.name),
+        "targetResourceCreatedAt": epoch_seconds(environment.created),
+        "targetResourceType": "ENVIRONMENT",
+        "targetState": state,
+    }))
 }
 
 fn text<'a>(input: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

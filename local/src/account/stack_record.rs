@@ -13,8 +13,8 @@ const LAST_OPERATIONS: usize = 5;
 /// What resource events are about.
 #[derive(Debug)]
 pub(crate) struct Resource {
-    pub(crate) logical_id: String,
-    pub(crate) kind: String,
+    pub(crate) logical_id: &'static str,
+    pub(crate) kind: &'static str,
     pub(crate) physical_id: String,
 }
 
@@ -49,8 +49,8 @@ impl StackRecord {
             last_updated: None,
             events: Vec::new(),
             resource: Resource {
-                logical_id: "Subnet".to_owned(),
-                kind: "AWS::EC2::Subnet".to_owned(),
+                logical_id: "Subnet",
+                kind: "AWS::EC2::Subnet",
                 physical_id: "subnet-0a1b2c3d4e5f60718".to_owned(),
             },
             operations: Vec::new(),

@@ -3,104 +3,110 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The status of a stack, as CloudFormation names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(
-    missing_docs,
-    reason = "the names are the service's own, and say what they mean"
-)]
-pub enum StackStatus {
-    CreateInProgress,
-    CreateFailed,
-    CreateComplete,
-    RollbackInProgress,
-    RollbackFailed,
-    RollbackComplete,
-    DeleteInProgress,
-    DeleteFailed,
-    DeleteComplete,
-    UpdateInProgress,
-    UpdateCompleteCleanupInProgress,
-    UpdateComplete,
-    UpdateFailed,
-    UpdateRollbackInProgress,
-    UpdateRollbackFailed,
-    UpdateRollbackCompleteCleanupInProgress,
-    UpdateRollbackComplete,
-    ReviewInProgress,
-    ImportInProgress,
-    ImportComplete,
-    ImportRollbackInProgress,
-    ImportRollbackFailed,
-    ImportRollbackComplete,
+/// Defines the statuses of a service, each with its name on the wire.
+macro_rules! statuses {
+    ($(#[$meta:meta])* $name:ident { $($(#[$of:meta])* $status:ident = $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$of])* $status,)*
+        }
+
+        impl $name {
+            /// Every status, in the order of the service model.
+            pub const ALL: [Self; [$($text),*].len()] = [$(Self::$status),*];
+
+            /// The status as it goes over the wire.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$status => $text,)*
+                }
+            }
+
+            /// True if no operation is in progress.
+            #[must_use]
+            pub fn is_settled(self) -> bool {
+                !(self.as_str().ends_with("IN_PROGRESS") || self.as_str() == "CANCELLING")
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let mut all = Self::ALL.into_iter();
+                all.find(|status| status.as_str() == text).ok_or_else(|| {
+                    let names = Self::ALL.map(Self::as_str).join("`, `");
+                    format!("status `{text}` is not known: write one of `{names}`")
+                })
+            }
+        }
+    };
+}
+
+statuses! {
+    /// The status of a stack, as CloudFormation names it.
+    #[expect(
+        missing_docs,
+        reason = "the names are the service's own, and say what they mean"
+    )]
+    StackStatus {
+        CreateInProgress = "CREATE_IN_PROGRESS",
+        CreateFailed = "CREATE_FAILED",
+        CreateComplete = "CREATE_COMPLETE",
+        RollbackInProgress = "ROLLBACK_IN_PROGRESS",
+        RollbackFailed = "ROLLBACK_FAILED",
+        RollbackComplete = "ROLLBACK_COMPLETE",
+        DeleteInProgress = "DELETE_IN_PROGRESS",
+        DeleteFailed = "DELETE_FAILED",
+        DeleteComplete = "DELETE_COMPLETE",
+        UpdateInProgress = "UPDATE_IN_PROGRESS",
+        UpdateCompleteCleanupInProgress = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
+        UpdateComplete = "UPDATE_COMPLETE",
+        UpdateFailed = "UPDATE_FAILED",
+        UpdateRollbackInProgress = "UPDATE_ROLLBACK_IN_PROGRESS",
+        UpdateRollbackFailed = "UPDATE_ROLLBACK_FAILED",
+        UpdateRollbackCompleteCleanupInProgress = "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS",
+        UpdateRollbackComplete = "UPDATE_ROLLBACK_COMPLETE",
+        ReviewInProgress = "REVIEW_IN_PROGRESS",
+        ImportInProgress = "IMPORT_IN_PROGRESS",
+        ImportComplete = "IMPORT_COMPLETE",
+        ImportRollbackInProgress = "IMPORT_ROLLBACK_IN_PROGRESS",
+        ImportRollbackFailed = "IMPORT_ROLLBACK_FAILED",
+        ImportRollbackComplete = "IMPORT_ROLLBACK_COMPLETE",
+    }
+}
+
+statuses! {
+    /// The status of a deployment, as Proton names it.
+    Status {
+        /// The deployment is being carried out.
+        InProgress = "IN_PROGRESS",
+        /// The deployment ended without success.
+        Failed = "FAILED",
+        /// The deployment ended well.
+        Succeeded = "SUCCEEDED",
+        /// The environment is being deleted.
+        DeleteInProgress = "DELETE_IN_PROGRESS",
+        /// The environment could not be deleted.
+        DeleteFailed = "DELETE_FAILED",
+        /// The environment is deleted.
+        DeleteComplete = "DELETE_COMPLETE",
+        /// The deployment is being cancelled.
+        Cancelling = "CANCELLING",
+        /// A cancel ended the deployment.
+        Cancelled = "CANCELLED",
+    }
 }
 
 impl StackStatus {
-    /// Every status, in the order of the service model.
-    pub const ALL: [Self; 23] = [
-        Self::CreateInProgress,
-        Self::CreateFailed,
-        Self::CreateComplete,
-        Self::RollbackInProgress,
-        Self::RollbackFailed,
-        Self::RollbackComplete,
-        Self::DeleteInProgress,
-        Self::DeleteFailed,
-        Self::DeleteComplete,
-        Self::UpdateInProgress,
-        Self::UpdateCompleteCleanupInProgress,
-        Self::UpdateComplete,
-        Self::UpdateFailed,
-        Self::UpdateRollbackInProgress,
-        Self::UpdateRollbackFailed,
-        Self::UpdateRollbackCompleteCleanupInProgress,
-        Self::UpdateRollbackComplete,
-        Self::ReviewInProgress,
-        Self::ImportInProgress,
-        Self::ImportComplete,
-        Self::ImportRollbackInProgress,
-        Self::ImportRollbackFailed,
-        Self::ImportRollbackComplete,
-    ];
-
-    /// The status as it goes over the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::CreateInProgress => "CREATE_IN_PROGRESS",
-            Self::CreateFailed => "CREATE_FAILED",
-            Self::CreateComplete => "CREATE_COMPLETE",
-            Self::RollbackInProgress => "ROLLBACK_IN_PROGRESS",
-            Self::RollbackFailed => "ROLLBACK_FAILED",
-            Self::RollbackComplete => "ROLLBACK_COMPLETE",
-            Self::DeleteInProgress => "DELETE_IN_PROGRESS",
-            Self::DeleteFailed => "DELETE_FAILED",
-            Self::DeleteComplete => "DELETE_COMPLETE",
-            Self::UpdateInProgress => "UPDATE_IN_PROGRESS",
-            Self::UpdateCompleteCleanupInProgress => "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
-            Self::UpdateComplete => "UPDATE_COMPLETE",
-            Self::UpdateFailed => "UPDATE_FAILED",
-            Self::UpdateRollbackInProgress => "UPDATE_ROLLBACK_IN_PROGRESS",
-            Self::UpdateRollbackFailed => "UPDATE_ROLLBACK_FAILED",
-            Self::UpdateRollbackCompleteCleanupInProgress => {
-                "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS"
-            }
-            Self::UpdateRollbackComplete => "UPDATE_ROLLBACK_COMPLETE",
-            Self::ReviewInProgress => "REVIEW_IN_PROGRESS",
-            Self::ImportInProgress => "IMPORT_IN_PROGRESS",
-            Self::ImportComplete => "IMPORT_COMPLETE",
-            Self::ImportRollbackInProgress => "IMPORT_ROLLBACK_IN_PROGRESS",
-            Self::ImportRollbackFailed => "IMPORT_ROLLBACK_FAILED",
-            Self::ImportRollbackComplete => "IMPORT_ROLLBACK_COMPLETE",
-        }
-    }
-
-    /// True if nothing more happens to the stack by itself.
-    #[must_use]
-    pub fn is_settled(self) -> bool {
-        !self.as_str().ends_with("_IN_PROGRESS")
-    }
-
     /// Returns Proton's status of an update. `None` if the stack's latest operation is no update.
     #[must_use]
     pub fn deployment_status(self) -> Option<Status> {
@@ -222,26 +228,6 @@ impl StackStatus {
     }
 }
 
-impl fmt::Display for StackStatus {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.as_str())
-    }
-}
-
-impl FromStr for StackStatus {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.as_str() == text)
-            .ok_or_else(|| {
-                let names = Self::ALL.map(Self::as_str).join("`, `");
-                format!("status `{text}` is not known: write one of `{names}`")
-            })
-    }
-}
-
 impl From<Status> for StackStatus {
     fn from(status: Status) -> Self {
         match status {
@@ -284,89 +270,6 @@ impl From<StackStatus> for Status {
             StackStatus::DeleteFailed => Self::DeleteFailed,
             StackStatus::DeleteComplete => Self::DeleteComplete,
         }
-    }
-}
-
-/// The status of a deployment, as Proton names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Status {
-    /// Being carried out.
-    InProgress,
-    /// Ended without success.
-    Failed,
-    /// Ended well.
-    Succeeded,
-    /// Being deleted.
-    DeleteInProgress,
-    /// Could not be deleted.
-    DeleteFailed,
-    /// Deleted.
-    DeleteComplete,
-    /// Being cancelled.
-    Cancelling,
-    /// Ended by a cancel.
-    Cancelled,
-}
-
-impl Status {
-    /// Every status.
-    pub const ALL: [Self; 8] = [
-        Self::InProgress,
-        Self::Failed,
-        Self::Succeeded,
-        Self::DeleteInProgress,
-        Self::DeleteFailed,
-        Self::DeleteComplete,
-        Self::Cancelling,
-        Self::Cancelled,
-    ];
-
-    /// The status as it goes over the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InProgress => "IN_PROGRESS",
-            Self::Failed => "FAILED",
-            Self::Succeeded => "SUCCEEDED",
-            Self::DeleteInProgress => "DELETE_IN_PROGRESS",
-            Self::DeleteFailed => "DELETE_FAILED",
-            Self::DeleteComplete => "DELETE_COMPLETE",
-            Self::Cancelling => "CANCELLING",
-            Self::Cancelled => "CANCELLED",
-        }
-    }
-
-    /// True if nothing more happens to a deployment of this status by itself.
-    #[must_use]
-    pub fn is_settled(self) -> bool {
-        match self {
-            Self::InProgress | Self::DeleteInProgress | Self::Cancelling => false,
-            Self::Failed
-            | Self::Succeeded
-            | Self::DeleteFailed
-            | Self::DeleteComplete
-            | Self::Cancelled => true,
-        }
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.as_str())
-    }
-}
-
-impl FromStr for Status {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.as_str() == text)
-            .ok_or_else(|| {
-                let names = Self::ALL.map(Self::as_str).join("`, `");
-                format!("status `{text}` is not known: write one of `{names}`")
-            })
     }
 }
 

@@ -85,7 +85,8 @@ pub(crate) fn read(
     }
 }
 
-fn without_nulls(value: Value) -> Value {
+/// Returns a value without the members that are null.
+pub(crate) fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(members) => Value::Object(
             members
