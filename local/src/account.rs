@@ -55,16 +55,15 @@ impl Arns {
     }
 }
 
-/// Everything in the account.
+/// The environments of the account, with their deployments.
 #[derive(Debug)]
 pub(crate) struct Account {
     pub(crate) arns: Arns,
-    /// Those that Proton shows, by name; then those that CloudFormation shows, by name as the world
-    /// starts; then those that replaced others.
+    /// Sorted by name: first Proton's, then CloudFormation's. Replacements follow in order of time.
     environments: Vec<LiveEnvironment>,
 }
 
-/// A call on its way through a service, and what it touched.
+/// The context of a call: the account, and the environments that the call concerned.
 pub(crate) struct Context<'a> {
     pub(crate) account: &'a mut Account,
     pub(crate) identities: &'a mut Identities,
@@ -184,8 +183,7 @@ impl Account {
         self.advance(now, identities);
     }
 
-    /// Returns the environments that a service shows and that exist or, as CloudFormation needs
-    /// them, existed; each with its place.
+    /// Returns the environments that a service shows, deleted or not, each with its place.
     pub(crate) fn shown_by(
         &self,
         service: Service,
@@ -260,7 +258,7 @@ impl Account {
         environment.is_some_and(|environment| environment.cancel(token, now, identities))
     }
 
-    /// Returns the environments of Proton as they stand now, by name.
+    /// Returns the present state of Proton's environments, by name.
     pub(crate) fn environment_snapshots(&self) -> Vec<EnvironmentSnapshot> {
         let snapshot = |environment: &LiveEnvironment| {
             let arn = self.arns.environment(&environment.script.name);
@@ -269,7 +267,7 @@ impl Account {
         self.of_proton().map(snapshot).collect()
     }
 
-    /// Returns every deployment of Proton that there ever was.
+    /// Returns the present state of every deployment of Proton that ever existed.
     pub(crate) fn deployment_snapshots(&self) -> Vec<DeploymentSnapshot> {
         self.shown_by(Service::Proton)
             .flat_map(|(_, environment)| {
@@ -279,7 +277,7 @@ impl Account {
             .collect()
     }
 
-    /// Returns the stacks that exist as they stand now, by name.
+    /// Returns the present state of every stack, by name.
     pub(crate) fn stack_snapshots(&self) -> Vec<StackSnapshot> {
         let existing = self
             .stacks()
@@ -295,7 +293,7 @@ impl Account {
         snapshots
     }
 
-    /// Returns every update of a stack that there ever was.
+    /// Returns the present state of every update of a stack that ever existed.
     pub(crate) fn update_snapshots(&self) -> Vec<UpdateSnapshot> {
         self.stacks()
             .flat_map(|(_, stack, record)| {

@@ -1,10 +1,10 @@
-//! What time it is.
+//! The clock.
 
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-/// The clock that the local AWS asks. Its core never looks at another.
+/// The clock of a local AWS.
 #[derive(Clone, Debug)]
 pub struct Clock(Kind);
 
@@ -21,8 +21,8 @@ impl Clock {
         Self(Kind::System)
     }
 
-    /// A clock that shows `start` now and moves on as tokio's time does: paused where tokio's is,
-    /// and advanced with it.
+    /// A clock that shows `start` now and moves with tokio's time: paused if that is paused, advanced
+    /// with it.
     #[must_use]
     pub fn paused(start: SystemTime) -> Self {
         Self(Kind::Tokio {
@@ -31,7 +31,7 @@ impl Clock {
         })
     }
 
-    /// The time.
+    /// Returns the time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         match &self.0 {

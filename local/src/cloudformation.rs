@@ -17,7 +17,7 @@ use crate::wire::pages::Pages;
 use crate::wire::shape::{Member, violations};
 use crate::wire::time::rfc3339;
 
-/// How long a deleted stack is listed.
+/// The time that a deleted stack is listed.
 const DELETED_ARE_LISTED: Duration = Duration::from_hours(90 * 24);
 
 /// The response to a `CancelUpdateStack` whose `ClientRequestToken` cancelled the same update before.
@@ -64,7 +64,7 @@ pub(crate) struct CloudFormation {
     tokens: HashMap<String, (String, String)>,
 }
 
-/// The name of the stack that a name or an id stands for.
+/// Returns the name in a stack's name or ID.
 pub(crate) fn name_of(name_or_id: &str) -> &str {
     let of_id = name_or_id
         .split_once(":stack/")
@@ -281,7 +281,7 @@ fn names(shown: &[Shown<'_>]) -> Vec<String> {
         .collect()
 }
 
-/// Returns the stack that a name or an ID stands for.
+/// Returns the stack of a name or an ID.
 fn find<'a>(context: &'a Context<'_>, name_or_id: &str) -> Result<Shown<'a>, ServiceError> {
     let account = &*context.account;
     let found = account.find_stack(name_or_id).and_then(|index| {

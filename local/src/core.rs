@@ -1,8 +1,7 @@
-//! The core: a state machine that answers one request at a time. It has no clock, no sockets and
-//! no tasks; both doors use it.
+//! The core: a state machine without clock, sockets or tasks that answers one request at a time.
 //!
-//! Each service is a variant of [`Service`] with its module; faults and the record of calls are
-//! here, and concern all of them.
+//! The HTTP server and the in-process client share one core. Each service is a variant of
+//! [`Service`] with a module of its own; the core applies faults and records the calls of all.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -19,7 +18,7 @@ use crate::account::{Account, Context};
 use crate::cloudformation::{CloudFormation, name_of};
 use crate::event_bridge::{Event, EventBridge};
 use crate::faults::FaultMoment;
-use crate::faults::live::{CallSeen, LiveFaults, Mishap};
+use crate::faults::live::{CallSeen, InjectedFault, LiveFaults};
 use crate::identity::Identities;
 use crate::proton::Proton;
 use crate::runtime_api::{Invocation, RuntimeApi};
@@ -30,46 +29,46 @@ use crate::wire::query;
 use crate::wire::time::rfc3339;
 use crate::world::World;
 
-/// The most bytes of an event that Lambda takes.
+/// The largest event that Lambda accepts, in bytes.
 const MOST_EVENT_BYTES: usize = 6 * 1024 * 1024;
 
 /// A call that a service received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// When it arrived.
+    /// The time of arrival.
     pub time: SystemTime,
     /// The service.
     pub service: Service,
     /// The operation, as the request named it.
     pub operation: String,
-    /// The id of the access key that signed it: who called.
+    /// The ID of the access key that signed the call, which tells callers apart.
     pub caller: Option<String>,
-    /// The environment that the request named, or the stack.
+    /// The environment or stack that the request named.
     pub environment: Option<String>,
-    /// The deployment that it cancelled, or the update, whatever was answered.
+    /// The deployment or update that the call cancelled, whatever the response was.
     pub cancelled: Option<String>,
-    /// How it was answered.
+    /// The response.
     pub answer: Answer,
     /// The request's body.
     pub body: Bytes,
 }
 
-/// How a call was answered.
+/// The response to a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// With its output.
+    /// The operation's output.
     Ok,
-    /// With an error of this code.
+    /// An error of this code.
     Error(String),
-    /// With something that is not the service's, of this HTTP status.
+    /// A response of this HTTP status that is not the service's.
     Junk(u16),
-    /// With a part of its answer.
+    /// A part of the response.
     Cut,
-    /// Not at all: the connection was dropped before the call had an effect.
+    /// None: the connection was dropped before the call had an effect.
     DroppedBefore,
-    /// Not at all: the connection was dropped after the call had its effect.
+    /// None: the connection was dropped after the call had its effect.
     DroppedAfter,
-    /// Never.
+    /// None, and the connection stays open.
     Never,
 }
 
@@ -88,7 +87,7 @@ impl fmt::Display for Answer {
 }
 
 impl Call {
-    /// The call as `GET /_local/calls` shows it.
+    /// Returns the call as `GET /_local/calls` shows it.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
@@ -102,16 +101,16 @@ impl Call {
     }
 }
 
-/// What a door has to do about a request.
+/// The instruction to the HTTP server or the in-process client.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// Send this, so much later.
+    /// Send this response after a pause.
     Response(Response<Bytes>, Duration),
-    /// Drop the connection, so much later.
+    /// Drop the connection after a pause.
     Drop(Duration),
-    /// Leave it open and send nothing.
+    /// Leave the connection open and send nothing.
     Never,
-    /// Send this: the state of an invocation changed by it.
+    /// Send this response; the state of an invocation has changed.
     Changed(Response<Bytes>),
     /// Wait for an event for the function.
     NextEvent,
@@ -154,7 +153,7 @@ impl Core {
         self.advance(now);
         let path = request.uri().path();
         if let Some(place) = path.strip_prefix("/_local/") {
-            return at_once(self.look(request.method(), place));
+            return at_once(self.state(request.method(), place));
         }
         if let Some(rest) = path.strip_prefix("/2018-06-01/runtime/") {
             return self.runtime(request, rest);
@@ -205,8 +204,8 @@ impl Core {
         ))
     }
 
-    /// Shows what is there, to whoever watches.
-    fn look(&self, method: &Method, place: &str) -> Response<Bytes> {
+    /// Answers a request for the state of the world.
+    fn state(&self, method: &Method, place: &str) -> Response<Bytes> {
         if method != Method::GET {
             let body = json!({ "message": "this can only be read: use GET" });
             return json_response(StatusCode::METHOD_NOT_ALLOWED, &body);
@@ -309,7 +308,7 @@ impl Core {
         reply
     }
 
-    /// Carries a call out, or lets a fault come between.
+    /// Carries out a call, or injects a fault.
     fn carry_out(&mut self, operation: Operation, call: &mut Call, request_id: &str) -> Reply {
         let now = call.time;
         let body = call.body.clone();
@@ -329,19 +328,19 @@ impl Core {
             now,
         );
         let latency = verdict.latency;
-        let (moment, mishap) = match verdict.fault {
-            Some((moment, mishap)) => (Some(moment), Some(mishap)),
+        let (moment, injected) = match verdict.fault {
+            Some((moment, injected)) => (Some(moment), Some(injected)),
             None => (None, None),
         };
-        let is_answered = matches!(mishap, Some(Mishap::Cut { .. }));
+        let is_answered = matches!(injected, Some(InjectedFault::Cut { .. }));
         let result = if moment == Some(FaultMoment::BeforeEffect) && !is_answered {
             None
         } else {
             Some(self.effect(operation, &body, call))
         };
         let answer = |output: &Value| wire::response(operation, output, request_id);
-        match (mishap, result) {
-            (Some(Mishap::Cut { before }), Some(result)) => {
+        match (injected, result) {
+            (Some(InjectedFault::Cut { before }), Some(result)) => {
                 call.answer = Answer::Cut;
                 let whole = match result {
                     Ok(output) => answer(&output),
@@ -349,28 +348,28 @@ impl Core {
                 };
                 Reply::Response(whole.map(|body| cut(&body, before.as_bytes())), latency)
             }
-            (Some(Mishap::Error(error)), _) | (None, Some(Err(error))) => {
+            (Some(InjectedFault::Error(error)), _) | (None, Some(Err(error))) => {
                 call.answer = Answer::Error(error.code.to_string());
                 Reply::Response(
                     wire::error_response(call.service, &error, request_id),
                     latency,
                 )
             }
-            (Some(Mishap::Junk { status, body }), _) => {
+            (Some(InjectedFault::Junk { status, body }), _) => {
                 call.answer = Answer::Junk(status);
                 let mut response = Response::new(Bytes::from(body));
                 *response.status_mut() =
                     StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
                 Reply::Response(response, latency)
             }
-            (Some(Mishap::Drop), result) => {
+            (Some(InjectedFault::Drop), result) => {
                 call.answer = match result {
                     None => Answer::DroppedBefore,
                     Some(_) => Answer::DroppedAfter,
                 };
                 Reply::Drop(latency)
             }
-            (Some(Mishap::Never | Mishap::Cut { .. }), _) | (None, None) => {
+            (Some(InjectedFault::Never | InjectedFault::Cut { .. }), _) | (None, None) => {
                 call.answer = Answer::Never;
                 Reply::Never
             }
@@ -427,7 +426,7 @@ fn at_once(response: Response<Bytes>) -> Reply {
     Reply::Response(response, Duration::ZERO)
 }
 
-/// Lambda's own `Invoke`.
+/// Answers Lambda's `Invoke`.
 fn invoke(request: &Request<Bytes>) -> Reply {
     if request.method() != Method::POST {
         let body = json!({ "message": "a function is invoked with POST" });
@@ -461,7 +460,8 @@ fn invoke(request: &Request<Bytes>) -> Reply {
     }
 }
 
-/// CloudFormation, where a request is a form without a target, and the action that it names.
+/// Returns CloudFormation and the action that a request names, if the request is a form without a
+/// target.
 fn action(content_type: &str, target: &str, body: &[u8]) -> Option<(Service, String)> {
     if !target.is_empty() || !content_type.starts_with(query::FORM) {
         return None;
@@ -472,7 +472,7 @@ fn action(content_type: &str, target: &str, body: &[u8]) -> Option<(Service, Str
     Some((Service::CloudFormation, action.to_owned()))
 }
 
-/// An operation that is not offered, in the words of the service's protocol.
+/// Returns the error for an operation that is not offered, as the service's protocol has it.
 fn unknown_operation(service: Service, name: &str) -> ServiceError {
     let message = format!("the local AWS does not offer `{name}`");
     match service {
@@ -481,13 +481,13 @@ fn unknown_operation(service: Service, name: &str) -> ServiceError {
     }
 }
 
-/// The id of the access key that a request is signed with, as its header says.
+/// Returns the ID of the access key that a request is signed with, from its header.
 fn access_key(authorization: &str) -> Option<&str> {
     let (_, credential) = authorization.split_once("Credential=")?;
     credential.split('/').next()
 }
 
-/// A signature in the query counts as one in the header.
+/// True if the signature is in the query.
 fn is_presigned(request: &Request<Bytes>) -> bool {
     request
         .uri()
@@ -495,7 +495,7 @@ fn is_presigned(request: &Request<Bytes>) -> bool {
         .is_some_and(|query| query.contains("X-Amz-Signature="))
 }
 
-/// The environment or stack that a request names, as far as that can be told without checking it.
+/// Returns the environment or stack that an unchecked request names.
 fn named_environment(operation: Operation, input: &Value) -> Option<String> {
     let member = operation.environment_member()?;
     let text = input.get(member)?.as_str()?;
@@ -510,7 +510,7 @@ fn named_environment(operation: Operation, input: &Value) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// What stands before this text.
+/// Returns the part of a body before this text.
 fn cut(body: &Bytes, before: &[u8]) -> Bytes {
     let found = body
         .windows(before.len().max(1))
@@ -518,7 +518,7 @@ fn cut(body: &Bytes, before: &[u8]) -> Bytes {
     body.slice(..found.unwrap_or(body.len()))
 }
 
-/// The details of the entries of a request to `PutEvents`.
+/// Returns the details of the entries of a request to `PutEvents`.
 fn details(input: &Value) -> Vec<&str> {
     let entries = input.get("Entries").and_then(Value::as_array);
     entries

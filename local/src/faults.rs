@@ -1,4 +1,4 @@
-//! What goes wrong between a client and a service: by chance, from a seed, or by a script.
+//! Injected faults between a client and a service: by chance, from a seed, or by a script.
 //!
 //! Faults concern every service that clients call with the AWS SDK, never the Runtime API.
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::wire::operation::Operation;
 
-/// What goes wrong in a world.
+/// The injected faults of a world.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Faults {
     pub(crate) latency: RangeInclusive<Duration>,
@@ -21,7 +21,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Nothing goes wrong, and every answer comes at once.
+    /// No faults and no latency.
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -33,14 +33,14 @@ impl Faults {
         }
     }
 
-    /// Each answer takes so long, drawn anew for each call.
+    /// Sets the latency of responses, drawn anew for each call.
     #[must_use]
     pub fn latency(mut self, range: RangeInclusive<Duration>) -> Self {
         self.latency = range;
         self
     }
 
-    /// Sets how likely each fault is.
+    /// Sets the probability of each fault.
     #[must_use]
     pub fn chances(mut self, chances: Chances) -> Self {
         self.chances = chances;
@@ -86,7 +86,7 @@ impl Faults {
     }
 }
 
-/// Returns the code that CloudFormation has in the place of one of Proton's.
+/// Returns CloudFormation's code for one of Proton's.
 fn code_of_stacks(code: &str) -> &str {
     match code {
         "ThrottlingException" => "Throttling",
@@ -99,7 +99,7 @@ fn code_of_stacks(code: &str) -> &str {
     }
 }
 
-/// How likely each fault is, from 0 (never) to 1 (always), for each call.
+/// The probability of each fault, from 0 (never) to 1 (always), for each call.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Chances {
     /// An error of the service's own, HTTP status 500, before the call has an effect.
@@ -108,22 +108,21 @@ pub struct Chances {
     pub drop_before: f64,
     /// A connection that is dropped after the call had its effect.
     pub drop_after: f64,
-    /// A call that is never answered and has no effect.
+    /// A call without a response and without an effect.
     pub never: f64,
     /// An entry that `PutEvents` refuses with `InternalFailure`; drawn for each entry.
     pub refused_entry: f64,
 }
 
-/// A token bucket: so many calls at once, and so many a second in the long run. A call that finds
-/// it empty is answered with `ThrottlingException`; by CloudFormation with `Throttling`.
+/// A token bucket: a burst of calls at once, and a rate of calls a second in the long run. The
+/// response to a call that finds it empty is `ThrottlingException`, CloudFormation's `Throttling`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Throttle {
-    /// The operation that it limits; without one, every operation of Proton and CloudFormation
-    /// takes from it.
+    /// The limited operation. `None` limits all of Proton's and CloudFormation's operations together.
     pub operation: Option<Operation>,
-    /// How many tokens are put in each second.
+    /// The number of tokens that are added each second.
     pub per_second: f64,
-    /// How many tokens it holds, and starts with.
+    /// The capacity, and the number of tokens at the start.
     pub burst: u32,
 }
 
@@ -138,7 +137,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// A fault of every call.
+    /// Applies a fault to every call.
     #[must_use]
     pub fn new(fault: Fault) -> Self {
         Self {
@@ -150,35 +149,35 @@ impl Rule {
         }
     }
 
-    /// Only calls of this operation.
+    /// Limits the rule to calls of this operation.
     #[must_use]
     pub fn operation(mut self, operation: Operation) -> Self {
         self.operation = Some(operation);
         self
     }
 
-    /// Only calls that name this environment or stack (by its id, too); for `PutEvents`, those with an entry whose detail
-    /// mentions it.
+    /// Limits the rule to calls that name this environment or stack, by its ID, too. A call of
+    /// `PutEvents` names it in the detail of an entry.
     #[must_use]
     pub fn environment(mut self, name: impl Into<String>) -> Self {
         self.environment = Some(name.into());
         self
     }
 
-    /// Only these of the calls that match otherwise, counted from 1.
+    /// Limits the rule to these of the calls that match otherwise, counted from 1.
     #[must_use]
     pub fn calls(mut self, calls: RangeInclusive<u64>) -> Self {
         self.calls = calls;
         self
     }
 
-    /// Only the first so many calls that match otherwise.
+    /// Limits the rule to the first calls that match otherwise.
     #[must_use]
     pub fn times(self, times: u64) -> Self {
         self.calls(1..=times)
     }
 
-    /// The call has its effect, and then the fault hides its answer.
+    /// Lets the call have its effect before the fault hides the response.
     #[must_use]
     pub fn after_effect(mut self) -> Self {
         self.moment = FaultMoment::AfterEffect;
@@ -189,34 +188,34 @@ impl Rule {
 /// A kind of fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The service answers with an error in its wire form.
+    /// An error of the service in its wire form.
     Error {
         /// The error's code, such as `AccessDeniedException`.
         code: String,
-        /// Its message.
+        /// The error's message.
         message: String,
         /// The HTTP status; without one, 500 for a code that starts with `Internal` or `Service`
         /// (but 400 for `ServiceQuotaExceededException`, 503 for `ServiceUnavailable`), 403 for
         /// `AccessDenied` and its like, else 400.
         status: Option<u16>,
     },
-    /// Something between answers: a status and a body that is not the service's.
+    /// A response of something between: a status and a body that is not the service's.
     Junk {
         /// The HTTP status.
         status: u16,
         /// The body.
         body: String,
     },
-    /// The answer ends right before this text, where it contains it, with a length that fits.
+    /// A response that ends right before this text, if it contains the text, with a length that fits.
     Cut {
         /// The text.
         before: String,
     },
-    /// The connection is dropped without an answer.
+    /// A dropped connection without a response.
     Drop,
-    /// No answer ever comes.
+    /// No response at all.
     Never,
-    /// The answer comes, this much later.
+    /// A response after this much more time.
     Latency(Duration),
 }
 
@@ -232,7 +231,7 @@ impl Fault {
     }
 }
 
-/// True if a fault comes before or after the call's effect.
+/// The place of a fault before or after the call's effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FaultMoment {
     BeforeEffect,
@@ -260,14 +259,14 @@ impl Refusal {
         }
     }
 
-    /// Only entries whose detail contains this text.
+    /// Limits the refusal to entries whose detail contains this text.
     #[must_use]
     pub fn containing(mut self, text: impl Into<String>) -> Self {
         self.containing = Some(text.into());
         self
     }
 
-    /// Only these of the entries that match otherwise, counted from 1 over all calls.
+    /// Limits the refusal to these of the entries that match otherwise, counted from 1 over all calls.
     #[must_use]
     pub fn entries(mut self, entries: RangeInclusive<u64>) -> Self {
         self.entries = entries;

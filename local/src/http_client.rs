@@ -1,4 +1,4 @@
-//! The in-process door: an HTTP client for the SDK that asks the core, on tokio's time.
+//! The in-process client: an HTTP client for the SDK that calls the core, on tokio's time.
 
 use std::time::Duration;
 

@@ -1,23 +1,22 @@
 //! The local AWS: what the function needs of AWS, on one port or in process.
 //!
-//! The way of the data: a request comes through a door ([`LocalAws::serve`], a socket, or
-//! [`LocalAws::http_client`], the SDK's own client in process); the core lets everything happen
-//! that is due at the clock's time, lets a fault of the world come between, or hands the request
-//! to its service; the door sends what the core decided.
+//! Data flow: a request comes from the HTTP server ([`LocalAws::serve`]) or the in-process client
+//! ([`LocalAws::http_client`]). The core carries out everything that is due at the clock's time,
+//! injects a fault of the world, or hands the request to its service. The server or the client
+//! sends the response.
 //!
-//! The modules, in reading order:
-//!
-//! - `world`, `stack` (with `world_file`, `stack_file`): what stands in the account, and its
-//!   script; `stack_status`; `as_stacks`: one and the same account for either engine;
-//! - `faults`: what goes wrong, by chance or by script;
-//! - `clock`: what time it is;
-//! - `core`: from a request to a reply, and the record of calls;
-//! - `operation`, `model`, `json_protocol`, `query_protocol`: which operations there are, what
-//!   their requests must be, and how answers and errors go over the wire;
-//! - `proton`, `cloudformation` (with `live_stack`), `event_bridge`, `runtime_api`: the services;
-//! - `local_aws`: the core with a clock and the waits around it;
-//! - `socket`, `in_process`: the doors;
-//! - `function_process`: the real binary under the Runtime API.
+//! | module | contents |
+//! |---|---|
+//! | `world` | the account and the options with which the local AWS starts |
+//! | `account` | environments, deployments, their script and file format; the live account |
+//! | `faults` | injected faults |
+//! | `core` | from a request to a response, and the record of calls |
+//! | `proton`, `cloudformation` | two APIs on the one account |
+//! | `event_bridge`, `runtime_api`, `queue` | the other services |
+//! | `wire` | operations, service models, protocols |
+//! | `local_aws` | the core with a clock and the waits around it |
+//! | `server`, `http_client` | the two ways in |
+//! | `function_process` | the real binary under the Runtime API |
 
 mod account;
 mod clock;

@@ -13,10 +13,10 @@ use crate::wire::operation::Operation;
 use crate::wire::pages::Pages;
 use crate::wire::time::epoch_seconds;
 
-/// How many items a page holds if the request does not say.
+/// The number of items on a page if the request has none.
 const DEFAULT_PAGE: usize = 100;
 
-/// How Proton makes its pages.
+/// The options of the local Proton.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProtonOptions {
     /// The most environments on a page, whatever a request asks for.

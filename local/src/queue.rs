@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use crate::event_bridge::Event;
 use crate::wire::time::rfc3339;
 
-/// How a queue delivers its messages.
+/// The settings of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueSettings {
-    /// How long a new message is invisible.
+    /// The time that a new message is invisible.
     pub delay: Duration,
-    /// How long a message is invisible once it was delivered.
+    /// The time that a message is invisible after a delivery.
     pub visibility: Duration,
-    /// How often a message is delivered before it goes to the dead-letter queue.
+    /// The number of deliveries before a message goes to the dead-letter queue.
     pub most_deliveries: u32,
 }
 
@@ -102,8 +102,8 @@ impl Queue {
         }
     }
 
-    /// Applies the function's answer to a delivery. As Lambda does, the queue deletes the message unless
-    /// the answer names it as a batch item failure; `None` stands for an invocation that failed.
+    /// Applies the function's response to a delivery. As Lambda does, the queue deletes the message unless
+    /// the response names it as a batch item failure; `None` for an invocation that failed.
     pub fn answered(&mut self, message_id: &str, answer: Option<&[u8]>) {
         let Some(answer) = answer else { return };
         let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
@@ -116,7 +116,7 @@ impl Queue {
         }
     }
 
-    /// When the next message is visible.
+    /// Returns when the next message is visible.
     #[must_use]
     pub fn next(&self) -> Option<SystemTime> {
         self.messages.iter().map(|message| message.visible_at).min()

@@ -1,4 +1,4 @@
-//! A world: what stands in the account when the local AWS starts, and what becomes of it.
+//! A world: the account with which the local AWS starts, and its script.
 //!
 //! A world is plain data. It is read from a file ([`World::load`]; the format is described in the
 //! package's README), which is checked by the service's model, or put together in a test, and then
@@ -24,8 +24,8 @@ use serde::Deserialize;
 
 use crate::account::Arns;
 use crate::account::environment::Environment;
-use crate::account::file::{CloudFormationText, EnvironmentText, StackText, environments, stacks};
-use crate::cloudformation::CloudFormationOptions;
+use crate::account::file::{EnvironmentText, StackText, environments, stacks};
+use crate::cloudformation::{CloudFormationOptions, RepeatedToken};
 use crate::faults::Faults;
 use crate::faults::file::FaultsText;
 use crate::file_value::{optional_seconds, valid};
@@ -33,7 +33,7 @@ use crate::proton::ProtonOptions;
 use crate::wire::model;
 use crate::wire::operation::Service;
 
-/// Everything that the local AWS starts with.
+/// The account and the options with which the local AWS starts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct World {
     pub(crate) seed: u64,
@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    /// The world that ships as the default: one alarm shows every outcome in it.
+    /// The default world, in which one alarm shows every outcome.
     ///
     /// # Panics
     ///
@@ -143,8 +143,7 @@ impl World {
         self
     }
 
-    /// Lets Proton count its pages from the first environment, so that all shift when one goes. By
-    /// default a page begins after the last environment of the page before.
+    /// Counts Proton's pages from the first environment, so that all shift when one goes. By default a page begins after the last environment of the page before.
     #[must_use]
     pub fn pages_shift(mut self) -> Self {
         self.proton.pages_shift = true;
@@ -165,14 +164,14 @@ impl World {
         self
     }
 
-    /// Sets what goes wrong.
+    /// Sets the injected faults.
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Self {
         self.faults = faults;
         self
     }
 
-    /// Sets what the Runtime API tells the function about itself.
+    /// Sets the function's properties.
     #[must_use]
     pub fn function(mut self, function: Function) -> Self {
         self.function = function;
@@ -252,6 +251,14 @@ struct FunctionText {
     patience_seconds: Option<f64>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CloudFormationText {
+    stacks_a_page: Option<usize>,
+    events_a_page: Option<usize>,
+    repeated_token: Option<String>,
+}
+
 impl WorldText {
     fn into_world(self) -> Result<World, String> {
         let mut world = World::new();
@@ -290,7 +297,7 @@ impl FunctionText {
     }
 }
 
-/// Why a world file was refused.
+/// The error of a world file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("world {}{what}", file.as_deref().map(|file| format!("`{}`: ", file.display())).unwrap_or_default())]
 pub struct WorldError {
@@ -298,14 +305,14 @@ pub struct WorldError {
     what: String,
 }
 
-/// What the Runtime API tells the function about itself.
+/// The function's properties, which the Runtime API reports to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
-    /// Its name, part of its ARN.
+    /// The name, a part of the ARN.
     pub name: String,
-    /// How long one invocation may take: the deadline is that long after the function took it.
+    /// The timeout of an invocation, from when the function takes the event.
     pub timeout: Duration,
-    /// How long an event waits for a function that polls.
+    /// The longest time that an event waits for a function that polls.
     pub patience: Duration,
 }
 
@@ -316,6 +323,32 @@ impl Default for Function {
             timeout: Duration::from_mins(15),
             patience: Duration::from_secs(10),
         }
+    }
+}
+
+impl CloudFormationText {
+    fn into_options(self) -> Result<CloudFormationOptions, String> {
+        let default = CloudFormationOptions::default();
+        let repeated_token = match self.repeated_token.as_deref() {
+            None => default.repeated_token,
+            Some("accepted") => RepeatedToken::Accepted,
+            Some("refused") => RepeatedToken::Refused,
+            Some("ignored") => RepeatedToken::Ignored,
+            Some(other) => {
+                return Err(format!(
+                    "cloudformation: repeated_token is `{other}`: write `accepted`, `refused` or `ignored`"
+                ));
+            }
+        };
+        let page = |name: &str, size: Option<usize>, default| match size {
+            Some(0) => Err(format!("cloudformation: {name} is `0`: must be 1 or more")),
+            size => Ok(size.unwrap_or(default)),
+        };
+        Ok(CloudFormationOptions {
+            stacks_a_page: page("stacks_a_page", self.stacks_a_page, default.stacks_a_page)?,
+            events_a_page: page("events_a_page", self.events_a_page, default.events_a_page)?,
+            repeated_token,
+        })
     }
 }
 

@@ -10,9 +10,9 @@ const DAY: Duration = Duration::from_hours(24);
 /// A time, relative to the start of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// That long before the world started.
+    /// A time before the world started.
     Ago(Duration),
-    /// That long after the world started.
+    /// A time after the world started.
     In(Duration),
     /// A time of the calendar.
     At(SystemTime),
@@ -29,8 +29,8 @@ impl Moment {
     }
 }
 
-/// One attempt to update an environment, with its script: for Proton a deployment, for
-/// CloudFormation an update of the stack.
+/// An attempt to update an environment, with its script: for Proton a deployment, for CloudFormation
+/// an update of the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {
     pub(crate) id: Option<String>,

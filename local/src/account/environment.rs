@@ -9,7 +9,7 @@ use crate::wire::operation::Service;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// One environment of the world, with its script.
+/// An environment of the world, with its script.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Environment {
     pub(crate) name: String,

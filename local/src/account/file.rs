@@ -10,7 +10,6 @@ use crate::account::deployment::{Deployment, Ending, Moment};
 use crate::account::environment::Environment;
 use crate::account::script::{Effect, Timing};
 use crate::account::status::{Kind, StackStatus, Status};
-use crate::cloudformation::{CloudFormationOptions, RepeatedToken};
 use crate::file_value::{days, only, operation, optional_seconds, seconds, valid};
 use crate::wire::model;
 use crate::wire::shape::Shape;
@@ -81,15 +80,6 @@ struct EventText {
     delete: bool,
 }
 
-/// The table `[cloudformation]`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CloudFormationText {
-    stacks_a_page: Option<usize>,
-    events_a_page: Option<usize>,
-    repeated_token: Option<String>,
-}
-
 /// An entry `[[stack]]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -154,33 +144,6 @@ struct StackEventText {
     #[serde(default)]
     delete: bool,
     replace: Option<UpdateText>,
-}
-
-impl CloudFormationText {
-    /// Reads the options.
-    pub(crate) fn into_options(self) -> Result<CloudFormationOptions, String> {
-        let default = CloudFormationOptions::default();
-        let repeated_token = match self.repeated_token.as_deref() {
-            None => default.repeated_token,
-            Some("accepted") => RepeatedToken::Accepted,
-            Some("refused") => RepeatedToken::Refused,
-            Some("ignored") => RepeatedToken::Ignored,
-            Some(other) => {
-                return Err(format!(
-                    "cloudformation: repeated_token is `{other}`: write `accepted`, `refused` or `ignored`"
-                ));
-            }
-        };
-        let page = |name: &str, size: Option<usize>, default| match size {
-            Some(0) => Err(format!("cloudformation: {name} is `0`: must be 1 or more")),
-            size => Ok(size.unwrap_or(default)),
-        };
-        Ok(CloudFormationOptions {
-            stacks_a_page: page("stacks_a_page", self.stacks_a_page, default.stacks_a_page)?,
-            events_a_page: page("events_a_page", self.events_a_page, default.events_a_page)?,
-            repeated_token,
-        })
-    }
 }
 
 /// Reads the environments of a file, each with a name of its own.
@@ -652,6 +615,7 @@ fn valid_stack_name(name: String) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use crate::cloudformation::{CloudFormationOptions, RepeatedToken};
     use crate::world::World;
 
     use super::*;

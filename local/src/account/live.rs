@@ -1,4 +1,4 @@
-//! An environment as it lives: its deployments, and the next thing that is due.
+//! A live environment: its deployments, and the next change that is due.
 //!
 //! The same machine drives what Proton and what CloudFormation shows. A stack has a
 //! [`StackRecord`] besides and passes through every status on the path to an end; an environment
@@ -16,10 +16,10 @@ use crate::account::status::{Kind, StackStatus, Status};
 use crate::identity::Identities;
 use crate::wire::operation::{Operation, Service};
 
-/// How long a deployment took that had ended before the world started.
+/// The duration of a deployment that had ended before the world started.
 const USUAL_DURATION: Duration = Duration::from_mins(4);
 
-/// How long a stack's update had been running when its rollback began, before the world started.
+/// The time from the start of a stack's update to its rollback, before the world started.
 const USUAL_DURATION_TO_ROLLBACK: Duration = Duration::from_mins(1);
 
 /// CloudFormation's status reason for what a user asked for.
@@ -51,7 +51,7 @@ pub(crate) struct LiveEnvironment {
     start: SystemTime,
     earlier: Vec<LiveDeployment>,
     pending: Vec<ScriptedEvent>,
-    /// How many calls concerned the environment.
+    /// The number of calls that concerned the environment.
     calls: HashMap<(Phase, Operation), u64>,
 }
 
@@ -297,7 +297,7 @@ impl LiveEnvironment {
         true
     }
 
-    /// Lets the latest deployment end.
+    /// Starts the end of the latest deployment.
     fn end(&mut self, ending: &Ending, at: SystemTime, identities: &mut Identities) {
         let status = self.latest.status;
         let is_under_way = self.record.is_some() && status.way().len() > 1;

@@ -1,4 +1,4 @@
-//! A deployment as it lives.
+//! A live deployment.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;

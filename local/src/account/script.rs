@@ -1,11 +1,11 @@
-//! The script of an environment: events that happen without a caller of the function's.
+//! The script of an environment.
 
 use std::time::Duration;
 
 use crate::account::deployment::{Deployment, Ending};
 use crate::wire::operation::Operation;
 
-/// An event that happens to an environment once.
+/// A scripted event of an environment. It takes place once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptedEvent {
     pub(crate) timing: Timing,
@@ -15,9 +15,9 @@ pub struct ScriptedEvent {
 /// The time of a scripted event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Timing {
-    /// So long after the world started.
+    /// A time after the start of the world.
     At(Duration),
-    /// So long after the deployment before it ended.
+    /// A time after the end of the deployment before it.
     AfterEnd(Duration),
     /// On the arrival of the nth call of this operation that concerns the environment, before the
     /// call is carried out.

@@ -9,27 +9,27 @@ use crate::account::live_deployment::LiveDeployment;
 use crate::account::status::{StackStatus, Status};
 use crate::wire::time::rfc3339;
 
-/// An environment as it stands.
+/// The state of an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvironmentSnapshot {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its ARN.
+    /// The ARN.
     pub arn: String,
-    /// The status of its latest deployment.
+    /// The status of the latest deployment.
     pub status: Status,
     /// The status message.
     pub message: Option<String>,
-    /// The id of its latest deployment, whether the service sends it or not.
+    /// The ID of the latest deployment, even if the service does not send it.
     pub deployment_id: String,
-    /// When its latest deployment started, whether the service sends it or not.
+    /// The start of the latest deployment, even if the service does not send it.
     pub started_at: SystemTime,
-    /// When its latest deployment ended.
+    /// The end of the latest deployment.
     pub completed_at: Option<SystemTime>,
 }
 
 impl EnvironmentSnapshot {
-    /// The environment as `GET /_local/environments` shows it.
+    /// Returns the environment as `GET /_local/environments` shows it.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
@@ -44,27 +44,27 @@ impl EnvironmentSnapshot {
     }
 }
 
-/// A deployment as it stands: the truth about it.
+/// The state of a deployment: the truth about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeploymentSnapshot {
-    /// The environment that it updates.
+    /// The environment that the deployment updates.
     pub environment: String,
-    /// Its id, whether the service sends it or not.
+    /// The ID, even if the service does not send it.
     pub id: String,
-    /// Its status.
+    /// The status.
     pub status: Status,
     /// The status message.
     pub message: Option<String>,
-    /// When it started.
+    /// The start.
     pub started_at: SystemTime,
-    /// When it ended.
+    /// The end.
     pub completed_at: Option<SystemTime>,
-    /// When a cancel was accepted.
+    /// The time when a cancel was accepted.
     pub cancelled_at: Option<SystemTime>,
 }
 
 impl DeploymentSnapshot {
-    /// The deployment as `GET /_local/deployments` shows it.
+    /// Returns the deployment as `GET /_local/deployments` shows it.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
@@ -79,29 +79,29 @@ impl DeploymentSnapshot {
     }
 }
 
-/// A stack as it stands.
+/// The state of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StackSnapshot {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its id, an ARN.
+    /// The ID, an ARN.
     pub id: String,
-    /// The id of the stack that it is nested in.
+    /// The ID of the stack that this one is nested in.
     pub parent_id: Option<String>,
-    /// Its status.
+    /// The status.
     pub status: StackStatus,
     /// The status reason.
     pub reason: Option<String>,
-    /// The id of its latest operation, whether the service sends it or not.
+    /// The ID of the latest operation, even if the service does not send it.
     pub operation_id: String,
-    /// When its latest operation started.
+    /// The start of the latest operation.
     pub started_at: SystemTime,
-    /// When its latest operation ended.
+    /// The end of the latest operation.
     pub completed_at: Option<SystemTime>,
 }
 
 impl StackSnapshot {
-    /// The stack as `GET /_local/stacks` shows it.
+    /// Returns the stack as `GET /_local/stacks` shows it.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
@@ -117,29 +117,29 @@ impl StackSnapshot {
     }
 }
 
-/// An update of a stack as it stands: the truth about it.
+/// The state of an update of a stack: the truth about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpdateSnapshot {
-    /// The name of the stack that it updates.
+    /// The name of the updated stack.
     pub stack: String,
-    /// The id of that stack.
+    /// The ID of that stack.
     pub stack_id: String,
-    /// The id of the operation, whether the service sends it or not.
+    /// The ID of the operation, even if the service does not send it.
     pub id: String,
-    /// The status that the stack has, or had in the end, by this update.
+    /// The status that the stack has, or had at the update's end.
     pub status: StackStatus,
     /// The status reason.
     pub reason: Option<String>,
-    /// When it started.
+    /// The start.
     pub started_at: SystemTime,
-    /// When it ended.
+    /// The end.
     pub completed_at: Option<SystemTime>,
-    /// When a cancel was accepted.
+    /// The time when a cancel was accepted.
     pub cancelled_at: Option<SystemTime>,
 }
 
 impl UpdateSnapshot {
-    /// The update as `GET /_local/updates` shows it.
+    /// Returns the update as `GET /_local/updates` shows it.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({

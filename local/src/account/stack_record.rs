@@ -10,7 +10,7 @@ use crate::wire::time::rfc3339;
 /// The number of operations in `LastOperations`. AWS does not document it.
 const LAST_OPERATIONS: usize = 5;
 
-/// What resource events are about.
+/// The resource of a stack that its resource events concern.
 #[derive(Debug)]
 pub(crate) struct Resource {
     pub(crate) logical_id: &'static str,

@@ -7,12 +7,12 @@ use crate::faults::{Fault, FaultMoment, Faults, Rule, Throttle};
 use crate::wire::error::ServiceError;
 use crate::wire::operation::{Operation, Service};
 
-/// A call, as far as faults look at it.
+/// The properties of a call that faults depend on.
 pub(crate) struct CallSeen<'a> {
     pub(crate) operation: Operation,
-    /// The environment or stack that it names.
+    /// The environment or stack that the call names.
     pub(crate) environment: Option<&'a str>,
-    /// The text of its entries' details.
+    /// The text of the entries' details.
     pub(crate) details: &'a [&'a str],
 }
 
@@ -31,16 +31,16 @@ impl CallSeen<'_> {
     }
 }
 
-/// What the faults decided about a call.
+/// The decision about a call.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     pub(crate) latency: Duration,
-    pub(crate) fault: Option<(FaultMoment, Mishap)>,
+    pub(crate) fault: Option<(FaultMoment, InjectedFault)>,
 }
 
-/// A fault, ready to be carried out.
+/// A fault, ready to be injected.
 #[derive(Debug)]
-pub(crate) enum Mishap {
+pub(crate) enum InjectedFault {
     Error(ServiceError),
     Junk { status: u16, body: String },
     Cut { before: String },
@@ -54,9 +54,9 @@ pub(crate) struct LiveFaults {
     faults: Faults,
     rng: fastrand::Rng,
     buckets: Vec<Bucket>,
-    /// How many calls each rule has matched.
+    /// The number of calls that each rule has matched.
     matched: HashMap<usize, u64>,
-    /// How many entries each refusal has matched.
+    /// The number of entries that each refusal has matched.
     entries_matched: HashMap<usize, u64>,
 }
 
@@ -120,8 +120,8 @@ impl LiveFaults {
         if let Some(index) = self.matching_rule(call)
             && let Some(rule) = self.faults.rules.get(index)
         {
-            match mishap(&rule.fault) {
-                Ok(mishap) => verdict.fault = Some((rule.moment, mishap)),
+            match injected(&rule.fault) {
+                Ok(injected) => verdict.fault = Some((rule.moment, injected)),
                 Err(latency) => verdict.latency += latency,
             }
         }
@@ -132,7 +132,7 @@ impl LiveFaults {
             };
             verdict.fault = Some((
                 FaultMoment::BeforeEffect,
-                Mishap::Error(ServiceError::new(code, "Rate exceeded")),
+                InjectedFault::Error(ServiceError::new(code, "Rate exceeded")),
             ));
         }
         if verdict.fault.is_none() {
@@ -141,7 +141,7 @@ impl LiveFaults {
         verdict
     }
 
-    /// The code and message with which `PutEvents` refuses an entry of this detail.
+    /// Returns the code and message with which `PutEvents` refuses an entry of this detail.
     pub(crate) fn refuse_entry(&mut self, detail: &str) -> Option<(String, String)> {
         let mut refused = None;
         for (index, refusal) in self.faults.refusals.iter().enumerate() {
@@ -167,7 +167,7 @@ impl LiveFaults {
         refused
     }
 
-    /// Counts the call for each rule that it matches, and gives the first that applies.
+    /// Counts the call for each rule that it matches, and returns the first that applies.
     fn matching_rule(&mut self, call: &CallSeen<'_>) -> Option<usize> {
         let mut first = None;
         for (index, rule) in self.faults.rules.iter().enumerate() {
@@ -201,7 +201,7 @@ impl LiveFaults {
         least + most.saturating_sub(least).mul_f64(self.rng.f64())
     }
 
-    fn draw_fault(&mut self, service: Service) -> Option<(FaultMoment, Mishap)> {
+    fn draw_fault(&mut self, service: Service) -> Option<(FaultMoment, InjectedFault)> {
         let chances = self.faults.chances;
         if self.is_drawn(chances.error) {
             let code = match service {
@@ -210,16 +210,16 @@ impl LiveFaults {
                 Service::CloudFormation => "InternalFailure",
             };
             let error = ServiceError::new(code, "The request failed to register with the service.");
-            return Some((FaultMoment::BeforeEffect, Mishap::Error(error)));
+            return Some((FaultMoment::BeforeEffect, InjectedFault::Error(error)));
         }
         if self.is_drawn(chances.drop_before) {
-            return Some((FaultMoment::BeforeEffect, Mishap::Drop));
+            return Some((FaultMoment::BeforeEffect, InjectedFault::Drop));
         }
         if self.is_drawn(chances.drop_after) {
-            return Some((FaultMoment::AfterEffect, Mishap::Drop));
+            return Some((FaultMoment::AfterEffect, InjectedFault::Drop));
         }
         self.is_drawn(chances.never)
-            .then_some((FaultMoment::BeforeEffect, Mishap::Never))
+            .then_some((FaultMoment::BeforeEffect, InjectedFault::Never))
     }
 
     fn is_drawn(&mut self, chance: f64) -> bool {
@@ -227,8 +227,8 @@ impl LiveFaults {
     }
 }
 
-/// The fault of a rule, or the latency that it adds.
-fn mishap(fault: &Fault) -> Result<Mishap, Duration> {
+/// Returns the fault of a rule, or the latency that it adds.
+fn injected(fault: &Fault) -> Result<InjectedFault, Duration> {
     Ok(match fault {
         Fault::Error {
             code,
@@ -236,20 +236,20 @@ fn mishap(fault: &Fault) -> Result<Mishap, Duration> {
             status,
         } => {
             let error = ServiceError::new(code.clone(), message.clone());
-            Mishap::Error(match status {
+            InjectedFault::Error(match status {
                 Some(status) => error.status(*status),
                 None => error,
             })
         }
-        Fault::Junk { status, body } => Mishap::Junk {
+        Fault::Junk { status, body } => InjectedFault::Junk {
             status: *status,
             body: body.clone(),
         },
-        Fault::Cut { before } => Mishap::Cut {
+        Fault::Cut { before } => InjectedFault::Cut {
             before: before.clone(),
         },
-        Fault::Drop => Mishap::Drop,
-        Fault::Never => Mishap::Never,
+        Fault::Drop => InjectedFault::Drop,
+        Fault::Never => InjectedFault::Never,
         Fault::Latency(latency) => return Err(*latency),
     })
 }

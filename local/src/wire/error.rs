@@ -11,7 +11,7 @@ pub(crate) struct ServiceError {
 }
 
 impl ServiceError {
-    /// An error with the status that AWS gives errors of this code.
+    /// Creates an error with the status that AWS gives errors of this code.
     pub(crate) fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         let code = code.into();
         let is_servers = code != "ServiceQuotaExceededException"

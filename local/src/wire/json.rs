@@ -8,7 +8,7 @@ use crate::wire::error::ServiceError;
 use crate::wire::operation::Service;
 use crate::wire::shape::{Member, violations};
 
-/// An answer in the service's content type.
+/// Returns a response in the service's content type.
 pub(crate) fn answer(
     service: Service,
     status: u16,

@@ -1,4 +1,4 @@
-//! The operations that are offered, and the services that they belong to.
+//! The services and their operations.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ pub enum Service {
 impl Service {
     const ALL: [Self; 3] = [Self::Proton, Self::EventBridge, Self::CloudFormation];
 
-    /// The first half of `X-Amz-Target`; awsQuery names its operations in the body.
+    /// Returns the first half of `X-Amz-Target`. `None` for awsQuery, which has operations in the body.
     fn target_prefix(self) -> Option<&'static str> {
         match self {
             Self::Proton => Some("AwsProton20200720"),
@@ -34,7 +34,7 @@ impl Service {
         }
     }
 
-    /// The service that a target such as `AWSEvents.PutEvents` names, and the rest of it.
+    /// Returns the service that a target such as `AWSEvents.PutEvents` names, and the rest.
     pub(crate) fn of_target(target: &str) -> Option<(Self, &str)> {
         let (prefix, operation) = target.split_once('.')?;
         let service = Self::ALL
@@ -106,12 +106,12 @@ impl Operation {
         self.details().name
     }
 
-    /// The member of a request that names its environment or stack.
+    /// Returns the member of a request that names an environment or a stack.
     pub(crate) fn environment_member(self) -> Option<&'static str> {
         self.details().environment_member
     }
 
-    /// Returns the operation that CloudFormation has in the place of one of Proton's.
+    /// Returns CloudFormation's operation for one of Proton's.
     pub(crate) fn of_stack(self) -> Self {
         self.details().of_stack
     }
@@ -161,7 +161,7 @@ impl Operation {
     }
 }
 
-/// Everything that sets one operation apart, outside its service's module.
+/// The properties of an operation that other modules need.
 struct Details {
     name: &'static str,
     service: Service,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::identity::Identities;
 
-/// The tokens that were given: each stands for a question and the place where its next page starts.
+/// The tokens that were given, each for a question and the place where the next page starts.
 #[derive(Debug, Default)]
 pub(crate) struct Pages {
     places: HashMap<String, (String, String)>,

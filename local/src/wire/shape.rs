@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 
 use crate::wire::error::ServiceError;
 
-/// A shape of the service model: what a member of a request must be.
+/// A shape of the service model, which a member of a request must have.
 #[derive(Debug)]
 pub(crate) enum Shape {
     /// A string, its length in characters.
@@ -26,7 +26,7 @@ pub(crate) enum Shape {
         min: usize,
         max: usize,
     },
-    /// An object. Members that it does not name are ignored.
+    /// An object. Other members are ignored.
     Structure(&'static [Member]),
 }
 
@@ -81,8 +81,8 @@ pub(crate) fn compile(source: &str) -> Regex {
     Regex::new(source).expect("the model's patterns are regular expressions")
 }
 
-/// What AWS says about the constraints that an input violates, if it does; an error where a
-/// member is of the wrong type.
+/// Returns AWS's message about the constraints that an input violates, if any. Fails if a member is of
+/// the wrong type.
 pub(crate) fn violations(
     members: &'static [Member],
     input: &Value,
@@ -249,7 +249,7 @@ fn quoted(value: &Value) -> String {
     }
 }
 
-/// AWS names members in its messages as its own code does.
+/// Returns a member's name as AWS writes it in messages.
 fn lower_camel(name: &str) -> String {
     let mut characters = name.chars();
     characters

@@ -55,10 +55,10 @@ async fn events(local: &LocalAws, name: &str) -> Vec<StackEvent> {
 }
 
 /// The status, reason, operation and token of an event.
-type Told<'a> = (&'a str, Option<&'a str>, Option<&'a str>, Option<&'a str>);
+type OwnEvent<'a> = (&'a str, Option<&'a str>, Option<&'a str>, Option<&'a str>);
 
-/// What the stack's own events tell, newest first.
-fn own(events: &[StackEvent]) -> Vec<Told<'_>> {
+/// Returns the stack's own events, newest first.
+fn own(events: &[StackEvent]) -> Vec<OwnEvent<'_>> {
     events
         .iter()
         .filter(|event| event.physical_resource_id() == event.stack_id())
@@ -762,15 +762,15 @@ async fn bad_forms_are_refused_as_aws_refuses_them() {
 #[tokio::test]
 async fn what_there_is_can_be_looked_at() {
     let (_, server) = serve(World::new().with(running("net"))).await;
-    let look = async |place: &str| {
+    let read = async |place: &str| {
         let path = format!("/_local/{place}");
         let answer = request(&server, "GET", &path, &[], b"").await.unwrap();
         answer.json()
     };
-    let stacks = look("stacks").await;
+    let stacks = read("stacks").await;
     assert_eq!(stacks[0]["name"], "net");
     assert_eq!(stacks[0]["status"], "UPDATE_IN_PROGRESS");
-    let updates = look("updates").await;
+    let updates = read("updates").await;
     assert_eq!(updates[0]["status"], "UPDATE_COMPLETE");
     assert_eq!(updates[1]["id"], stacks[0]["operationId"]);
     assert_eq!(updates[1]["stackId"], stacks[0]["id"]);

@@ -41,7 +41,7 @@ CONCURRENCY, AWS_LAMBDA_LOG_FORMAT and AWS_LAMBDA_LOG_LEVEL.
 Exit status: 0, 1 when the invocation failed, 2 when it could not be tried.
 ";
 
-/// What to do.
+/// A command of the program.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Command {
     Help,
@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Serve(ServeOptions),
 }
 
-/// What deploys.
+/// The service that deploys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
     Proton,
@@ -93,7 +93,7 @@ impl FromStr for Engine {
     }
 }
 
-/// How to hand one event to the function.
+/// The options of a trial.
 #[derive(Debug, PartialEq)]
 pub(crate) struct RunOptions {
     pub(crate) event: PathBuf,
@@ -104,21 +104,21 @@ pub(crate) struct RunOptions {
     pub(crate) follow_every: Duration,
 }
 
-/// What becomes of the event's times.
+/// The treatment of the event's times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Times {
     Moved,
     AsIs,
 }
 
-/// How the result is shown.
+/// The form of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
     Text,
     Json,
 }
 
-/// How to stay up.
+/// The options of `serve`.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ServeOptions {
     pub(crate) host: String,

@@ -1,12 +1,12 @@
-//! Why the program ends without having done what it was asked to.
+//! Errors of the program.
 
-/// The reason why the program ends without having done what it was asked to.
+/// The reason why the program failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// What was asked for cannot be done: arguments, files, ports.
+    /// Invalid arguments, files or ports.
     #[error("{0}")]
     Usage(String),
-    /// It was tried, and failed.
+    /// A failure during the trial.
     #[error("{0}")]
     Trial(String),
 }

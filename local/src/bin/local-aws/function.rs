@@ -11,14 +11,14 @@ use crate::failure::Failure;
 
 const PACKAGE: &str = "proton-canceller";
 
-/// One of the messages that cargo writes about what it built.
+/// A message in which cargo describes a build's artifact.
 #[derive(Deserialize)]
 struct Artifact {
     reason: String,
     executable: Option<PathBuf>,
 }
 
-/// Builds the function and gives its path.
+/// Builds the function and returns its path.
 pub(crate) async fn build() -> Result<PathBuf, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -1,4 +1,4 @@
-//! `cargo local EVENT`: the real binary, one event, and what came of it.
+//! `cargo local EVENT`: one event for the real binary.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use crate::function::build;
 use crate::report;
 use crate::trial::{Followed, Trial, standings};
 
-/// How long a person waits for the follower: some rollbacks take hours.
+/// The longest wait for the follower: some rollbacks take hours.
 const FOLLOWED_FOR: Duration = Duration::from_secs(20);
 
 /// The settings that the function takes from this process's environment.
@@ -130,7 +130,7 @@ async fn attempt(
     Ok(trial)
 }
 
-/// True if the last word on some environment is `CANCELLING`.
+/// True if the last outcome of an environment is `CANCELLING`.
 fn is_waited_for(result: &InvocationResult) -> bool {
     let InvocationResult::Response(body) = result else {
         return false;

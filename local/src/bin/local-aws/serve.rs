@@ -1,4 +1,4 @@
-//! `cargo local serve`: stays up until it is told to end.
+//! `cargo local serve`: runs until Ctrl-C or SIGTERM.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Follows what is published. Ends only with the reason why nothing is followed.
+/// Follows published events. Returns only if the follower cannot start.
 async fn follow(local: &LocalAws, server: &Server, engine: Engine, every: Duration) -> Failure {
     let started = async {
         let binary = build().await?;

@@ -1,4 +1,4 @@
-//! What a trial of the function showed.
+//! The results of a trial.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::arguments::Engine;
 use crate::event_times::Moved;
 
-/// Everything that a run showed.
+/// The results of a trial.
 #[derive(Debug)]
 pub(crate) struct Trial {
     pub(crate) engine: Engine,
@@ -22,20 +22,20 @@ pub(crate) struct Trial {
     pub(crate) events: Vec<Event>,
     pub(crate) calls: Vec<Call>,
     pub(crate) lines: Vec<Line>,
-    /// What the follower did, if anything was still being cancelled.
+    /// The follower's work, if a deployment was still being cancelled.
     pub(crate) followed: Option<Followed>,
 }
 
-/// What the follower did.
+/// The follower's work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Followed {
-    /// How often it was handed a message.
+    /// The number of deliveries.
     pub(crate) deliveries: usize,
-    /// The time between two of them.
+    /// The time between two deliveries.
     pub(crate) every: Duration,
 }
 
-/// An environment or a stack, as it stood.
+/// The state of an environment or a stack at some time.
 #[derive(Debug)]
 pub(crate) struct Standing {
     pub(crate) name: String,
@@ -45,7 +45,7 @@ pub(crate) struct Standing {
     pub(crate) json: Value,
 }
 
-/// Returns the environments or stacks as they stand now.
+/// Returns the present state of every environment or stack.
 pub(crate) fn standings(local: &LocalAws, engine: Engine) -> Vec<Standing> {
     match engine {
         Engine::Proton => local
