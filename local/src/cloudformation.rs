@@ -205,23 +205,10 @@ impl CloudFormation {
             ));
         }
         let token = text(&input, "ClientRequestToken").map(str::to_owned);
-        let used = token.as_ref().and_then(|token| self.tokens.get(token));
-        if let Some(used) = used {
-            let response = if *used == update {
-                self.options.repeated_token
-            } else {
-                RepeatedToken::Refused
-            };
-            match response {
-                RepeatedToken::Accepted => return Ok(Value::Null),
-                RepeatedToken::Refused => {
-                    return Err(ServiceError::new(
-                        "TokenAlreadyExistsException",
-                        format!("Token {} already exists", token.unwrap_or_default()),
-                    ));
-                }
-                RepeatedToken::Ignored => {}
-            }
+        if let Some(token) = &token
+            && let Some(response) = self.repeated(token, &update)
+        {
+            return response;
         }
         let Context {
             account,
@@ -240,6 +227,27 @@ impl CloudFormation {
             self.tokens.insert(token, update);
         }
         Ok(Value::Null)
+    }
+
+    /// Returns the response to a token that was used before. `None` if it counts as none.
+    fn repeated(
+        &self,
+        token: &str,
+        update: &(String, String),
+    ) -> Option<Result<Value, ServiceError>> {
+        let response = if self.tokens.get(token)? == update {
+            self.options.repeated_token
+        } else {
+            RepeatedToken::Refused
+        };
+        match response {
+            RepeatedToken::Accepted => Some(Ok(Value::Null)),
+            RepeatedToken::Refused => Some(Err(ServiceError::new(
+                "TokenAlreadyExistsException",
+                format!("Token {token} already exists"),
+            ))),
+            RepeatedToken::Ignored => None,
+        }
     }
 
     fn describe_events(

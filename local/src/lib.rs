@@ -45,7 +45,7 @@ pub use crate::account::snapshot::{
 pub use crate::account::status::{StackStatus, Status};
 pub use crate::clock::Clock;
 pub use crate::cloudformation::{CloudFormationOptions, RepeatedToken};
-pub use crate::core::{Answer, Call};
+pub use crate::core::call::{Answer, Call};
 pub use crate::event_bridge::Event;
 pub use crate::faults::{Chances, Fault, Faults, Refusal, Rule, Throttle};
 pub use crate::function_process::{FunctionProcess, FunctionProcessError, Line, Stream};

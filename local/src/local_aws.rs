@@ -14,7 +14,9 @@ use crate::account::snapshot::{
     DeploymentSnapshot, EnvironmentSnapshot, StackSnapshot, UpdateSnapshot,
 };
 use crate::clock::Clock;
-use crate::core::{Call, Core, Reply};
+use crate::core::Core;
+use crate::core::call::Call;
+use crate::core::reply::Reply;
 use crate::event_bridge::Event;
 use crate::runtime_api::{Invocation, InvocationResult, NOT_POLLING, Progress};
 use crate::world::World;

@@ -288,18 +288,7 @@ impl EnvironmentText {
             )?;
         }
         if let Some(version) = self.template_version {
-            let (major, minor) = version
-                .split_once('.')
-                .ok_or_else(|| format!("template_version is `{version}`: write it as `1.0`"))?;
-            let part = |part: &str| {
-                valid(
-                    &model::TEMPLATE_VERSION_PART,
-                    part.to_owned(),
-                    "a part of template_version",
-                    "a whole number",
-                )
-            };
-            environment.template_version = (part(major)?, part(minor)?);
+            environment.template_version = template_version(&version)?;
         }
         if let Some(description) = self.description {
             let description = valid(
@@ -543,7 +532,7 @@ impl StackEventText {
         let timing = timing(self.at_seconds, self.seconds_after_end, calls, self.nth)?;
         let starts = |update: UpdateText| {
             let update = update.into_update(StackStatus::UpdateInProgress)?;
-            if update.status.way().len() == 1 {
+            if update.status.before().is_none() {
                 Ok(update)
             } else {
                 Err(format!(
@@ -593,6 +582,22 @@ fn start(
         }
         (None, None) => Ok(None),
     }
+}
+
+/// Reads a template's major and minor version.
+fn template_version(version: &str) -> Result<(String, String), String> {
+    let (major, minor) = version
+        .split_once('.')
+        .ok_or_else(|| format!("template_version is `{version}`: write it as `1.0`"))?;
+    let part = |part: &str| {
+        valid(
+            &model::TEMPLATE_VERSION_PART,
+            part.to_owned(),
+            "a part of template_version",
+            "a whole number",
+        )
+    };
+    Ok((part(major)?, part(minor)?))
 }
 
 fn valid_name(name: String) -> Result<String, String> {

@@ -211,7 +211,7 @@ impl LiveEnvironment {
         if status.is_settled() || is_deletion {
             return VecDeque::new();
         }
-        if status.way().len() == 1 {
+        if status.before().is_none() {
             return self.latest.ends_by_itself(base);
         }
         let ending = if status == StackStatus::UpdateCompleteCleanupInProgress {
@@ -260,7 +260,7 @@ impl LiveEnvironment {
                 record.last_updated = Some(at);
             }
         }
-        if status.way().len() == 1 && latest.message.is_none() {
+        if status.before().is_none() && latest.message.is_none() {
             latest.message = Some(USER_INITIATED.to_owned());
         }
         if status == StackStatus::DeleteComplete {
@@ -300,7 +300,7 @@ impl LiveEnvironment {
     /// Starts the end of the latest deployment.
     fn end(&mut self, ending: &Ending, at: SystemTime, identities: &mut Identities) {
         let status = self.latest.status;
-        let is_under_way = self.record.is_some() && status.way().len() > 1;
+        let is_under_way = self.record.is_some() && status.before().is_some();
         self.latest.steps = self.course(is_under_way.then_some(status), ending, None, at);
         self.step_until(at, identities);
     }

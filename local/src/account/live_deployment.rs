@@ -45,14 +45,13 @@ impl LiveDeployment {
         is_of_stack: bool,
         identities: &mut Identities,
     ) -> Self {
-        let first = script.status.way().first().copied();
         let id = script.id.clone();
         let id = id.unwrap_or_else(|| identities.uuid());
         let token = script.token.clone();
         Self {
             id,
             kind: script.kind(),
-            status: first.unwrap_or(script.status),
+            status: script.status.first(),
             message: None,
             started,
             changed: started,

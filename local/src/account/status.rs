@@ -113,100 +113,57 @@ impl StackStatus {
         (self.kind() == Kind::Update).then(|| self.into())
     }
 
-    /// The operation that leads to this status.
+    /// Returns the operation that leads to this status.
     pub(crate) fn kind(self) -> Kind {
-        match self {
-            Self::CreateInProgress
-            | Self::CreateFailed
-            | Self::CreateComplete
-            | Self::RollbackInProgress
-            | Self::RollbackFailed
-            | Self::RollbackComplete => Kind::Create,
-            Self::ReviewInProgress => Kind::Review,
-            Self::DeleteInProgress | Self::DeleteFailed | Self::DeleteComplete => Kind::Delete,
-            Self::UpdateInProgress
-            | Self::UpdateCompleteCleanupInProgress
-            | Self::UpdateComplete
-            | Self::UpdateFailed
-            | Self::UpdateRollbackInProgress
-            | Self::UpdateRollbackFailed
-            | Self::UpdateRollbackCompleteCleanupInProgress
-            | Self::UpdateRollbackComplete => Kind::Update,
-            Self::ImportInProgress
-            | Self::ImportComplete
-            | Self::ImportRollbackInProgress
-            | Self::ImportRollbackFailed
-            | Self::ImportRollbackComplete => Kind::Import,
+        let name = self.as_str();
+        let (first, _) = name.split_once('_').unwrap_or_default();
+        match first {
+            "REVIEW" => Kind::Review,
+            "DELETE" => Kind::Delete,
+            "UPDATE" => Kind::Update,
+            "IMPORT" => Kind::Import,
+            _ => Kind::Create,
         }
     }
 
-    /// The statuses that a stack passes through on its way to this one, this one last.
-    pub(crate) fn way(self) -> &'static [Self] {
+    /// Returns the status that a stack has before this one; `None` for the first of an operation.
+    pub(crate) fn before(self) -> Option<Self> {
         match self {
-            Self::CreateInProgress => &[Self::CreateInProgress],
-            Self::CreateFailed => &[Self::CreateInProgress, Self::CreateFailed],
-            Self::CreateComplete => &[Self::CreateInProgress, Self::CreateComplete],
-            Self::RollbackInProgress => &[Self::CreateInProgress, Self::RollbackInProgress],
-            Self::RollbackFailed => &[
-                Self::CreateInProgress,
-                Self::RollbackInProgress,
-                Self::RollbackFailed,
-            ],
-            Self::RollbackComplete => &[
-                Self::CreateInProgress,
-                Self::RollbackInProgress,
-                Self::RollbackComplete,
-            ],
-            Self::DeleteInProgress => &[Self::DeleteInProgress],
-            Self::DeleteFailed => &[Self::DeleteInProgress, Self::DeleteFailed],
-            Self::DeleteComplete => &[Self::DeleteInProgress, Self::DeleteComplete],
-            Self::UpdateInProgress => &[Self::UpdateInProgress],
-            Self::UpdateCompleteCleanupInProgress => &[
-                Self::UpdateInProgress,
-                Self::UpdateCompleteCleanupInProgress,
-            ],
-            Self::UpdateComplete => &[
-                Self::UpdateInProgress,
-                Self::UpdateCompleteCleanupInProgress,
-                Self::UpdateComplete,
-            ],
-            Self::UpdateFailed => &[Self::UpdateInProgress, Self::UpdateFailed],
-            Self::UpdateRollbackInProgress => {
-                &[Self::UpdateInProgress, Self::UpdateRollbackInProgress]
+            Self::CreateInProgress
+            | Self::DeleteInProgress
+            | Self::UpdateInProgress
+            | Self::ReviewInProgress
+            | Self::ImportInProgress => None,
+            Self::CreateFailed | Self::CreateComplete | Self::RollbackInProgress => {
+                Some(Self::CreateInProgress)
             }
-            Self::UpdateRollbackFailed => &[
-                Self::UpdateInProgress,
-                Self::UpdateRollbackInProgress,
-                Self::UpdateRollbackFailed,
-            ],
-            Self::UpdateRollbackCompleteCleanupInProgress => &[
-                Self::UpdateInProgress,
-                Self::UpdateRollbackInProgress,
-                Self::UpdateRollbackCompleteCleanupInProgress,
-            ],
-            Self::UpdateRollbackComplete => &[
-                Self::UpdateInProgress,
-                Self::UpdateRollbackInProgress,
-                Self::UpdateRollbackCompleteCleanupInProgress,
-                Self::UpdateRollbackComplete,
-            ],
-            Self::ReviewInProgress => &[Self::ReviewInProgress],
-            Self::ImportInProgress => &[Self::ImportInProgress],
-            Self::ImportComplete => &[Self::ImportInProgress, Self::ImportComplete],
-            Self::ImportRollbackInProgress => {
-                &[Self::ImportInProgress, Self::ImportRollbackInProgress]
+            Self::RollbackFailed | Self::RollbackComplete => Some(Self::RollbackInProgress),
+            Self::DeleteFailed | Self::DeleteComplete => Some(Self::DeleteInProgress),
+            Self::UpdateCompleteCleanupInProgress
+            | Self::UpdateFailed
+            | Self::UpdateRollbackInProgress => Some(Self::UpdateInProgress),
+            Self::UpdateComplete => Some(Self::UpdateCompleteCleanupInProgress),
+            Self::UpdateRollbackFailed | Self::UpdateRollbackCompleteCleanupInProgress => {
+                Some(Self::UpdateRollbackInProgress)
             }
-            Self::ImportRollbackFailed => &[
-                Self::ImportInProgress,
-                Self::ImportRollbackInProgress,
-                Self::ImportRollbackFailed,
-            ],
-            Self::ImportRollbackComplete => &[
-                Self::ImportInProgress,
-                Self::ImportRollbackInProgress,
-                Self::ImportRollbackComplete,
-            ],
+            Self::UpdateRollbackComplete => Some(Self::UpdateRollbackCompleteCleanupInProgress),
+            Self::ImportComplete | Self::ImportRollbackInProgress => Some(Self::ImportInProgress),
+            Self::ImportRollbackFailed | Self::ImportRollbackComplete => {
+                Some(Self::ImportRollbackInProgress)
+            }
         }
+    }
+
+    /// Returns the statuses of a stack on its way to this one, this one last.
+    pub(crate) fn way(self) -> Vec<Self> {
+        let mut way: Vec<_> = std::iter::successors(Some(self), |status| status.before()).collect();
+        way.reverse();
+        way
+    }
+
+    /// Returns the first status of the operation.
+    pub(crate) fn first(self) -> Self {
+        self.before().map_or(self, Self::first)
     }
 
     /// True if old or new resources are removed with this status.
