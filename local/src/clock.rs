@@ -15,13 +15,13 @@ enum Kind {
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// Returns the machine's clock.
     #[must_use]
     pub fn system() -> Self {
         Self(Kind::System)
     }
 
-    /// A clock that shows `start` now and moves with tokio's time: paused if that is paused, advanced
+    /// Creates a clock that shows `start` now and moves with tokio's time: paused if that is paused, advanced
     /// with it.
     #[must_use]
     pub fn paused(start: SystemTime) -> Self {

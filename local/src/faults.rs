@@ -21,7 +21,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// No faults and no latency.
+    /// Creates faults that inject nothing.
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -220,7 +220,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// An error with the HTTP status that AWS gives it.
+    /// Creates an error with the HTTP status that AWS gives it.
     #[must_use]
     pub fn error(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Error {

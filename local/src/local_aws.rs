@@ -55,7 +55,7 @@ impl LocalAws {
         }))
     }
 
-    /// The clock.
+    /// Returns the clock.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.0.clock

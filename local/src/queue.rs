@@ -55,7 +55,7 @@ pub struct Delivery {
 }
 
 impl Queue {
-    /// An empty queue.
+    /// Creates an empty queue.
     #[must_use]
     pub fn new(settings: QueueSettings) -> Self {
         Self {
@@ -81,8 +81,8 @@ impl Queue {
         true
     }
 
-    /// Delivers the message that is visible for the longest time. It is invisible from then on, until it
-    /// is deleted or comes again. A message that was delivered too often goes to the dead-letter queue.
+    /// Delivers the message that is visible for the longest time. The message is then invisible until it is
+    /// deleted or delivered again. A message that was delivered too often goes to the dead-letter queue.
     pub fn receive(&mut self, now: SystemTime) -> Option<Delivery> {
         loop {
             let visible = self.messages.iter().enumerate();
@@ -122,7 +122,7 @@ impl Queue {
         self.messages.iter().map(|message| message.visible_at).min()
     }
 
-    /// The messages that were delivered too often.
+    /// Returns the messages that were delivered too often.
     #[must_use]
     pub fn dead(&self) -> &[String] {
         &self.dead
@@ -139,7 +139,7 @@ fn is_followed(event: &Event) -> bool {
         && detail.get("dryRun") == Some(&json!(false))
 }
 
-/// An event as [EventBridge delivers it].
+/// Returns an event as [EventBridge delivers it].
 ///
 /// [EventBridge delivers it]: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html
 fn delivered(event: &Event) -> Value {
@@ -156,7 +156,7 @@ fn delivered(event: &Event) -> Value {
     })
 }
 
-/// The payload with which [Lambda polls a queue] for a function.
+/// Returns the payload with which [Lambda polls a queue] for a function.
 ///
 /// [Lambda polls a queue]: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 fn payload(message: &Message) -> Value {

@@ -1,8 +1,8 @@
 //! A world: the account with which the local AWS starts, and its script.
 //!
-//! A world is plain data. It is read from a file ([`World::load`]; the format is described in the
-//! package's README), which is checked by the service's model, or put together in a test, and then
-//! taken as it is, so that a world can hold what the service would never send:
+//! A world is plain data. [`World::load`] reads one from a file, whose format is in the package's
+//! README, and checks it against the service models. A world that a test builds is not checked, so
+//! that it can have data that no service would send:
 //!
 //! ```
 //! use std::time::Duration;
@@ -47,7 +47,7 @@ pub struct World {
 }
 
 impl World {
-    /// An empty account without faults.
+    /// Creates an empty account without faults.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    /// The default world, in which one alarm shows every outcome.
+    /// Returns the default world, in which one alarm shows every outcome.
     ///
     /// # Panics
     ///
@@ -81,7 +81,7 @@ impl World {
             .expect("the default world is valid")
     }
 
-    /// The world that ships as the default for CloudFormation: one alarm shows every outcome in it.
+    /// Returns the default world for CloudFormation, in which one alarm shows every outcome.
     ///
     /// # Panics
     ///
@@ -136,7 +136,7 @@ impl World {
         self
     }
 
-    /// Sets the most environments that Proton puts on a page, whatever a request asks for.
+    /// Sets the most environments that Proton puts on a page, even if a request asks for more.
     #[must_use]
     pub fn environments_a_page(mut self, most: usize) -> Self {
         self.proton.environments_a_page = most;
@@ -178,7 +178,7 @@ impl World {
         self
     }
 
-    /// The environments and stacks, in the order in which they were added.
+    /// Returns the environments and stacks, in the order of their addition.
     #[must_use]
     pub fn environments(&self) -> &[Environment] {
         &self.environments

@@ -46,7 +46,7 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// A deployment that started ten minutes ago and stays in progress until it is cancelled.
+    /// Creates a deployment that started ten minutes ago and stays in progress until it is cancelled.
     #[must_use]
     pub fn in_progress() -> Self {
         Self {
@@ -63,14 +63,14 @@ impl Deployment {
         }
     }
 
-    /// A deployment that is being cancelled already. It ends as `when_cancelled` says, counted from
-    /// the start of the world.
+    /// Creates a deployment that is being cancelled already. The deployment ends as `when_cancelled`
+    /// says, counted from the start of the world.
     #[must_use]
     pub fn cancelling() -> Self {
         Self::of_status(Status::Cancelling)
     }
 
-    /// A deployment that reached this end long ago.
+    /// Creates a deployment that reached this end long ago.
     #[must_use]
     pub fn settled(ending: Ending) -> Self {
         Self {
@@ -80,7 +80,7 @@ impl Deployment {
         }
     }
 
-    /// A deployment of this status. A stack's latest operation may also be a creation, an import, a
+    /// Creates a deployment of this status. A stack's latest operation may also be a creation, an import, a
     /// review or a deletion.
     #[must_use]
     pub fn of_status(status: impl Into<StackStatus>) -> Self {
@@ -204,39 +204,39 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// `CANCELLED`, with Proton's message.
+    /// Creates the end `CANCELLED`, with Proton's message.
     #[must_use]
     pub fn cancelled() -> Self {
         Self::rolled_back().message("User initiated cancellation.")
     }
 
-    /// `UPDATE_ROLLBACK_COMPLETE`, without a message. An update that nobody cancelled ends so only
-    /// if it [`failed`](Self::failure).
+    /// Creates the end `UPDATE_ROLLBACK_COMPLETE`, without a message. An update reaches this end without
+    /// a cancel only if it has a [`failure`](Self::failure).
     #[must_use]
     pub fn rolled_back() -> Self {
         Self::new(Status::Cancelled)
     }
 
-    /// `FAILED`; for CloudFormation `UPDATE_ROLLBACK_FAILED`.
+    /// Creates the end `FAILED`; for CloudFormation `UPDATE_ROLLBACK_FAILED`.
     #[must_use]
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new(Status::Failed).message(message)
     }
 
-    /// `UPDATE_FAILED`, because rollback is disabled; for Proton `FAILED`.
+    /// Creates the end `UPDATE_FAILED`, because rollback is disabled; for Proton `FAILED`.
     #[must_use]
     pub fn not_rolled_back(message: impl Into<String>) -> Self {
         Self::new(StackStatus::UpdateFailed).message(message)
     }
 
-    /// `SUCCEEDED`; for CloudFormation `UPDATE_COMPLETE`.
+    /// Creates the end `SUCCEEDED`; for CloudFormation `UPDATE_COMPLETE`.
     #[must_use]
     pub fn succeeded() -> Self {
         Self::new(Status::Succeeded)
     }
 
-    /// An end of this status without a message: after five seconds of rollback and one of cleanup,
-    /// where the status has them.
+    /// Creates an end of this status without a message: after five seconds of rollback and one of
+    /// cleanup, if the status has them.
     #[must_use]
     pub fn new(status: impl Into<StackStatus>) -> Self {
         Self {

@@ -32,7 +32,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// An environment of Proton whose last deployment succeeded a month ago.
+    /// Creates an environment of Proton whose last deployment succeeded a month ago.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Environment {
         }
     }
 
-    /// A root stack of CloudFormation whose last update succeeded a month ago.
+    /// Creates a root stack of CloudFormation whose last update succeeded a month ago.
     #[must_use]
     pub fn stack(name: impl Into<String>) -> Self {
         Self {
@@ -96,8 +96,8 @@ impl Environment {
         self
     }
 
-    /// Nests the stack in the stack of that name. Without a deployment of its own it follows that
-    /// one.
+    /// Nests the stack in the stack of that name. A stack without a deployment of its own
+    /// follows its parent.
     #[must_use]
     pub fn nested_in(mut self, parent: impl Into<String>) -> Self {
         self.parent = Some(parent.into());
@@ -174,7 +174,7 @@ impl Environment {
         self
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

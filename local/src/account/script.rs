@@ -28,8 +28,8 @@ pub enum Timing {
 }
 
 impl Timing {
-    /// Right after the environment was listed for the first time: the caller's reading is stale at
-    /// once.
+    /// Returns the time right after the environment was listed for the first time: the caller's reading
+    /// is stale at once.
     #[must_use]
     pub fn after_listed() -> Self {
         Self::AfterCall(Operation::ListEnvironments, 1)

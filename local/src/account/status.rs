@@ -1,4 +1,4 @@
-//! The status of a stack, and what it says about the stack's latest operation.
+//! The statuses of stacks and deployments.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ macro_rules! statuses {
             /// Every status, in the order of the service model.
             pub const ALL: [Self; [$($text),*].len()] = [$(Self::$status),*];
 
-            /// The status as it goes over the wire.
+            /// Returns the status as it goes over the wire.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -242,7 +242,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The type in `LastOperations`.
+    /// Returns the type in `LastOperations`.
     pub(crate) fn operation_type(self) -> &'static str {
         match self {
             Self::Create => "CREATE_STACK",

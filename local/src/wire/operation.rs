@@ -94,13 +94,13 @@ impl Operation {
         Self::DescribeStackEvents,
     ];
 
-    /// The service that offers the operation.
+    /// Returns the service that offers the operation.
     #[must_use]
     pub fn service(self) -> Service {
         self.details().service
     }
 
-    /// The name, as the service model writes it.
+    /// Returns the name, as the service model writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.details().name

@@ -202,18 +202,7 @@ fn check_constraints(shape: &Shape, value: &Value, path: &str, violations: &mut 
         }
         (Shape::Structure(members), Value::Object(input)) => {
             for member in *members {
-                let name = lower_camel(member.name);
-                let path = match path {
-                    "" => name,
-                    _ => format!("{path}.{name}"),
-                };
-                match input.get(member.name) {
-                    None | Some(Value::Null) if member.is_required => {
-                        violations.push(must_not_be_null(&path));
-                    }
-                    None | Some(Value::Null) => {}
-                    Some(value) => check_constraints(member.shape, value, &path, violations),
-                }
+                check_member(member, input.get(member.name), path, violations);
             }
         }
         (
@@ -224,6 +213,20 @@ fn check_constraints(shape: &Shape, value: &Value, path: &str, violations: &mut 
             | Shape::Structure(_),
             _,
         ) => {}
+    }
+}
+
+/// Collects every constraint that a member of a structure does not satisfy.
+fn check_member(member: &Member, value: Option<&Value>, path: &str, violations: &mut Vec<String>) {
+    let name = lower_camel(member.name);
+    let path = match path {
+        "" => name,
+        _ => format!("{path}.{name}"),
+    };
+    match value {
+        None | Some(Value::Null) if member.is_required => violations.push(must_not_be_null(&path)),
+        None | Some(Value::Null) => {}
+        Some(value) => check_constraints(member.shape, value, &path, violations),
     }
 }
 

@@ -114,18 +114,7 @@ fn write_answer(out: &mut String, engine: Engine, body: &[u8]) -> std::fmt::Resu
     let Ok(summary) = serde_json::from_slice::<Value>(body) else {
         return writeln!(out, "  {}", String::from_utf8_lossy(body));
     };
-    let trigger = |name: &str| {
-        summary
-            .pointer(&format!("/trigger/{name}"))
-            .and_then(Value::as_str)
-    };
-    if let Some(kind) = trigger("kind") {
-        let name = trigger("name")
-            .map(|name| format!(" `{name}`"))
-            .unwrap_or_default();
-        let reason = trigger("reason").map(|reason| format!(": {}", shortened(reason)));
-        writeln!(out, "  {kind}{name}{}", reason.unwrap_or_default())?;
-    }
+    write_trigger(out, &summary)?;
     if let Some(ignored) = summary.get("ignored").and_then(Value::as_str) {
         return writeln!(out, "  nothing was done: {ignored}");
     }
@@ -161,6 +150,22 @@ fn write_answer(out: &mut String, engine: Engine, body: &[u8]) -> std::fmt::Resu
             decided.name(),
             decided.why(engine)
         )?;
+    }
+    Ok(())
+}
+
+fn write_trigger(out: &mut String, summary: &Value) -> std::fmt::Result {
+    let trigger = |name: &str| {
+        summary
+            .pointer(&format!("/trigger/{name}"))
+            .and_then(Value::as_str)
+    };
+    if let Some(kind) = trigger("kind") {
+        let name = trigger("name")
+            .map(|name| format!(" `{name}`"))
+            .unwrap_or_default();
+        let reason = trigger("reason").map(|reason| format!(": {}", shortened(reason)));
+        writeln!(out, "  {kind}{name}{}", reason.unwrap_or_default())?;
     }
     Ok(())
 }

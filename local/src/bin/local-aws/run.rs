@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anstream::{print, println};
 use bytes::Bytes;
-use local_aws::{Clock, FunctionProcess, Invocation, InvocationResult, LocalAws};
+use local_aws::{Clock, FunctionProcess, Invocation, InvocationResult, LocalAws, Server};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -80,15 +80,8 @@ async fn attempt(
     let payload = moved
         .as_ref()
         .map_or(payload, |moved| moved.payload.clone());
-    let settings = SETTINGS
-        .into_iter()
-        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
-    // An argument counts more than what is set.
-    let argument = options.engine.map(Engine::as_str);
-    let argument = argument.map(|engine| ("ENGINE".to_owned(), engine.to_owned()));
-    let settings = settings.chain(argument);
     let before = standings(local, engine);
-    let mut process = FunctionProcess::start(binary, &server, settings)
+    let mut process = FunctionProcess::start(binary, &server, settings(options.engine))
         .map_err(|error| Failure::Trial(error.to_string()))?;
     let invocation = local.invoke(Bytes::from(payload), Invocation::default());
     tokio::pin!(invocation);
@@ -104,12 +97,9 @@ async fn attempt(
     process.kill().await;
     // What it wrote before it was killed is there once its streams end.
     let _ = process.ended().await;
+    let every = options.follow_every;
     let followed = if is_waited_for(&result) {
-        let every = options.follow_every;
-        let mut follower = Follower::start(local, &server, engine, binary, every).await?;
-        let deliveries = follower.follow(FOLLOWED_FOR).await;
-        follower.end().await;
-        Some(Followed { deliveries, every })
+        Some(follow(local, &server, engine, binary, every).await?)
     } else {
         None
     };
@@ -128,6 +118,29 @@ async fn attempt(
     };
     server.shut_down().await;
     Ok(trial)
+}
+
+/// Returns the settings for the function. An argument overrides a variable.
+fn settings(engine: Option<Engine>) -> impl Iterator<Item = (String, String)> {
+    let variables = SETTINGS
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+    let argument = engine.map(|engine| ("ENGINE".to_owned(), engine.as_str().to_owned()));
+    variables.chain(argument)
+}
+
+/// Follows the deployments that are being cancelled.
+async fn follow(
+    local: &LocalAws,
+    server: &Server,
+    engine: Engine,
+    binary: &Path,
+    every: Duration,
+) -> Result<Followed, Failure> {
+    let mut follower = Follower::start(local, server, engine, binary, every).await?;
+    let deliveries = follower.follow(FOLLOWED_FOR).await;
+    follower.end().await;
+    Ok(Followed { deliveries, every })
 }
 
 /// True if the last outcome of an environment is `CANCELLING`.
