@@ -1,10 +1,10 @@
-//! What time it is.
+//! The clock.
 
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-/// The clock that the local AWS asks. Its core never looks at another.
+/// The clock of a local AWS.
 #[derive(Clone, Debug)]
 pub struct Clock(Kind);
 
@@ -15,14 +15,14 @@ enum Kind {
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// Returns the machine's clock.
     #[must_use]
     pub fn system() -> Self {
         Self(Kind::System)
     }
 
-    /// A clock that shows `start` now and moves on as tokio's time does: paused where tokio's is,
-    /// and advanced with it.
+    /// Creates a clock that shows `start` now and moves with tokio's time: paused if that is paused, advanced
+    /// with it.
     #[must_use]
     pub fn paused(start: SystemTime) -> Self {
         Self(Kind::Tokio {
@@ -31,7 +31,7 @@ impl Clock {
         })
     }
 
-    /// The time.
+    /// Returns the time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         match &self.0 {

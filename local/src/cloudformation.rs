@@ -1,97 +1,57 @@
-//! AWS CloudFormation: stacks that live, and the operations on them.
+//! AWS CloudFormation: its operations on the account.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::identity::Identities;
-use crate::json_protocol::{Member, ServiceError, violations};
-use crate::live_stack::{LiveStack, LiveUpdate, StackEvent};
-use crate::model;
-use crate::operation::Operation;
-use crate::proton::{Effect, Phase};
-use crate::stack::{CloudFormationOptions, RepeatedToken, Stack, Update};
-use crate::stack_status::{Kind, StackStatus};
-use crate::wire_time::rfc3339;
-use crate::world::World;
+use crate::account::live::LiveEnvironment;
+use crate::account::stack_record::{StackEvent, StackRecord};
+use crate::account::status::StackStatus;
+use crate::account::{Account, Context};
+use crate::wire::error::ServiceError;
+use crate::wire::json::without_nulls;
+use crate::wire::model;
+use crate::wire::operation::Operation;
+use crate::wire::pages::Pages;
+use crate::wire::shape::{Member, violations};
+use crate::wire::time::rfc3339;
 
-/// How long a deleted stack is listed.
+/// The time that a deleted stack is listed.
 const DELETED_ARE_LISTED: Duration = Duration::from_hours(90 * 24);
 
-/// A stack as it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StackSnapshot {
-    /// Its name.
-    pub name: String,
-    /// Its id, an ARN.
-    pub id: String,
-    /// The id of the stack that it is nested in.
-    pub parent_id: Option<String>,
-    /// Its status.
-    pub status: StackStatus,
-    /// The status reason.
-    pub reason: Option<String>,
-    /// The id of its latest operation, whether the service sends it or not.
-    pub operation_id: String,
-    /// When its latest operation started.
-    pub started_at: SystemTime,
-    /// When its latest operation ended.
-    pub completed_at: Option<SystemTime>,
+/// The response to a `CancelUpdateStack` whose `ClientRequestToken` cancelled the same update before.
+/// AWS does not document it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RepeatedToken {
+    /// The response of the first time, without another effect.
+    #[default]
+    Accepted,
+    /// `TokenAlreadyExistsException`.
+    Refused,
+    /// The response to a call without a token.
+    Ignored,
 }
 
-impl StackSnapshot {
-    /// The stack as `GET /_local/stacks` shows it.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        json!({
-            "name": self.name,
-            "id": self.id,
-            "parentId": self.parent_id,
-            "status": self.status.as_str(),
-            "reason": self.reason,
-            "operationId": self.operation_id,
-            "startedAt": rfc3339(self.started_at),
-            "completedAt": self.completed_at.map(rfc3339),
-        })
-    }
+/// The options of the local CloudFormation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloudFormationOptions {
+    /// The number of stacks that a page of `ListStacks` covers. The filter leaves stacks out of it,
+    /// so a page can be empty and have a token.
+    pub stacks_a_page: usize,
+    /// The number of events on a page of `DescribeStackEvents`.
+    pub events_a_page: usize,
+    /// The response to a token that was used before.
+    pub repeated_token: RepeatedToken,
 }
 
-/// An update of a stack as it stands: the truth about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpdateSnapshot {
-    /// The name of the stack that it updates.
-    pub stack: String,
-    /// The id of that stack.
-    pub stack_id: String,
-    /// The id of the operation, whether the service sends it or not.
-    pub id: String,
-    /// The status that the stack has, or had in the end, by this update.
-    pub status: StackStatus,
-    /// The status reason.
-    pub reason: Option<String>,
-    /// When it started.
-    pub started_at: SystemTime,
-    /// When it ended.
-    pub completed_at: Option<SystemTime>,
-    /// When a cancel was accepted.
-    pub cancelled_at: Option<SystemTime>,
-}
-
-impl UpdateSnapshot {
-    /// The update as `GET /_local/updates` shows it.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        json!({
-            "stack": self.stack,
-            "stackId": self.stack_id,
-            "id": self.id,
-            "status": self.status.as_str(),
-            "reason": self.reason,
-            "startedAt": rfc3339(self.started_at),
-            "completedAt": self.completed_at.map(rfc3339),
-            "cancelledAt": self.cancelled_at.map(rfc3339),
-        })
+impl Default for CloudFormationOptions {
+    fn default() -> Self {
+        Self {
+            stacks_a_page: 100,
+            events_a_page: 100,
+            repeated_token: RepeatedToken::default(),
+        }
     }
 }
 
@@ -99,31 +59,12 @@ impl UpdateSnapshot {
 #[derive(Debug)]
 pub(crate) struct CloudFormation {
     options: CloudFormationOptions,
-    arns: Arns,
-    /// By name as the world starts; what comes later stands behind.
-    stacks: Vec<LiveStack>,
-    /// The stack that each is nested in.
-    parents: Vec<Option<usize>>,
     pages: Pages,
-    /// The stack's id and the update that each token cancelled.
+    /// The stack's ID and the update that each token cancelled.
     tokens: HashMap<String, (String, String)>,
 }
 
-#[derive(Debug)]
-struct Arns {
-    region: String,
-    account: String,
-}
-
-impl Arns {
-    fn stack(&self, name: &str, identities: &mut Identities) -> String {
-        let Self { region, account } = self;
-        let id = identities.uuid();
-        format!("arn:aws:cloudformation:{region}:{account}:stack/{name}/{id}")
-    }
-}
-
-/// The name of the stack that a name or an id stands for.
+/// Returns the name in a stack's name or ID.
 pub(crate) fn name_of(name_or_id: &str) -> &str {
     let of_id = name_or_id
         .split_once(":stack/")
@@ -132,412 +73,272 @@ pub(crate) fn name_of(name_or_id: &str) -> &str {
 }
 
 impl CloudFormation {
-    pub(crate) fn new(world: &World, start: SystemTime, identities: &mut Identities) -> Self {
-        let arns = Arns {
-            region: world.region.clone(),
-            account: world.account.clone(),
-        };
-        let mut scripts: Vec<&Stack> = world.stacks.iter().collect();
-        scripts.sort_by(|one, other| one.name.cmp(&other.name));
-        let index_of = |name: &str| scripts.iter().position(|script| script.name == name);
-        let parents: Vec<Option<usize>> = scripts
-            .iter()
-            .map(|script| index_of(script.parent.as_deref()?))
-            .collect();
-        let mut stacks: Vec<LiveStack> = scripts
-            .iter()
-            .map(|script| {
-                let id = arns.stack(&script.name, identities);
-                LiveStack::new(
-                    script,
-                    &first_update(script, &scripts),
-                    id,
-                    start,
-                    identities,
-                )
-            })
-            .collect();
-        for (index, parent) in parents.iter().enumerate() {
-            let child = stacks.get(index).map(|child| child.id.clone());
-            if let Some(parent) = parent.and_then(|parent| stacks.get_mut(parent))
-                && let Some(id) = child
-            {
-                let kind = "AWS::CloudFormation::Stack".to_owned();
-                parent.resource = ("Nested".to_owned(), kind, id);
-            }
-        }
+    pub(crate) fn new(options: CloudFormationOptions) -> Self {
         Self {
-            options: world.cloudformation,
-            arns,
-            stacks,
-            parents,
+            options,
             pages: Pages::default(),
             tokens: HashMap::new(),
         }
     }
 
-    /// Lets everything happen that is due.
-    pub(crate) fn advance(&mut self, now: SystemTime, identities: &mut Identities) {
-        for index in 0..self.stacks.len() {
-            self.advance_one(index, now, identities);
-        }
-        for (index, parent) in self.parents.iter().enumerate() {
-            let followed = parent
-                .and_then(|parent| self.stacks.get(parent))
-                .map(|parent| (parent.latest.status, parent.latest.changed));
-            if let Some(followed) = followed
-                && let Some(stack) = self.stacks.get_mut(index)
-                && stack.script.follows_parent()
-            {
-                stack.follow(followed, identities);
-            }
-        }
-    }
-
-    fn advance_one(&mut self, index: usize, now: SystemTime, identities: &mut Identities) {
-        let Self { stacks, arns, .. } = self;
-        let name_id = |name: &str, identities: &mut Identities| arns.stack(name, identities);
-        let replaced = stacks
-            .get_mut(index)
-            .and_then(|stack| stack.advance(now, identities, &name_id));
-        if let Some(next) = replaced {
-            self.stacks.push(next);
-            self.parents.push(None);
-            self.advance_one(self.stacks.len() - 1, now, identities);
-        }
-    }
-
-    /// Lets happen what the scripts tie to a call, to stacks of these names; to every stack
-    /// without names.
-    pub(crate) fn happen_at(
-        &mut self,
-        moment: (Phase, Operation),
-        names: Option<&[String]>,
-        now: SystemTime,
-        identities: &mut Identities,
-    ) {
-        for stack in &mut self.stacks {
-            let is_concerned = names.is_none_or(|names| names.contains(&stack.script.name));
-            if is_concerned && stack.deleted.is_none() {
-                stack.meet(moment, now);
-            }
-        }
-        self.advance(now, identities);
-    }
-
-    /// Answers a call.
+    /// Carries out a call.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an operation of another service concerns its module alone"
+    )]
     pub(crate) fn call(
         &mut self,
         operation: Operation,
         input: Map<String, Value>,
-        now: SystemTime,
-        identities: &mut Identities,
-        effect: &mut Effect,
+        context: &mut Context<'_>,
     ) -> Result<Value, ServiceError> {
         match operation {
-            Operation::ListStacks => self.list_stacks(input, now, identities, effect),
-            Operation::DescribeStacks => self.describe_stacks(input, identities, effect),
-            Operation::CancelUpdateStack => self.cancel(input, now, identities, effect),
-            Operation::DescribeStackEvents => self.describe_events(input, identities, effect),
-            Operation::ListEnvironments
-            | Operation::GetEnvironment
-            | Operation::CancelEnvironmentDeployment
-            | Operation::GetDeployment
-            | Operation::ListTagsForResource
-            | Operation::PutEvents => Err(ServiceError::unknown_operation(format!(
+            Operation::ListStacks => self.list_stacks(input, context),
+            Operation::DescribeStacks => self.describe_stacks(input, context),
+            Operation::CancelUpdateStack => self.cancel(input, context),
+            Operation::DescribeStackEvents => self.describe_events(input, context),
+            _ => Err(ServiceError::unknown_operation(format!(
                 "{operation} is no operation of CloudFormation"
             ))),
         }
     }
 
-    /// The stacks that exist.
-    pub(crate) fn stacks(&self) -> Vec<StackSnapshot> {
-        let existing = self.stacks.iter().enumerate();
-        let mut snapshots: Vec<_> = existing
-            .filter(|(_, stack)| stack.deleted.is_none())
-            .map(|(index, stack)| StackSnapshot {
-                name: stack.script.name.clone(),
-                id: stack.id.clone(),
-                parent_id: self.parent(index).map(|parent| parent.id.clone()),
-                status: stack.latest.status,
-                reason: stack.latest.reason.clone(),
-                operation_id: stack.latest.id.clone(),
-                started_at: stack.latest.started,
-                completed_at: stack.latest.completed,
-            })
-            .collect();
-        snapshots.sort_by(|one, other| one.name.cmp(&other.name));
-        snapshots
-    }
-
-    /// Every update that there ever was.
-    pub(crate) fn updates(&self) -> Vec<UpdateSnapshot> {
-        let snapshot = |stack: &LiveStack, update: &LiveUpdate| UpdateSnapshot {
-            stack: stack.script.name.clone(),
-            stack_id: stack.id.clone(),
-            id: update.id.clone(),
-            status: update.status,
-            reason: update.reason.clone(),
-            started_at: update.started,
-            completed_at: update.completed,
-            cancelled_at: update.cancelled_at,
+    /// Returns where the page starts that a request asks for.
+    fn page_start(
+        &self,
+        input: &Map<String, Value>,
+        question: &str,
+    ) -> Result<usize, ServiceError> {
+        let Some(token) = text(input, "NextToken") else {
+            return Ok(0);
         };
-        self.stacks
-            .iter()
-            .flat_map(|stack| {
-                stack
-                    .updates()
-                    .filter(|update| update.kind == Kind::Update)
-                    .map(move |update| snapshot(stack, update))
-            })
-            .collect()
-    }
-
-    fn parent(&self, index: usize) -> Option<&LiveStack> {
-        self.stacks.get(self.parent_index(index)?)
-    }
-
-    fn parent_index(&self, index: usize) -> Option<usize> {
-        self.parents.get(index).copied().flatten()
-    }
-
-    /// The stack of this id, deleted or not, or the one of this name that exists.
-    fn find(&self, name_or_id: &str) -> Option<usize> {
-        self.stacks.iter().position(|stack| {
-            stack.id == name_or_id || (stack.script.name == name_or_id && stack.deleted.is_none())
-        })
+        let place = self.pages.place(token, question);
+        place
+            .and_then(|place| place.parse().ok())
+            .ok_or_else(|| validation("The NextToken is not valid for this request."))
     }
 
     fn list_stacks(
         &mut self,
         mut input: Map<String, Value>,
-        now: SystemTime,
-        identities: &mut Identities,
-        effect: &mut Effect,
+        context: &mut Context<'_>,
     ) -> Result<Value, ServiceError> {
         check(&mut input, model::LIST_STACKS)?;
         let wanted = status_filter(&input)?;
         let question = format!("stacks of {wanted:?}");
-        let from = self.pages.start(&input, &question)?;
+        let from = self.page_start(&input, &question)?;
         let to = from + self.options.stacks_a_page.max(1);
-        let shown: Vec<(usize, &LiveStack)> = self
-            .stacks
-            .iter()
-            .enumerate()
+        let account = &*context.account;
+        let is_shown = |stack: &LiveEnvironment| {
+            let deleted = stack.deleted;
+            let ago = deleted.and_then(|at| context.now.duration_since(at).ok());
+            let is_wanted = wanted.is_empty() || wanted.contains(&stack.latest.status);
+            is_wanted && ago.is_none_or(|ago| ago <= DELETED_ARE_LISTED)
+        };
+        let shown: Vec<_> = account
+            .stacks()
             .skip(from)
             .take(to - from)
-            .filter(|(_, stack)| {
-                let is_wanted = wanted.is_empty() || wanted.contains(&stack.latest.status);
-                let deleted = stack.deleted.and_then(|at| now.duration_since(at).ok());
-                is_wanted && deleted.is_none_or(|ago| ago <= DELETED_ARE_LISTED)
-            })
+            .filter(|(_, stack, _)| is_shown(stack))
             .collect();
-        effect.environments = shown
-            .iter()
-            .map(|(_, stack)| stack.script.name.clone())
-            .collect();
-        let summaries: Vec<Value> = shown
-            .iter()
-            .map(|(index, stack)| Value::Object(self.summary(*index, stack, "TemplateDescription")))
-            .collect();
-        let mut output = Map::new();
-        output.insert("StackSummaries".to_owned(), Value::from(summaries));
-        if to < self.stacks.len() {
-            let token = self.pages.token(question, to, identities);
-            output.insert("NextToken".to_owned(), Value::from(token));
-        }
-        Ok(Value::Object(output))
+        context.environments = names(&shown);
+        let summaries: Vec<Value> = shown.iter().map(|stack| summary(account, *stack)).collect();
+        let next = (to < account.stacks().count()).then(|| to.to_string());
+        let token = next.map(|next| self.pages.token(question, next, context.identities));
+        Ok(without_nulls(
+            json!({ "StackSummaries": summaries, "NextToken": token }),
+        ))
     }
 
     fn describe_stacks(
         &mut self,
         mut input: Map<String, Value>,
-        identities: &mut Identities,
-        effect: &mut Effect,
+        context: &mut Context<'_>,
     ) -> Result<Value, ServiceError> {
         check(&mut input, model::DESCRIBE_STACKS)?;
-        let mut output = Map::new();
-        let shown: Vec<usize> = if let Some(name) = text(&input, "StackName") {
-            let found = self
-                .find(name)
-                .ok_or_else(|| validation(format!("Stack with id {name} does not exist")))?;
-            vec![found]
+        let account = &*context.account;
+        let mut token = None;
+        let shown: Vec<Shown<'_>> = if let Some(name) = text(&input, "StackName") {
+            let found = account.find_stack(name);
+            let shown = account.stacks().filter(|(index, ..)| Some(*index) == found);
+            let shown: Vec<_> = shown.collect();
+            if shown.is_empty() {
+                return Err(validation(format!("Stack with id {name} does not exist")));
+            }
+            shown
         } else {
             let question = "stacks".to_owned();
-            let from = self.pages.start(&input, &question)?;
+            let from = self.page_start(&input, &question)?;
             let to = from + self.options.stacks_a_page.max(1);
-            if to < self.stacks.len() {
-                let token = self.pages.token(question, to, identities);
-                output.insert("NextToken".to_owned(), Value::from(token));
+            if to < account.stacks().count() {
+                let next = to.to_string();
+                token = Some(self.pages.token(question, next, context.identities));
             }
-            let exists = |index: &usize| {
-                let stack = self.stacks.get(*index);
-                stack.is_some_and(|stack| stack.deleted.is_none())
-            };
-            (from..to).filter(exists).collect()
+            let page = account.stacks().skip(from).take(to - from);
+            page.filter(|(_, stack, _)| stack.deleted.is_none())
+                .collect()
         };
-        let shown: Vec<(usize, &LiveStack)> = shown
-            .into_iter()
-            .filter_map(|index| Some((index, self.stacks.get(index)?)))
-            .collect();
-        effect.environments = shown
-            .iter()
-            .map(|(_, stack)| stack.script.name.clone())
-            .collect();
+        context.environments = names(&shown);
         let stacks: Vec<Value> = shown
             .iter()
-            .map(|(index, stack)| self.description(*index, stack))
+            .map(|stack| description(account, *stack))
             .collect();
-        output.insert("Stacks".to_owned(), Value::from(stacks));
-        Ok(Value::Object(output))
+        Ok(without_nulls(
+            json!({ "Stacks": stacks, "NextToken": token }),
+        ))
     }
 
     fn cancel(
         &mut self,
         mut input: Map<String, Value>,
-        now: SystemTime,
-        identities: &mut Identities,
-        effect: &mut Effect,
+        context: &mut Context<'_>,
     ) -> Result<Value, ServiceError> {
         check(&mut input, model::CANCEL_UPDATE_STACK)?;
         let name = text(&input, "StackName").unwrap_or_default();
-        let found = self.find(name);
-        let Some(stack) = found.and_then(|index| self.stacks.get_mut(index)) else {
-            return Err(does_not_exist(name));
-        };
-        effect.environments = vec![stack.script.name.clone()];
-        if stack.script.parent.is_some() {
+        let (index, stack, record) = find(context, name)?;
+        let is_nested = stack.script.parent.is_some();
+        let update = (record.id.clone(), stack.latest.id.clone());
+        context.environments = vec![stack.script.name.clone()];
+        if is_nested {
             return Err(validation(
                 "CancelUpdateStack cannot be called on a nested stack",
             ));
         }
-        let update = (stack.id.clone(), stack.latest.id.clone());
         let token = text(&input, "ClientRequestToken").map(str::to_owned);
-        let used = token.as_ref().and_then(|token| self.tokens.get(token));
-        if let Some(used) = used {
-            let answer = if *used == update {
-                self.options.repeated_token
-            } else {
-                RepeatedToken::Refused
-            };
-            match answer {
-                RepeatedToken::Accepted => return Ok(Value::Null),
-                RepeatedToken::Refused => {
-                    return Err(ServiceError::new(
-                        "TokenAlreadyExistsException",
-                        format!("Token {} already exists", token.unwrap_or_default()),
-                    ));
-                }
-                RepeatedToken::Ignored => {}
-            }
+        if let Some(token) = &token
+            && let Some(response) = self.repeated(token, &update)
+        {
+            return response;
         }
-        if !stack.cancel(token.clone(), now, identities) {
+        let Context {
+            account,
+            identities,
+            now,
+            ..
+        } = context;
+        if !account.cancel(index, token.clone(), *now, identities) {
             return Err(validation(
                 "CancelUpdateStack cannot be called from current stack status",
             ));
         }
-        effect.cancelled = Some(update.1.clone());
+        account.advance(*now, identities);
+        context.cancelled = Some(update.1.clone());
         if let Some(token) = token {
             self.tokens.insert(token, update);
         }
-        self.advance(now, identities);
         Ok(Value::Null)
+    }
+
+    /// Returns the response to a token that was used before. `None` if it counts as none.
+    fn repeated(
+        &self,
+        token: &str,
+        update: &(String, String),
+    ) -> Option<Result<Value, ServiceError>> {
+        let response = if self.tokens.get(token)? == update {
+            self.options.repeated_token
+        } else {
+            RepeatedToken::Refused
+        };
+        match response {
+            RepeatedToken::Accepted => Some(Ok(Value::Null)),
+            RepeatedToken::Refused => Some(Err(ServiceError::new(
+                "TokenAlreadyExistsException",
+                format!("Token {token} already exists"),
+            ))),
+            RepeatedToken::Ignored => None,
+        }
     }
 
     fn describe_events(
         &mut self,
         mut input: Map<String, Value>,
-        identities: &mut Identities,
-        effect: &mut Effect,
+        context: &mut Context<'_>,
     ) -> Result<Value, ServiceError> {
         check(&mut input, model::DESCRIBE_STACK_EVENTS)?;
         let name = text(&input, "StackName").unwrap_or_default();
-        let found = self.find(name);
-        let Some(stack) = found.and_then(|index| self.stacks.get(index)) else {
-            return Err(does_not_exist(name));
-        };
-        effect.environments = vec![stack.script.name.clone()];
-        // Newest first; a place is counted from the oldest, for new ones come meanwhile.
-        let question = format!("events of {}", stack.id);
-        let to = match self.pages.start(&input, &question)? {
-            0 => stack.events.len(),
-            place => place.min(stack.events.len()),
-        };
-        let from = to.saturating_sub(self.options.events_a_page.max(1));
-        let events: Vec<Value> = stack
-            .events
-            .get(from..to)
-            .unwrap_or_default()
-            .iter()
-            .rev()
-            .map(|event| event_json(stack, event))
-            .collect();
-        let mut output = Map::new();
-        output.insert("StackEvents".to_owned(), Value::from(events));
-        if from > 0 {
-            let token = self.pages.token(question, from, identities);
-            output.insert("NextToken".to_owned(), Value::from(token));
-        }
-        Ok(Value::Object(output))
+        let (_, stack, record) = find(context, name)?;
+        let concerned = vec![stack.script.name.clone()];
+        // Newest first; a place is counted from the oldest, because new ones come meanwhile.
+        let question = format!("events of {}", record.id);
+        let all = record.events.len();
+        let page = self.page_start(&input, &question).map(|place| {
+            let to = if place == 0 { all } else { place.min(all) };
+            let from = to.saturating_sub(self.options.events_a_page.max(1));
+            let events = record.events.get(from..to).unwrap_or_default().iter();
+            let events = events.rev().map(|event| event_json(stack, record, event));
+            (from, events.collect::<Vec<Value>>())
+        });
+        context.environments = concerned;
+        let (from, events) = page?;
+        let next = (from > 0).then(|| from.to_string());
+        let token = next.map(|next| self.pages.token(question, next, context.identities));
+        Ok(without_nulls(
+            json!({ "StackEvents": events, "NextToken": token }),
+        ))
     }
+}
 
-    /// A `StackSummary`, most of a `Stack`.
-    fn summary(&self, index: usize, stack: &LiveStack, description: &str) -> Map<String, Value> {
-        let LiveStack { script, latest, .. } = stack;
-        let mut root = None;
-        let mut above = self.parent_index(index);
-        // As many steps as there are stacks: a circle of parents has an end, too.
-        for _ in &self.stacks {
-            root = above.or(root);
-            above = above.and_then(|above| self.parent_index(above));
-        }
-        let root = root.and_then(|root| self.stacks.get(root));
-        let id = |stack: &LiveStack| Value::from(stack.id.clone());
-        let operations: Vec<Value> = stack
-            .last_operations()
-            .map(|(kind, id)| json!({ "OperationType": kind, "OperationId": id }))
-            .collect();
-        let time = |time: SystemTime| Value::from(rfc3339(time));
-        [
-            ("StackId", Some(id(stack))),
-            ("StackName", Some(Value::from(script.name.clone()))),
-            (description, script.description.clone().map(Value::from)),
-            ("CreationTime", Some(time(stack.created))),
-            (
-                "LastUpdatedTime",
-                stack
-                    .last_updated
-                    .filter(|_| script.is_last_updated_sent)
-                    .map(time),
-            ),
-            ("DeletionTime", stack.deleted.map(time)),
-            ("StackStatus", Some(Value::from(latest.status.as_str()))),
-            ("StackStatusReason", latest.reason.clone().map(Value::from)),
-            ("ParentId", self.parent(index).map(id)),
-            ("RootId", root.map(id)),
-            (
-                "DriftInformation",
-                Some(json!({ "StackDriftStatus": "NOT_CHECKED" })),
-            ),
-            (
-                "LastOperations",
-                script.are_operations_sent.then(|| operations.into()),
-            ),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+/// A stack with its place and its record.
+type Shown<'a> = (usize, &'a LiveEnvironment, &'a StackRecord);
+
+fn names(shown: &[Shown<'_>]) -> Vec<String> {
+    shown
+        .iter()
+        .map(|(_, stack, _)| stack.script.name.clone())
         .collect()
-    }
+}
 
-    /// A `Stack`.
-    fn description(&self, index: usize, stack: &LiveStack) -> Value {
-        let mut members = self.summary(index, stack, "Description");
-        let tags: Vec<Value> = stack
-            .script
-            .tags
-            .iter()
-            .map(|(key, value)| json!({ "Key": key, "Value": value }))
-            .collect();
+/// Returns the stack of a name or an ID.
+fn find<'a>(context: &'a Context<'_>, name_or_id: &str) -> Result<Shown<'a>, ServiceError> {
+    let account = &*context.account;
+    let found = account.find_stack(name_or_id).and_then(|index| {
+        let stack = account.get(index)?;
+        Some((index, stack, stack.record.as_ref()?))
+    });
+    found.ok_or_else(|| {
+        let name = name_of(name_or_id);
+        validation(format!("Stack [{name}] does not exist"))
+    })
+}
+
+/// Returns a `StackSummary`, most of a `Stack`.
+fn summary(account: &Account, (index, stack, record): Shown<'_>) -> Value {
+    let LiveEnvironment { script, latest, .. } = stack;
+    let id = |stack: &LiveEnvironment| Some(stack.record.as_ref()?.id.clone());
+    let operations: Vec<Value> = record
+        .last_operations()
+        .map(|(kind, id)| json!({ "OperationType": kind, "OperationId": id }))
+        .collect();
+    let last_updated = record.last_updated.filter(|_| script.is_last_updated_sent);
+    without_nulls(json!({
+        "StackId": record.id,
+        "StackName": script.name,
+        "TemplateDescription": script.description,
+        "CreationTime": rfc3339(stack.created),
+        "LastUpdatedTime": last_updated.map(rfc3339),
+        "DeletionTime": stack.deleted.map(rfc3339),
+        "StackStatus": latest.status.as_str(),
+        "StackStatusReason": latest.message,
+        "ParentId": account.parent(index).and_then(id),
+        "RootId": account.root(index).and_then(id),
+        "DriftInformation": { "StackDriftStatus": "NOT_CHECKED" },
+        "LastOperations": script.are_operations_sent.then_some(operations),
+    }))
+}
+
+/// Returns a `Stack`.
+fn description(account: &Account, shown: Shown<'_>) -> Value {
+    let (_, stack, _) = shown;
+    let mut members = summary(account, shown);
+    let tags = stack.script.tags.iter();
+    let tags: Vec<Value> = tags
+        .map(|(key, value)| json!({ "Key": key, "Value": value }))
+        .collect();
+    if let Value::Object(members) = &mut members {
+        if let Some(description) = members.remove("TemplateDescription") {
+            members.insert("Description".to_owned(), description);
+        }
         let more = [
             ("Tags", Value::from(tags)),
             ("RollbackConfiguration", json!({})),
@@ -546,65 +347,40 @@ impl CloudFormation {
             ("EnableTerminationProtection", Value::from(false)),
         ];
         members.extend(more.map(|(name, value)| (name.to_owned(), value)));
-        Value::Object(members)
     }
+    members
 }
 
-/// The operation with which a stack starts: its own, or that of the stack that it follows.
-fn first_update(script: &Stack, scripts: &[&Stack]) -> Update {
-    let mut followed = script;
-    // As many steps as there are stacks: a circle of parents has an end, too.
-    for _ in scripts {
-        let parent = scripts.iter().find(|other| {
-            followed.follows_parent() && followed.parent.as_ref() == Some(&other.name)
-        });
-        followed = parent.copied().unwrap_or(followed);
-    }
-    let update = followed.latest();
-    Update {
-        id: update.id.filter(|_| !script.follows_parent()),
-        ..update
-    }
-}
-
-fn event_json(stack: &LiveStack, event: &StackEvent) -> Value {
+fn event_json(stack: &LiveEnvironment, record: &StackRecord, event: &StackEvent) -> Value {
     let script = &stack.script;
     let (logical, kind, physical) = if event.is_of_resource {
-        let (logical, kind, physical) = &stack.resource;
-        (logical.as_str(), kind.as_str(), physical.as_str())
+        let resource = &record.resource;
+        (resource.logical_id, resource.kind, &resource.physical_id)
     } else {
         let kind = "AWS::CloudFormation::Stack";
-        (script.name.as_str(), kind, stack.id.as_str())
+        (script.name.as_str(), kind, &record.id)
     };
     let operation = event
         .operation
         .clone()
         .filter(|_| script.are_operations_sent);
-    [
-        ("StackId", Some(stack.id.clone())),
-        ("EventId", Some(event.id.clone())),
-        ("StackName", Some(script.name.clone())),
-        ("OperationId", operation),
-        ("LogicalResourceId", Some(logical.to_owned())),
-        ("PhysicalResourceId", Some(physical.to_owned())),
-        ("ResourceType", Some(kind.to_owned())),
-        ("Timestamp", Some(rfc3339(event.time))),
-        ("ResourceStatus", Some(event.status.to_string())),
-        ("ResourceStatusReason", event.reason.clone()),
-        ("ClientRequestToken", event.token.clone()),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))))
-    .collect::<Map<_, _>>()
-    .into()
+    without_nulls(json!({
+        "StackId": record.id,
+        "EventId": event.id,
+        "StackName": script.name,
+        "OperationId": operation,
+        "LogicalResourceId": logical,
+        "PhysicalResourceId": physical,
+        "ResourceType": kind,
+        "Timestamp": rfc3339(event.time),
+        "ResourceStatus": event.status.as_str(),
+        "ResourceStatusReason": event.reason,
+        "ClientRequestToken": event.token,
+    }))
 }
 
 fn validation(message: impl Into<String>) -> ServiceError {
     ServiceError::new("ValidationError", message)
-}
-
-fn does_not_exist(name: &str) -> ServiceError {
-    validation(format!("Stack [{}] does not exist", name_of(name)))
 }
 
 fn text<'a>(input: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
@@ -638,37 +414,4 @@ fn status_filter(input: &Map<String, Value>) -> Result<Vec<StackStatus>, Service
             StackStatus::ALL.map(StackStatus::as_str).join(", ")
         ))
     })
-}
-
-/// The tokens that were given: each stands for a question and a place.
-#[derive(Debug, Default)]
-struct Pages {
-    places: HashMap<String, (String, usize)>,
-    tokens: HashMap<(String, usize), String>,
-}
-
-impl Pages {
-    /// Where the page starts that the request asks for.
-    fn start(&self, input: &Map<String, Value>, question: &str) -> Result<usize, ServiceError> {
-        let Some(token) = text(input, "NextToken") else {
-            return Ok(0);
-        };
-        self.places
-            .get(token)
-            .filter(|(asked, _)| asked == question)
-            .map(|(_, place)| *place)
-            .ok_or_else(|| validation("The NextToken is not valid for this request."))
-    }
-
-    /// The same place has the same token each time.
-    fn token(&mut self, question: String, at: usize, identities: &mut Identities) -> String {
-        let place = (question, at);
-        if let Some(token) = self.tokens.get(&place) {
-            return token.clone();
-        }
-        let token = identities.token();
-        self.places.insert(token.clone(), place.clone());
-        self.tokens.insert(place, token.clone());
-        token
-    }
 }

@@ -1,124 +1,47 @@
-//! The core: a state machine that answers one request at a time. It has no clock, no sockets and
-//! no tasks; both doors use it.
+//! The core: a state machine without clock, sockets or tasks that answers one request at a time.
 //!
-//! Each service is a variant of [`Service`] with its module; faults and the record of calls are
-//! here, and concern all of them.
+//! The HTTP server and the in-process client share one core. Each service is a variant of
+//! [`Service`] with a module of its own; the core applies faults and records the calls of all.
 
-use std::fmt;
-use std::time::{Duration, SystemTime};
+pub(crate) mod call;
+mod invoke;
+pub(crate) mod reply;
+mod request;
+
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::cloudformation::{CloudFormation, StackSnapshot, UpdateSnapshot, name_of};
+use crate::account::live::Phase;
+use crate::account::snapshot::{
+    DeploymentSnapshot, EnvironmentSnapshot, StackSnapshot, UpdateSnapshot,
+};
+use crate::account::{Account, Context};
+use crate::cloudformation::CloudFormation;
+use crate::core::call::{Answer, Call};
+use crate::core::invoke::invoke;
+use crate::core::reply::{Reply, at_once, json_response};
+use crate::core::request::{ServiceRequest, details, named_environment};
 use crate::event_bridge::{Event, EventBridge};
-use crate::faults::{CallSeen, FaultMoment, LiveFaults, Mishap};
+use crate::faults::FaultMoment;
+use crate::faults::live::{CallSeen, InjectedFault, LiveFaults};
 use crate::identity::Identities;
-use crate::json_protocol::{self, ServiceError};
-use crate::operation::{Operation, Service};
-use crate::proton::{DeploymentSnapshot, Effect, EnvironmentSnapshot, Phase, Proton};
-use crate::query_protocol;
-use crate::runtime_api::{Invocation, RuntimeApi};
-use crate::wire_time::rfc3339;
+use crate::proton::Proton;
+use crate::runtime_api::RuntimeApi;
+use crate::wire;
+use crate::wire::error::ServiceError;
+use crate::wire::operation::{Operation, Service};
+use crate::wire::query;
 use crate::world::World;
-
-/// The most bytes of an event that Lambda takes.
-const MOST_EVENT_BYTES: usize = 6 * 1024 * 1024;
-
-/// A call that a service received.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
-    /// When it arrived.
-    pub time: SystemTime,
-    /// The service.
-    pub service: Service,
-    /// The operation, as the request named it.
-    pub operation: String,
-    /// The id of the access key that signed it: who called.
-    pub caller: Option<String>,
-    /// The environment that the request named, or the stack.
-    pub environment: Option<String>,
-    /// The deployment that it cancelled, or the update, whatever was answered.
-    pub cancelled: Option<String>,
-    /// How it was answered.
-    pub answer: Answer,
-    /// The request's body.
-    pub body: Bytes,
-}
-
-/// How a call was answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// With its output.
-    Ok,
-    /// With an error of this code.
-    Error(String),
-    /// With something that is not the service's, of this HTTP status.
-    Junk(u16),
-    /// With a part of its answer.
-    Cut,
-    /// Not at all: the connection was dropped before the call had an effect.
-    DroppedBefore,
-    /// Not at all: the connection was dropped after the call had its effect.
-    DroppedAfter,
-    /// Never.
-    Never,
-}
-
-impl fmt::Display for Answer {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ok => formatter.write_str("ok"),
-            Self::Error(code) => formatter.write_str(code),
-            Self::Junk(status) => write!(formatter, "HTTP status {status}"),
-            Self::Cut => formatter.write_str("cut short"),
-            Self::DroppedBefore => formatter.write_str("dropped before it had an effect"),
-            Self::DroppedAfter => formatter.write_str("dropped after it had its effect"),
-            Self::Never => formatter.write_str("never answered"),
-        }
-    }
-}
-
-impl Call {
-    /// The call as `GET /_local/calls` shows it.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        json!({
-            "time": rfc3339(self.time),
-            "service": self.service.to_string(),
-            "operation": self.operation,
-            "environment": self.environment,
-            "cancelledDeploymentId": self.cancelled,
-            "answer": self.answer.to_string(),
-        })
-    }
-}
-
-/// What a door has to do about a request.
-#[derive(Debug)]
-pub(crate) enum Reply {
-    /// Send this, so much later.
-    Response(Response<Bytes>, Duration),
-    /// Drop the connection, so much later.
-    Drop(Duration),
-    /// Leave it open and send nothing.
-    Never,
-    /// Send this: the state of an invocation changed by it.
-    Changed(Response<Bytes>),
-    /// Wait for an event for the function.
-    NextEvent,
-    /// Hand this event to the function, and wait for its end.
-    Invoke(Bytes, Invocation),
-    /// Hand this event to the function, and do not wait.
-    InvokeLater(Bytes),
-}
 
 /// The whole state.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) runtime: RuntimeApi,
     pub(crate) identities: Identities,
+    account: Account,
     proton: Proton,
     cloudformation: CloudFormation,
     event_bridge: EventBridge,
@@ -131,8 +54,9 @@ impl Core {
         let mut identities = Identities::new(world.seed);
         Self {
             runtime: RuntimeApi::new(&world),
-            proton: Proton::new(&world, start, &mut identities),
-            cloudformation: CloudFormation::new(&world, start, &mut identities),
+            account: Account::new(&world.environments, world.arns(), start, &mut identities),
+            proton: Proton::new(world.proton),
+            cloudformation: CloudFormation::new(world.cloudformation),
             event_bridge: EventBridge::default(),
             faults: LiveFaults::new(world.faults, world.seed, start),
             calls: Vec::new(),
@@ -145,7 +69,7 @@ impl Core {
         self.advance(now);
         let path = request.uri().path();
         if let Some(place) = path.strip_prefix("/_local/") {
-            return at_once(self.look(request.method(), place));
+            return at_once(self.state(request.method(), place));
         }
         if let Some(rest) = path.strip_prefix("/2018-06-01/runtime/") {
             return self.runtime(request, rest);
@@ -157,8 +81,7 @@ impl Core {
     }
 
     pub(crate) fn advance(&mut self, now: SystemTime) {
-        self.proton.advance(now, &mut self.identities);
-        self.cloudformation.advance(now, &mut self.identities);
+        self.account.advance(now, &mut self.identities);
     }
 
     pub(crate) fn calls(&self) -> &[Call] {
@@ -170,19 +93,19 @@ impl Core {
     }
 
     pub(crate) fn environments(&self) -> Vec<EnvironmentSnapshot> {
-        self.proton.environments()
+        self.account.environment_snapshots()
     }
 
     pub(crate) fn deployments(&self) -> Vec<DeploymentSnapshot> {
-        self.proton.deployments()
+        self.account.deployment_snapshots()
     }
 
     pub(crate) fn stacks(&self) -> Vec<StackSnapshot> {
-        self.cloudformation.stacks()
+        self.account.stack_snapshots()
     }
 
     pub(crate) fn updates(&self) -> Vec<UpdateSnapshot> {
-        self.cloudformation.updates()
+        self.account.update_snapshots()
     }
 
     fn runtime(&mut self, request: &Request<Bytes>, rest: &str) -> Reply {
@@ -197,8 +120,8 @@ impl Core {
         ))
     }
 
-    /// Shows what is there, to whoever watches.
-    fn look(&self, method: &Method, place: &str) -> Response<Bytes> {
+    /// Answers a request for the state of the world.
+    fn state(&self, method: &Method, place: &str) -> Response<Bytes> {
         if method != Method::GET {
             let body = json!({ "message": "this can only be read: use GET" });
             return json_response(StatusCode::METHOD_NOT_ALLOWED, &body);
@@ -229,145 +152,60 @@ impl Core {
     /// Answers a call of a service.
     fn service(&mut self, request: &Request<Bytes>, now: SystemTime) -> Reply {
         let request_id = self.identities.uuid();
-        let header = |name: &str| {
-            request
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
+        let read = match ServiceRequest::read(request) {
+            Ok(read) => read,
+            Err((service, error)) => {
+                return at_once(wire::error_response(service, &error, &request_id));
+            }
         };
-        let target = header("x-amz-target");
-        if request.method() != Method::POST || request.uri().path() != "/" {
-            let error = ServiceError::unknown_operation("services take POST requests to `/`");
-            let service =
-                Service::of_target(target).map_or(Service::Proton, |(service, _)| service);
-            return at_once(error.status(404).response(service, &request_id));
-        }
-        let action = action(header("content-type"), target, request.body());
-        let of_target =
-            Service::of_target(target).map(|(service, name)| (service, name.to_owned()));
-        let Some((service, name)) = action.or(of_target) else {
-            let is_json_1_1 =
-                header("content-type").starts_with(Service::EventBridge.content_type());
-            let service = if is_json_1_1 {
-                Service::EventBridge
-            } else {
-                Service::Proton
-            };
-            let error =
-                ServiceError::unknown_operation(format!("the target `{target}` is not known"));
-            return at_once(error.response(service, &request_id));
-        };
-        let operation = name
-            .parse::<Operation>()
-            .ok()
-            .filter(|operation| operation.service() == service);
         let mut call = Call {
             time: now,
-            service,
-            operation: name.clone(),
-            caller: access_key(header("authorization")).map(str::to_owned),
+            service: read.service,
+            operation: read.name,
+            caller: read.caller,
             environment: None,
             cancelled: None,
             answer: Answer::Ok,
             body: request.body().clone(),
         };
-        let admitted = match operation {
-            None => Err(unknown_operation(service, &name)),
-            Some(_) if header("authorization").is_empty() && !is_presigned(request) => {
-                let code = match service {
-                    Service::Proton | Service::EventBridge => "MissingAuthenticationTokenException",
-                    Service::CloudFormation => "MissingAuthenticationToken",
-                };
-                Err(ServiceError::new(
-                    code,
-                    "Request is missing Authentication Token",
-                ))
-            }
-            Some(operation) => Ok(operation),
-        };
-        let reply = match admitted {
+        let reply = match read.operation {
             Ok(operation) => self.carry_out(operation, &mut call, &request_id),
             Err(error) => {
                 call.answer = Answer::Error(error.code.to_string());
-                at_once(error.response(service, &request_id))
+                at_once(wire::error_response(read.service, &error, &request_id))
             }
         };
         self.calls.push(call);
         reply
     }
 
-    /// Carries a call out, or lets a fault come between.
+    /// Carries out a call, or injects a fault.
     fn carry_out(&mut self, operation: Operation, call: &mut Call, request_id: &str) -> Reply {
-        let now = call.time;
         let body = call.body.clone();
         let input: Value = match call.service {
             Service::Proton | Service::EventBridge => {
                 serde_json::from_slice(&body).unwrap_or_default()
             }
-            Service::CloudFormation => Value::Object(query_protocol::read(&body)),
+            Service::CloudFormation => Value::Object(query::read(&body)),
         };
         call.environment = named_environment(operation, &input);
-        let verdict = self.faults.judge(
-            &CallSeen {
-                operation,
-                environment: call.environment.as_deref(),
-                details: &details(&input),
-            },
-            now,
-        );
-        let latency = verdict.latency;
-        let (moment, mishap) = match verdict.fault {
-            Some((moment, mishap)) => (Some(moment), Some(mishap)),
-            None => (None, None),
+        let seen = CallSeen {
+            operation,
+            environment: call.environment.as_deref(),
+            details: &details(&input),
         };
-        let is_answered = matches!(mishap, Some(Mishap::Cut { .. }));
-        let result = if moment == Some(FaultMoment::BeforeEffect) && !is_answered {
-            None
-        } else {
-            Some(self.effect(operation, &body, call))
+        let verdict = self.faults.judge(&seen, call.time);
+        let has_effect = match &verdict.fault {
+            Some((FaultMoment::BeforeEffect, injected)) => {
+                matches!(injected, InjectedFault::Cut { .. })
+            }
+            Some((FaultMoment::AfterEffect, _)) | None => true,
         };
-        let answer = |output: &Value| match operation.service() {
-            Service::Proton | Service::EventBridge => {
-                json_protocol::answer(operation.service(), 200, output, request_id)
-            }
-            Service::CloudFormation => {
-                query_protocol::answer(operation.as_str(), output, request_id)
-            }
-        };
-        match (mishap, result) {
-            (Some(Mishap::Cut { before }), Some(result)) => {
-                call.answer = Answer::Cut;
-                let whole = match result {
-                    Ok(output) => answer(&output),
-                    Err(error) => error.response(call.service, request_id),
-                };
-                Reply::Response(whole.map(|body| cut(&body, before.as_bytes())), latency)
-            }
-            (Some(Mishap::Error(error)), _) | (None, Some(Err(error))) => {
-                call.answer = Answer::Error(error.code.to_string());
-                Reply::Response(error.response(call.service, request_id), latency)
-            }
-            (Some(Mishap::Junk { status, body }), _) => {
-                call.answer = Answer::Junk(status);
-                let mut response = Response::new(Bytes::from(body));
-                *response.status_mut() =
-                    StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-                Reply::Response(response, latency)
-            }
-            (Some(Mishap::Drop), result) => {
-                call.answer = match result {
-                    None => Answer::DroppedBefore,
-                    Some(_) => Answer::DroppedAfter,
-                };
-                Reply::Drop(latency)
-            }
-            (Some(Mishap::Never | Mishap::Cut { .. }), _) | (None, None) => {
-                call.answer = Answer::Never;
-                Reply::Never
-            }
-            (None, Some(Ok(output))) => Reply::Response(answer(&output), latency),
-        }
+        let result = has_effect.then(|| self.effect(operation, &body, call));
+        let injected = verdict.fault.map(|(_, injected)| injected);
+        let (answer, reply) = Reply::new(operation, injected, result, verdict.latency, request_id);
+        call.answer = answer;
+        reply
     }
 
     fn effect(
@@ -377,6 +215,7 @@ impl Core {
         call: &mut Call,
     ) -> Result<Value, ServiceError> {
         let Self {
+            account,
             proton,
             cloudformation,
             event_bridge,
@@ -384,152 +223,32 @@ impl Core {
             identities,
             ..
         } = self;
-        match operation.service() {
-            Service::EventBridge => event_bridge.put_events(body, call.time, identities, faults),
-            Service::Proton => {
-                let named = call.environment.clone().map(|name| vec![name]);
-                let arrived = (Phase::Arrived, operation);
-                proton.happen_at(arrived, named.as_deref(), call.time, identities);
-                let mut effect = Effect::default();
-                let result = proton.call(operation, body, call.time, identities, &mut effect);
-                let done = (Phase::CarriedOut, operation);
-                proton.happen_at(done, Some(&effect.environments), call.time, identities);
-                call.cancelled = effect.cancelled;
-                result
-            }
-            Service::CloudFormation => {
-                let named = call.environment.clone().map(|name| vec![name]);
-                let arrived = (Phase::Arrived, operation);
-                cloudformation.happen_at(arrived, named.as_deref(), call.time, identities);
-                let input = query_protocol::read(body);
-                let mut effect = Effect::default();
-                let result =
-                    cloudformation.call(operation, input, call.time, identities, &mut effect);
-                let done = (Phase::CarriedOut, operation);
-                cloudformation.happen_at(done, Some(&effect.environments), call.time, identities);
-                call.cancelled = effect.cancelled;
-                result
-            }
-        }
-    }
-}
-
-fn at_once(response: Response<Bytes>) -> Reply {
-    Reply::Response(response, Duration::ZERO)
-}
-
-/// Lambda's own `Invoke`.
-fn invoke(request: &Request<Bytes>) -> Reply {
-    if request.method() != Method::POST {
-        let body = json!({ "message": "a function is invoked with POST" });
-        return at_once(json_response(StatusCode::METHOD_NOT_ALLOWED, &body));
-    }
-    if request.body().len() > MOST_EVENT_BYTES {
-        let body = json!({
-            "Type": "User",
-            "message": format!("{} byte payload is too large for the RequestResponse invocation type (limit {MOST_EVENT_BYTES} bytes)", request.body().len()),
-        });
-        let mut response = json_response(StatusCode::PAYLOAD_TOO_LARGE, &body);
-        response.headers_mut().insert(
-            "x-amzn-errortype",
-            HeaderValue::from_static("RequestTooLargeException"),
+        let now = call.time;
+        let named = call.environment.clone().map(|name| vec![name]);
+        account.count_call(
+            (Phase::Arrived, operation),
+            named.as_deref(),
+            now,
+            identities,
         );
-        return at_once(response);
+        let mut context = Context {
+            account,
+            identities,
+            now,
+            environments: Vec::new(),
+            cancelled: None,
+        };
+        let result = match operation.service() {
+            Service::Proton => proton.call(operation, body, &mut context),
+            Service::CloudFormation => {
+                cloudformation.call(operation, query::read(body), &mut context)
+            }
+            Service::EventBridge => event_bridge.put_events(body, now, context.identities, faults),
+        };
+        let (concerned, cancelled) = (context.environments, context.cancelled);
+        let carried_out = (Phase::CarriedOut, operation);
+        account.count_call(carried_out, Some(&concerned), now, identities);
+        call.cancelled = cancelled;
+        result
     }
-    let payload = request.body().clone();
-    let kind = request
-        .headers()
-        .get("x-amz-invocation-type")
-        .map(HeaderValue::as_bytes);
-    match kind {
-        Some(b"Event") => Reply::InvokeLater(payload),
-        Some(b"DryRun") => {
-            let mut response = Response::new(Bytes::new());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            at_once(response)
-        }
-        Some(_) | None => Reply::Invoke(payload, Invocation::default()),
-    }
-}
-
-/// CloudFormation, where a request is a form without a target, and the action that it names.
-fn action(content_type: &str, target: &str, body: &[u8]) -> Option<(Service, String)> {
-    if !target.is_empty() || !content_type.starts_with(query_protocol::FORM) {
-        return None;
-    }
-    let form = query_protocol::read(body);
-    let text = |name: &str| form.get(name).and_then(Value::as_str);
-    let action = text("Action").filter(|_| text("Version") == Some(query_protocol::VERSION))?;
-    Some((Service::CloudFormation, action.to_owned()))
-}
-
-/// An operation that is not offered, in the words of the service's protocol.
-fn unknown_operation(service: Service, name: &str) -> ServiceError {
-    let message = format!("the local AWS does not offer `{name}`");
-    match service {
-        Service::Proton | Service::EventBridge => ServiceError::unknown_operation(message),
-        Service::CloudFormation => ServiceError::new("InvalidAction", message),
-    }
-}
-
-/// The id of the access key that a request is signed with, as its header says.
-fn access_key(authorization: &str) -> Option<&str> {
-    let (_, credential) = authorization.split_once("Credential=")?;
-    credential.split('/').next()
-}
-
-/// A signature in the query counts as one in the header.
-fn is_presigned(request: &Request<Bytes>) -> bool {
-    request
-        .uri()
-        .query()
-        .is_some_and(|query| query.contains("X-Amz-Signature="))
-}
-
-/// The environment or stack that a request names, as far as that can be told without checking it.
-fn named_environment(operation: Operation, input: &Value) -> Option<String> {
-    let text = |member: &str| input.get(member).and_then(Value::as_str).map(str::to_owned);
-    match operation {
-        Operation::GetEnvironment => text("name"),
-        Operation::CancelEnvironmentDeployment | Operation::GetDeployment => {
-            text("environmentName")
-        }
-        Operation::ListTagsForResource => text("resourceArn")?
-            .split_once(":environment/")
-            .map(|(_, name)| name.to_owned()),
-        Operation::DescribeStacks
-        | Operation::CancelUpdateStack
-        | Operation::DescribeStackEvents => {
-            text("StackName").map(|stack| name_of(&stack).to_owned())
-        }
-        Operation::ListEnvironments | Operation::PutEvents | Operation::ListStacks => None,
-    }
-}
-
-/// What stands before this text.
-fn cut(body: &Bytes, before: &[u8]) -> Bytes {
-    let found = body
-        .windows(before.len().max(1))
-        .position(|window| window == before);
-    body.slice(..found.unwrap_or(body.len()))
-}
-
-/// The details of the entries of a request to `PutEvents`.
-fn details(input: &Value) -> Vec<&str> {
-    let entries = input.get("Entries").and_then(Value::as_array);
-    entries
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.get("Detail")?.as_str())
-        .collect()
-}
-
-fn json_response(status: StatusCode, body: &Value) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(body.to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    response
 }

@@ -1,46 +1,47 @@
-//! Amazon EventBridge: `PutEvents`, and what it took.
+//! Amazon EventBridge: `PutEvents`, and the events that it accepted.
 
 use std::time::SystemTime;
 
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
-use crate::faults::LiveFaults;
+use crate::faults::live::LiveFaults;
 use crate::identity::Identities;
-use crate::json_protocol::{ServiceError, read};
-use crate::model;
-use crate::wire_time::{from_epoch_seconds, rfc3339};
+use crate::wire::error::ServiceError;
+use crate::wire::json::read;
+use crate::wire::model;
+use crate::wire::time::{from_epoch_seconds, rfc3339};
 
-/// The most bytes that the entries of one call may have together.
+/// The largest total size of a call's entries, in bytes.
 const MOST_BYTES: usize = 1024 * 1024;
 
 /// The deepest nesting of a detail that EventBridge processes.
 const DEEPEST_DETAIL: usize = 1000;
 
-/// What an entry's time counts, whatever it is.
+/// The size of an entry's time.
 const BYTES_OF_A_TIME: usize = 14;
 
-/// An event that EventBridge took.
+/// An event that EventBridge accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The id that it was given.
+    /// The ID that EventBridge gave it.
     pub id: String,
-    /// Its own time, or else when it was taken.
+    /// The entry's time, or else the time when EventBridge accepted the entry.
     pub time: SystemTime,
-    /// The bus that it was put on, a name or an ARN, as the entry gave it.
+    /// The bus, a name or an ARN, as the entry gave it.
     pub bus: String,
-    /// Its source.
+    /// The source.
     pub source: String,
-    /// Its detail type.
+    /// The detail type.
     pub detail_type: String,
-    /// Its detail, as it was sent: the text of a JSON object.
+    /// The detail as it was sent: the text of a JSON object.
     pub detail: String,
-    /// The resources that it concerns.
+    /// The resources that the event concerns.
     pub resources: Vec<String>,
 }
 
 impl Event {
-    /// The event as `GET /_local/events` shows it.
+    /// Returns the event as `GET /_local/events` shows it.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
@@ -108,7 +109,7 @@ impl EventBridge {
     }
 }
 
-/// One entry of a call.
+/// An entry of a call.
 struct Entry<'a>(&'a Map<String, Value>);
 
 impl<'a> Entry<'a> {
@@ -129,7 +130,7 @@ impl<'a> Entry<'a> {
         self.0.get("Time").and_then(Value::as_f64)
     }
 
-    /// The size by EventBridge's rule: UTF-8 bytes of the texts, and 14 for a time.
+    /// Returns the size by EventBridge's rule: UTF-8 bytes of the texts, and 14 for a time.
     fn size(&self) -> usize {
         let time = self.0.get("Time").map_or(0, |_| BYTES_OF_A_TIME);
         let texts = ["Source", "DetailType", "Detail"].map(|name| self.text(name).len());
@@ -137,7 +138,7 @@ impl<'a> Entry<'a> {
         time + texts.iter().sum::<usize>() + resources
     }
 
-    /// Why EventBridge does not take it.
+    /// Returns why EventBridge refuses the entry, if it does.
     fn refusal(&self) -> Option<(String, String)> {
         for name in ["Source", "DetailType", "Detail"] {
             if self.text(name).is_empty() {
@@ -188,7 +189,7 @@ fn is_json_object(text: &str) -> bool {
         && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
-/// How deep objects and lists are nested in a JSON text.
+/// Returns how deep objects and lists are nested in a JSON text.
 fn depth(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let (mut is_in_string, mut is_escaped) = (false, false);

@@ -10,23 +10,23 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use crate::local_aws::LocalAws;
-use crate::socket::Server;
+use crate::server::Server;
 
-/// Where a process wrote a line.
+/// A stream that a process writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
-    /// To its standard output.
+    /// The standard output.
     Stdout,
-    /// To its standard error.
+    /// The standard error.
     Stderr,
 }
 
 /// A line that the function wrote, without its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Where.
+    /// The stream.
     pub stream: Stream,
-    /// What.
+    /// The text of the line.
     pub text: String,
 }
 
@@ -38,7 +38,7 @@ pub struct FunctionProcessError {
     source: std::io::Error,
 }
 
-/// The function's process. It is killed when this is dropped.
+/// The function's process. Dropping the value kills the process.
 #[derive(Debug)]
 pub struct FunctionProcess {
     child: Child,
@@ -47,8 +47,8 @@ pub struct FunctionProcess {
 }
 
 impl FunctionProcess {
-    /// Starts the binary with the environment that Lambda gives it, AWS's endpoint at the server,
-    /// and these variables besides; nothing of this process's own environment reaches it.
+    /// Starts the binary with the environment that Lambda gives it, with the server as AWS's endpoint,
+    /// and with these variables. No variable of this process reaches it.
     pub fn start(
         program: impl AsRef<Path>,
         server: &Server,
@@ -83,20 +83,20 @@ impl FunctionProcess {
         })
     }
 
-    /// What it wrote up to now, in the order in which it came.
+    /// Returns the lines that the process has written so far, in order.
     #[must_use]
     pub fn lines(&self) -> Vec<Line> {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.clone()
     }
 
-    /// The process's id, while it runs.
+    /// Returns the process's ID while it runs.
     #[must_use]
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// Waits until it ends by itself; then every line that it wrote is there.
+    /// Waits until the process ends by itself and every line that it wrote is read.
     pub async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         let status = self.child.wait().await?;
         for reader in self.readers.drain(..) {
@@ -106,21 +106,21 @@ impl FunctionProcess {
         Ok(status)
     }
 
-    /// Waits until it ends, and ends with it the invocations that wait for it.
+    /// Waits until the process ends, and ends the invocations that wait for it.
     pub async fn watch(&mut self, local: &LocalAws) -> std::io::Result<ExitStatus> {
         let status = self.ended().await?;
         local.function_exited(&status.to_string());
         Ok(status)
     }
 
-    /// Kills it.
+    /// Kills the process.
     pub async fn kill(&mut self) {
         // It fails only where the process has ended already.
         let _ = self.child.kill().await;
     }
 }
 
-/// What Lambda sets, and where AWS is.
+/// Returns the variables that Lambda sets, and AWS's endpoint.
 fn lambda_environment(server: &Server) -> BTreeMap<String, String> {
     [
         ("AWS_LAMBDA_RUNTIME_API", server.address()),

@@ -1,6 +1,6 @@
-//! Identities that replay from a seed.
+//! IDs that replay from a seed.
 
-/// Makes ids and tokens.
+/// A source of IDs and tokens.
 #[derive(Debug)]
 pub(crate) struct Identities(fastrand::Rng);
 
@@ -9,7 +9,7 @@ impl Identities {
         Self(fastrand::Rng::with_seed(seed))
     }
 
-    /// A UUID of version 4.
+    /// Returns a UUID of version 4.
     pub(crate) fn uuid(&mut self) -> String {
         let random = self.0.u128(..);
         let versioned = random & !(0xf << 76) | (0x4 << 76);
@@ -25,7 +25,7 @@ impl Identities {
         text
     }
 
-    /// An opaque token of letters and digits.
+    /// Returns an opaque token of letters and digits.
     pub(crate) fn token(&mut self) -> String {
         std::iter::repeat_with(|| self.0.alphanumeric())
             .take(48)

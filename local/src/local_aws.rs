@@ -1,28 +1,27 @@
-//! The core with a clock and the waits around it: what both doors share.
+//! The core with a clock and the waits around it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::account::snapshot::{
+    DeploymentSnapshot, EnvironmentSnapshot, StackSnapshot, UpdateSnapshot,
+};
 use crate::clock::Clock;
-use crate::cloudformation::{StackSnapshot, UpdateSnapshot};
-use crate::core::{Call, Core, Reply};
+use crate::core::Core;
+use crate::core::call::Call;
+use crate::core::reply::Reply;
 use crate::event_bridge::Event;
-use crate::in_process::InProcess;
-use crate::proton::{DeploymentSnapshot, EnvironmentSnapshot};
 use crate::runtime_api::{Invocation, InvocationResult, NOT_POLLING, Progress};
-use crate::socket::Server;
 use crate::world::World;
 
-/// A local AWS that is up. Clones share the one world.
+/// A running local AWS. Clones share one world.
 #[derive(Clone)]
 pub struct LocalAws(Arc<Inner>);
 
@@ -30,21 +29,21 @@ struct Inner {
     core: Mutex<Core>,
     clock: Clock,
     patience: Duration,
-    /// Told whenever an event is queued, or an invocation ends.
+    /// Notified whenever an event is queued or an invocation ends.
     changed: watch::Sender<()>,
 }
 
-/// What becomes of a request at a door.
+/// The end of a request.
 #[derive(Debug)]
 pub(crate) enum Exchange {
-    /// This answer.
+    /// A response.
     Response(Response<Bytes>),
-    /// The connection is dropped.
+    /// A dropped connection.
     Dropped,
 }
 
 impl LocalAws {
-    /// Starts the world at the clock's time.
+    /// Starts a world at the clock's time.
     #[must_use]
     pub fn new(world: World, clock: Clock) -> Self {
         let core = Core::new(world, clock.now());
@@ -56,62 +55,50 @@ impl LocalAws {
         }))
     }
 
-    /// Opens the socket door. It must be called within a tokio runtime.
-    #[must_use]
-    pub fn serve(&self, listener: TcpListener) -> Server {
-        Server::start(self.clone(), listener)
-    }
-
-    /// The in-process door: an HTTP client for the SDK.
-    #[must_use]
-    pub fn http_client(&self) -> SharedHttpClient {
-        SharedHttpClient::new(InProcess::new(self.clone()))
-    }
-
-    /// The clock.
+    /// Returns the clock.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.0.clock
     }
 
-    /// Every call that a service received, in order.
+    /// Returns every call that a service received, in order.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.core().calls().to_vec()
     }
 
-    /// Every event that EventBridge took, in order.
+    /// Returns every event that EventBridge accepted, in order.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.core().events().to_vec()
     }
 
-    /// The environments as they stand now, by name.
+    /// Returns the present state of every environment, by name.
     #[must_use]
     pub fn environments(&self) -> Vec<EnvironmentSnapshot> {
         self.core().environments()
     }
 
-    /// Every deployment that there ever was, as it stands now: the truth to compare outcomes with.
+    /// Returns the present state of every deployment that ever existed: the truth to compare outcomes
+    /// with.
     #[must_use]
     pub fn deployments(&self) -> Vec<DeploymentSnapshot> {
         self.core().deployments()
     }
 
-    /// The stacks that exist, as they stand now, by name.
+    /// Returns the present state of every stack, by name.
     #[must_use]
     pub fn stacks(&self) -> Vec<StackSnapshot> {
         self.core().stacks()
     }
 
-    /// Every update of a stack that there ever was, as it stands now: the truth to compare
-    /// outcomes with.
+    /// Returns the present state of every update that ever existed: the truth to compare outcomes with.
     #[must_use]
     pub fn updates(&self) -> Vec<UpdateSnapshot> {
         self.core().updates()
     }
 
-    /// What a function posted to the Runtime API's `/init/error`, last.
+    /// Returns the last error that a function posted to the Runtime API's `/init/error`.
     #[must_use]
     pub fn init_error(&self) -> Option<Bytes> {
         self.core().runtime.init_error()
@@ -123,10 +110,10 @@ impl LocalAws {
         waiting.ended().await
     }
 
-    /// Says that the function's process ended: what it took or should have taken ends with it.
+    /// Ends the invocations of a function whose process has ended, with this message.
     pub fn function_exited(&self, what: &str) {
         self.core().runtime.function_exited(what);
-        self.tell();
+        self.notify();
     }
 
     fn queue(&self, payload: Bytes, invocation: Invocation) -> Waiting {
@@ -138,14 +125,14 @@ impl LocalAws {
         } = &mut *core;
         let id = runtime.queue(payload, invocation, identities);
         drop(core);
-        self.tell();
+        self.notify();
         Waiting {
             local: self.clone(),
             id,
         }
     }
 
-    /// Takes a request through a door.
+    /// Answers a request.
     pub(crate) async fn exchange(&self, request: Request<Bytes>) -> Exchange {
         let reply = self.core().answer(&request, self.0.clock.now());
         match reply {
@@ -154,7 +141,7 @@ impl LocalAws {
                 Exchange::Response(response)
             }
             Reply::Changed(response) => {
-                self.tell();
+                self.notify();
                 Exchange::Response(response)
             }
             Reply::Drop(latency) => {
@@ -192,22 +179,22 @@ impl LocalAws {
                 runtime.next(self.0.clock.now(), identities)
             };
             if let Some(response) = next {
-                self.tell();
+                self.notify();
                 return response;
             }
-            // It cannot be closed: this holds the sender.
+            // The channel cannot close, because `self` holds the sender.
             let _ = changed.changed().await;
         }
     }
 
-    /// The core, with everything done that is due.
+    /// Returns the core after everything that is due.
     fn core(&self) -> MutexGuard<'_, Core> {
         let mut core = self.0.core.lock().unwrap_or_else(PoisonError::into_inner);
         core.advance(self.0.clock.now());
         core
     }
 
-    fn tell(&self) {
+    fn notify(&self) {
         self.0.changed.send_replace(());
     }
 }
@@ -218,7 +205,7 @@ impl fmt::Debug for LocalAws {
     }
 }
 
-/// An invocation that somebody waits for.
+/// An invocation with a caller.
 struct Waiting {
     local: LocalAws,
     id: String,
@@ -264,7 +251,7 @@ impl Drop for Waiting {
     }
 }
 
-/// What `Invoke` answers.
+/// Returns the response of `Invoke`.
 fn invoked(id: &str, result: InvocationResult) -> Response<Bytes> {
     let mut response = match result {
         InvocationResult::Response(body) => Response::new(body),
@@ -285,7 +272,7 @@ fn invoked(id: &str, result: InvocationResult) -> Response<Bytes> {
     response
 }
 
-/// The service's own error, not the function's.
+/// Returns the service's error if no function polls.
 fn not_polling(message: &str) -> Response<Bytes> {
     let body = json!({ "Type": "Service", "message": message });
     let mut response = Response::new(Bytes::from(body.to_string()));

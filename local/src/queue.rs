@@ -6,16 +6,16 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use crate::event_bridge::Event;
-use crate::wire_time::rfc3339;
+use crate::wire::time::rfc3339;
 
-/// How a queue delivers its messages.
+/// The settings of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueSettings {
-    /// How long a new message is invisible.
+    /// The time that a new message is invisible.
     pub delay: Duration,
-    /// How long a message is invisible once it was delivered.
+    /// The time that a message is invisible after a delivery.
     pub visibility: Duration,
-    /// How often a message is delivered before it goes to the dead-letter queue.
+    /// The number of deliveries before a message goes to the dead-letter queue.
     pub most_deliveries: u32,
 }
 
@@ -55,7 +55,7 @@ pub struct Delivery {
 }
 
 impl Queue {
-    /// An empty queue.
+    /// Creates an empty queue.
     #[must_use]
     pub fn new(settings: QueueSettings) -> Self {
         Self {
@@ -81,8 +81,8 @@ impl Queue {
         true
     }
 
-    /// Delivers the message that is visible for the longest time. It is invisible from then on, until it
-    /// is deleted or comes again. A message that was delivered too often goes to the dead-letter queue.
+    /// Delivers the message that is visible for the longest time. The message is then invisible until it is
+    /// deleted or delivered again. A message that was delivered too often goes to the dead-letter queue.
     pub fn receive(&mut self, now: SystemTime) -> Option<Delivery> {
         loop {
             let visible = self.messages.iter().enumerate();
@@ -102,8 +102,8 @@ impl Queue {
         }
     }
 
-    /// Applies the function's answer to a delivery. As Lambda does, the queue deletes the message unless
-    /// the answer names it as a batch item failure; `None` stands for an invocation that failed.
+    /// Applies the function's response to a delivery. As Lambda does, the queue deletes the message unless
+    /// the response names it as a batch item failure; `None` for an invocation that failed.
     pub fn answered(&mut self, message_id: &str, answer: Option<&[u8]>) {
         let Some(answer) = answer else { return };
         let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
@@ -116,13 +116,13 @@ impl Queue {
         }
     }
 
-    /// When the next message is visible.
+    /// Returns when the next message is visible.
     #[must_use]
     pub fn next(&self) -> Option<SystemTime> {
         self.messages.iter().map(|message| message.visible_at).min()
     }
 
-    /// The messages that were delivered too often.
+    /// Returns the messages that were delivered too often.
     #[must_use]
     pub fn dead(&self) -> &[String] {
         &self.dead
@@ -139,7 +139,7 @@ fn is_followed(event: &Event) -> bool {
         && detail.get("dryRun") == Some(&json!(false))
 }
 
-/// An event as [EventBridge delivers it].
+/// Returns an event as [EventBridge delivers it].
 ///
 /// [EventBridge delivers it]: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html
 fn delivered(event: &Event) -> Value {
@@ -156,7 +156,7 @@ fn delivered(event: &Event) -> Value {
     })
 }
 
-/// The payload with which [Lambda polls a queue] for a function.
+/// Returns the payload with which [Lambda polls a queue] for a function.
 ///
 /// [Lambda polls a queue]: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 fn payload(message: &Message) -> Value {

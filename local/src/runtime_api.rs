@@ -8,36 +8,36 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::identity::Identities;
-use crate::wire_time::epoch_millis;
+use crate::wire::time::epoch_millis;
 use crate::world::{Function, World};
 
-/// The most bytes that a function may answer with.
+/// The largest response of a function, in bytes.
 const MOST_ANSWER_BYTES: usize = 6 * 1024 * 1024 + 100;
 
-/// The type of the error where no function came for an event.
+/// The type of the error if no function polls for an event.
 pub(crate) const NOT_POLLING: &str = "Runtime.NotPolling";
 
-/// How an event is handed to the function.
+/// The options of one invocation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Invocation {
-    /// How long the function has, from when it takes the event; without one, as the world says.
+    /// The function's time from when it takes the event; `None` for the world's timeout.
     pub timeout: Option<Duration>,
-    /// The request's id; without one, a new one.
+    /// The request's ID; `None` for a new one.
     pub request_id: Option<String>,
-    /// The trace's id; without one, a new one.
+    /// The trace's ID; `None` for a new one.
     pub trace_id: Option<String>,
 }
 
-/// How an invocation ended.
+/// The end of an invocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvocationResult {
-    /// The function answered.
+    /// The function's response.
     Response(Bytes),
-    /// The function reported an error, did not start, or did not answer in time.
+    /// An error: the function reported it, did not start, or did not respond in time.
     Error {
         /// The error's stable type.
         error_type: String,
-        /// What it says.
+        /// The error's message.
         error_message: String,
         /// The whole error object.
         raw: Bytes,
@@ -54,7 +54,7 @@ impl InvocationResult {
         }
     }
 
-    /// Reads what a runtime posted as an error.
+    /// Reads an error that a runtime posted.
     fn reported(headers: &HeaderMap, raw: Bytes) -> Self {
         let object: Value = serde_json::from_slice(&raw).unwrap_or_default();
         let member = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -70,14 +70,14 @@ impl InvocationResult {
     }
 }
 
-/// Where an invocation is.
+/// The progress of an invocation.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// No function has taken it. A function that is busy may come for it.
+    /// Queued: no function has taken the event. A busy function may poll for it later.
     Queued { is_function_busy: bool },
-    /// A function has it, until then.
+    /// Taken by a function, with a deadline.
     Taken { deadline: SystemTime },
-    /// It ended so. It is forgotten with this.
+    /// Ended. The API forgets the invocation with this result.
     Ended(InvocationResult),
 }
 
@@ -89,7 +89,7 @@ pub(crate) struct RuntimeApi {
     queue: VecDeque<Queued>,
     taken: HashMap<String, SystemTime>,
     ended: HashMap<String, InvocationResult>,
-    /// Taken, but nobody waits for the end any more.
+    /// Invocations that a function took and whose caller is gone.
     abandoned: HashSet<String>,
     init_error: Option<Bytes>,
 }
@@ -123,7 +123,7 @@ impl RuntimeApi {
         self.init_error.clone()
     }
 
-    /// Queues an event and gives its request id.
+    /// Queues an event and returns its request ID.
     pub(crate) fn queue(
         &mut self,
         payload: Bytes,
@@ -140,7 +140,7 @@ impl RuntimeApi {
         id
     }
 
-    /// Gives the function the next event, if there is one.
+    /// Returns the next event for the function, if there is one.
     pub(crate) fn next(
         &mut self,
         now: SystemTime,
@@ -175,7 +175,7 @@ impl RuntimeApi {
         Some(response)
     }
 
-    /// Answers every other request under the API's path: what follows `/runtime/`.
+    /// Answers every other request under the API's path; `rest` follows `/runtime/`.
     pub(crate) fn answer(
         &mut self,
         method: &Method,
@@ -224,7 +224,7 @@ impl RuntimeApi {
         }
     }
 
-    /// Gives up an event that no function came for.
+    /// Ends an invocation whose event no function polled for.
     pub(crate) fn give_up(&mut self, id: &str) -> InvocationResult {
         self.forget(id);
         let patience = self.function.patience.as_secs_f64();
@@ -245,7 +245,7 @@ impl RuntimeApi {
         )
     }
 
-    /// Ends an invocation whose function ended before it answered.
+    /// Ends an invocation whose function ended before it responded.
     pub(crate) fn function_exited(&mut self, what: &str) {
         let queued = self.queue.drain(..).map(|queued| queued.id);
         let ids: Vec<String> = queued.chain(self.taken.drain().map(|(id, _)| id)).collect();
@@ -264,7 +264,7 @@ impl RuntimeApi {
         }
     }
 
-    /// Nobody waits for the invocation any more. A function that has it may still answer.
+    /// Forgets an invocation whose caller is gone. A function that has it may still respond.
     pub(crate) fn abandon(&mut self, id: &str) {
         self.queue.retain(|queued| queued.id != id);
         self.ended.remove(id);
@@ -322,7 +322,7 @@ fn too_large(id: &str) -> (Response<Bytes>, InvocationResult) {
     (response, result)
 }
 
-/// An id as Lambda makes it for a trace that is not sampled.
+/// Returns an ID as Lambda makes it for a trace that is not sampled.
 fn new_trace_id(now: SystemTime, identities: &mut Identities) -> String {
     let time = epoch_millis(now) / 1000;
     let digits = identities.uuid().replace('-', "");

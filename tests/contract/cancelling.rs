@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use local_aws::{
-    Answer, Call, Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Rule,
-    What, When, World,
+    Answer, Call, Deployment, Effect, Ending, Environment, Fault, Faults, Operation, Rule, Timing,
+    World,
 };
 use test_support::payloads::{alarm, request};
 
@@ -336,16 +336,19 @@ async fn a_cancel_that_never_arrived_is_repeated_after_a_read() {
 #[tokio::test]
 async fn a_repeated_cancel_does_not_hit_a_newer_deployment() {
     let then_the_next = |environment: Environment| {
-        let next = What::Deploy(Deployment::in_progress());
-        environment.then(When::AfterEnd(millis(0)), next)
+        let next = Effect::Deploy(Deployment::in_progress());
+        environment.then(Timing::AfterEnd(millis(0)), next)
     };
     let response_lost = Rule::new(Fault::Drop).after_effect();
     let request_lost = Rule::new(Fault::Drop);
     let cancelled = ending("net", millis(0), Ending::cancelled());
-    let succeeded = running("net").then(When::AfterCall(CANCEL, 1), What::End(Ending::succeeded()));
+    let succeeded = running("net").then(
+        Timing::AfterCall(CANCEL, 1),
+        Effect::End(Ending::succeeded()),
+    );
     let failed = running("net").then(
-        When::BeforeCall(Operation::GetDeployment, 1),
-        What::End(Ending::failed("by itself")),
+        Timing::BeforeCall(Operation::GetDeployment, 1),
+        Effect::End(Ending::failed("by itself")),
     );
     for (environment, rule, outcome) in [
         (cancelled, response_lost.clone(), "CANCELLED"),
@@ -373,10 +376,10 @@ async fn a_stale_reading_is_refreshed_before_the_cancel() {
     let old = Environment::new("old").deployment(quick().started_ago(seconds(3600)));
     let young = |name: &str| Environment::new(name).deployment(quick().started_ago(seconds(600)));
     let replaced = young("replaced")
-        .then(When::At(millis(1000)), What::End(Ending::succeeded()))
-        .then(When::AfterEnd(millis(0)), What::Deploy(quick()));
-    let failed = young("failed").then(When::At(millis(1000)), What::End(Ending::failed("oh")));
-    let cancelled = young("cancelled").then(When::At(millis(1000)), What::Cancel);
+        .then(Timing::At(millis(1000)), Effect::End(Ending::succeeded()))
+        .then(Timing::AfterEnd(millis(0)), Effect::Deploy(quick()));
+    let failed = young("failed").then(Timing::At(millis(1000)), Effect::End(Ending::failed("oh")));
+    let cancelled = young("cancelled").then(Timing::At(millis(1000)), Effect::Cancel);
     let stage = |world: Vec<Environment>| {
         Stage::with(world)
             .faults(Faults::none().rule(slow.clone()))
@@ -547,7 +550,7 @@ async fn other_errors_are_reported_with_code_and_message() {
 #[tokio::test]
 async fn an_environment_that_is_deleted_before_its_cancel_is_an_error() {
     let run = Stage::with([
-        running("gone").then(When::after_listed(), What::Delete),
+        running("gone").then(Timing::after_listed(), Effect::Delete),
         running("net"),
     ])
     .run(alarm())
@@ -572,8 +575,8 @@ async fn an_environment_that_is_deleted_while_it_is_followed_is_an_error() {
 /// then starts.
 fn followed_by_another(name: &str, end: Ending) -> Environment {
     ending(name, millis(50), end).then(
-        When::AfterEnd(millis(0)),
-        What::Deploy(Deployment::in_progress().message("the next one")),
+        Timing::AfterEnd(millis(0)),
+        Effect::Deploy(Deployment::in_progress().message("the next one")),
     )
 }
 
@@ -616,12 +619,12 @@ async fn without_an_id_environment_and_start_identify_a_deployment() {
     let environment = |name: &str, after| {
         let deployment = Deployment::in_progress()
             .id_not_sent()
-            .when_cancelled(Cancellation::after(after, Ending::cancelled()));
+            .when_cancelled(Ending::cancelled().rollback(after));
         Environment::new(name).deployment(deployment)
     };
     let superseded = environment("superseded", millis(50)).then(
-        When::AfterEnd(millis(0)),
-        What::Deploy(
+        Timing::AfterEnd(millis(0)),
+        Effect::Deploy(
             quick()
                 .id_not_sent()
                 .left_alone(millis(100), Ending::failed("another")),

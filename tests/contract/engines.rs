@@ -59,9 +59,10 @@ const TABLE: &[Row] = &[
     Row {
         name: "a conflict that hides a finished update",
         stage: || {
-            Stage::with([
-                running("net").then(When::BeforeCall(CANCEL, 1), What::End(Ending::succeeded()))
-            ])
+            Stage::with([running("net").then(
+                Timing::BeforeCall(CANCEL, 1),
+                Effect::End(Ending::succeeded()),
+            )])
         },
         expected: &[("net", "SUCCEEDED")],
     },
@@ -101,10 +102,10 @@ const TABLE: &[Row] = &[
     Row {
         name: "another deployment that starts while the first is followed",
         stage: || {
-            let next = What::Deploy(Deployment::in_progress());
+            let next = Effect::Deploy(Deployment::in_progress());
             Stage::with([
                 ending("net", millis(400), Ending::cancelled())
-                    .then(When::AfterEnd(Duration::ZERO), next),
+                    .then(Timing::AfterEnd(Duration::ZERO), next),
                 ending("other", millis(900), Ending::cancelled()),
             ])
         },
@@ -200,13 +201,13 @@ fn all_in_scope(world: World) -> Stage {
         .set("ENVIRONMENTS", "*")
 }
 
-fn updating(name: &str) -> Stack {
-    Stack::new(name).update(quick_update())
+fn updating(name: &str) -> Environment {
+    Environment::stack(name).deployment(quick_update())
 }
 
-fn quick_update() -> Update {
-    Update::in_progress().when_cancelled(
-        UpdateEnding::rolled_back()
+fn quick_update() -> Deployment {
+    Deployment::in_progress().when_cancelled(
+        Ending::rolled_back()
             .rollback(millis(100))
             .cleanup(millis(100)),
     )
@@ -242,11 +243,13 @@ async fn nested_stacks_are_neither_counted_nor_cancelled() {
 async fn only_updates_are_candidates() {
     let run = stacks([
         updating("net"),
-        Stack::new("new").update(Update::of_status(StackStatus::CreateInProgress)),
-        Stack::new("import").update(Update::of_status(StackStatus::ImportInProgress)),
-        Stack::new("review").update(Update::of_status(StackStatus::ReviewInProgress)),
-        Stack::new("gone").update(Update::of_status(StackStatus::DeleteInProgress)),
-        Stack::new("rolling").update(Update::rolling_back()),
+        Environment::stack("new").deployment(Deployment::of_status(StackStatus::CreateInProgress)),
+        Environment::stack("import")
+            .deployment(Deployment::of_status(StackStatus::ImportInProgress)),
+        Environment::stack("review")
+            .deployment(Deployment::of_status(StackStatus::ReviewInProgress)),
+        Environment::stack("gone").deployment(Deployment::of_status(StackStatus::DeleteInProgress)),
+        Environment::stack("rolling").deployment(Deployment::cancelling()),
     ])
     .run(alarm())
     .await;
@@ -257,9 +260,9 @@ async fn only_updates_are_candidates() {
 #[tokio::test]
 async fn the_message_says_why_the_stack_rolled_back() {
     let failing = updating("failed").then(
-        When::BeforeCall(Operation::CancelUpdateStack, 1),
-        StackWhat::End(
-            UpdateEnding::rolled_back()
+        Timing::BeforeCall(Operation::CancelUpdateStack, 1),
+        Effect::End(
+            Ending::rolled_back()
                 .failure("The following resource(s) failed to update: [Table].")
                 .rollback(millis(300))
                 .cleanup(millis(200)),
@@ -286,8 +289,8 @@ async fn a_failure_names_the_operation_that_repairs_the_stack() {
         UpdateEnding::rollback_failed("the subnet is in use").rollback(millis(100)),
     ));
     let stopped = updating("stopped").then(
-        When::BeforeCall(Operation::CancelUpdateStack, 1),
-        StackWhat::End(UpdateEnding::failed("the table is gone")),
+        Timing::BeforeCall(Operation::CancelUpdateStack, 1),
+        Effect::End(Ending::not_rolled_back("the table is gone")),
     );
     let run = stacks([broken, stopped]).run(alarm()).await;
     assert_eq!(
@@ -328,9 +331,11 @@ async fn a_rollback_is_never_taken_for_a_newer_deployment() {
 async fn a_rollback_that_moves_the_start_has_its_events_read_twice_at_most() {
     let names = ["a", "b", "c", "d", "e", "f"];
     let run = stacks(names.map(|name| {
-        let ending = UpdateEnding::rolled_back().rollback(seconds(2));
-        let update = Update::in_progress().when_cancelled(ending);
-        Stack::new(name).update(update).operations_not_sent()
+        let ending = Ending::rolled_back().rollback(seconds(2));
+        let update = Deployment::in_progress().when_cancelled(ending);
+        Environment::stack(name)
+            .deployment(update)
+            .operations_not_sent()
     }))
     .run(alarm())
     .await;
@@ -344,8 +349,8 @@ async fn a_rollback_that_moves_the_start_has_its_events_read_twice_at_most() {
 async fn the_end_of_a_replaced_update_is_read_from_the_events() {
     for are_operations_sent in [true, false] {
         let mut stack = updating("net").then(
-            When::AfterEnd(Duration::ZERO),
-            StackWhat::Update(Update::in_progress()),
+            Timing::AfterEnd(Duration::ZERO),
+            Effect::Deploy(Deployment::in_progress()),
         );
         if !are_operations_sent {
             stack = stack.operations_not_sent();
@@ -360,7 +365,7 @@ async fn the_end_of_a_replaced_update_is_read_from_the_events() {
 async fn one_update_has_one_token() {
     for repeated in [RepeatedToken::Accepted, RepeatedToken::Refused] {
         let world = World::new()
-            .with_stack(updating("net"))
+            .with(updating("net"))
             .cloudformation(CloudFormationOptions {
                 repeated_token: repeated,
                 ..CloudFormationOptions::default()
@@ -469,8 +474,8 @@ fn at_once(name: &str) -> Stack {
     let ending = UpdateEnding::rolled_back()
         .rollback(Duration::ZERO)
         .cleanup(Duration::ZERO);
-    Stack::new(name).update(
-        Update::in_progress()
+    Environment::stack(name).deployment(
+        Deployment::in_progress()
             .started_ago(seconds(1))
             .when_cancelled(ending),
     )
@@ -481,8 +486,8 @@ fn with_and_without_ids(stack: &Stack) -> [Stack; 2] {
     [stack.clone(), stack.clone().operations_not_sent()]
 }
 
-fn ends(after: Duration, ending: UpdateEnding) -> StackWhat {
-    StackWhat::Update(Update::in_progress().left_alone(after, ending))
+fn ends(after: Duration, ending: Ending) -> Effect {
+    Effect::Deploy(Deployment::in_progress().left_alone(after, ending))
 }
 
 #[tokio::test]
@@ -529,7 +534,7 @@ async fn an_end_that_the_stack_shows_needs_no_events() {
 async fn events_are_read_back_to_the_start_of_the_update() {
     let second = StackWhat::Update(Update::in_progress());
     let world = World::new()
-        .with_stack(at_once("net").then(When::AfterEnd(Duration::ZERO), second))
+        .with(at_once("net").then(Timing::AfterEnd(Duration::ZERO), second))
         .cloudformation(CloudFormationOptions {
             events_a_page: 1,
             ..CloudFormationOptions::default()
@@ -549,11 +554,11 @@ async fn a_newer_rollback_is_not_taken_for_that_of_the_cancelled_update() {
         .failure("the table is gone")
         .rollback(seconds(60));
     let first = at_once("net").then(
-        When::AfterEnd(Duration::ZERO),
+        Timing::AfterEnd(Duration::ZERO),
         ends(Duration::ZERO, rollback),
     );
-    let other = Stack::new("other").update(
-        Update::in_progress().when_cancelled(UpdateEnding::rolled_back().rollback(seconds(1))),
+    let other = Environment::stack("other").deployment(
+        Deployment::in_progress().when_cancelled(Ending::rolled_back().rollback(seconds(1))),
     );
     for first in with_and_without_ids(&first) {
         let run = stacks([first, other.clone()])
@@ -573,8 +578,8 @@ fn replaced(name: &str, next: Update) -> Stack {
     let listed = || When::AfterCall(Operation::ListStacks, 1);
     let succeeded = UpdateEnding::succeeded().cleanup(Duration::ZERO);
     updating(name)
-        .then(listed(), StackWhat::End(succeeded))
-        .then(listed(), StackWhat::Update(next))
+        .then(listed(), Effect::End(succeeded))
+        .then(listed(), Effect::Deploy(next))
 }
 
 #[tokio::test]
@@ -608,7 +613,7 @@ async fn an_update_that_no_token_proves_to_be_hit_is_not_reported() {
         .failure("the table is gone")
         .rollback(Duration::ZERO)
         .cleanup(Duration::ZERO);
-    let next = Update::in_progress().left_alone(Duration::ZERO, fails);
+    let next = Deployment::in_progress().left_alone(Duration::ZERO, fails);
     let lost = Rule::new(Fault::Drop).operation(Operation::CancelUpdateStack);
     let run = stacks([replaced("net", next)])
         .faults(Faults::none().rule(lost))

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use local_aws::{
-    Deployment, Environment, Fault, Faults, Invocation, Operation, Refusal, Rule, What, When, World,
+    Deployment, Effect, Environment, Fault, Faults, Invocation, Operation, Refusal, Rule, Timing,
+    World,
 };
 use serde_json::{Value, json};
 use test_support::function::Aws;
@@ -314,8 +315,8 @@ async fn a_transient_error_of_a_read_makes_the_run_incomplete() {
 #[tokio::test]
 async fn a_repeated_event_cancels_no_newer_deployment() {
     let environment = Environment::new("net").deployment(quick()).then(
-        When::AfterEnd(millis(0)),
-        What::Deploy(Deployment::in_progress()),
+        Timing::AfterEnd(millis(0)),
+        Effect::Deploy(Deployment::in_progress()),
     );
     let mut function = Stage::with([environment]).start().await;
     let payload = alarm();
@@ -341,8 +342,8 @@ async fn two_alarms_at_once_cancel_each_deployment_once() {
             .iter()
             .map(|name| {
                 running(name).then(
-                    When::AfterEnd(millis(0)),
-                    What::Deploy(Deployment::in_progress()),
+                    Timing::AfterEnd(millis(0)),
+                    Effect::Deploy(Deployment::in_progress()),
                 )
             })
             .fold(World::new(), World::with)

@@ -217,8 +217,8 @@ async fn a_newer_deployment_is_not_taken_for_the_followed_one() {
     let environment = Environment::new("net")
         .deployment(quick().id_not_sent())
         .then(
-            When::AfterEnd(millis(0)),
-            What::Deploy(Deployment::in_progress().id_not_sent()),
+            Timing::AfterEnd(millis(0)),
+            Effect::Deploy(Deployment::in_progress().id_not_sent()),
         );
     let (run, follows) = followed(&stage(environment, EngineKind::Proton), 4).await;
     let end = follows.last().unwrap().event("net");

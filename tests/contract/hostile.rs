@@ -149,7 +149,7 @@ async fn a_hostile_message_of_either_service_breaks_nothing() {
     for engine in ENGINES {
         for words in [HOSTILE, &long] {
             let db = Deployment::in_progress()
-                .when_cancelled(Cancellation::after(Duration::ZERO, Ending::failed(words)));
+                .when_cancelled(Ending::failed(words).rollback(Duration::ZERO));
             let stage = Stage::with([running("net"), Environment::new("db").deployment(db)]);
             let cancel = match engine {
                 EngineKind::Proton => CANCEL,

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use local_aws::{
-    Answer, Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Refusal, Rule,
-};
+use local_aws::{Answer, Deployment, Ending, Environment, Fault, Faults, Operation, Refusal, Rule};
 use serde_json::{Value, json};
 use test_support::payloads::{alarm, fresh_json, notification, request, schedule};
 
@@ -53,7 +51,7 @@ async fn an_event_holds_every_known_fact() {
         .deployment(
             Deployment::in_progress()
                 .id("0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d")
-                .when_cancelled(Cancellation::after(millis(100), Ending::cancelled())),
+                .when_cancelled(Ending::cancelled().rollback(millis(100))),
         );
     let alarm = alarm();
     let began = Utc::now();
@@ -364,10 +362,10 @@ fn same_time_and_name(runs: &[Run]) -> usize {
 #[tokio::test]
 async fn another_deployment_has_another_id() {
     let stage = Stage::with([Environment::new("net")
-        .deployment(quick().when_cancelled(Cancellation::after(millis(0), Ending::cancelled())))
+        .deployment(quick().when_cancelled(Ending::cancelled().rollback(millis(0))))
         .then(
-            local_aws::When::AfterEnd(millis(0)),
-            local_aws::What::Deploy(quick()),
+            local_aws::Timing::AfterEnd(millis(0)),
+            local_aws::Effect::Deploy(quick()),
         )]);
     let payload = request(["net"]);
     let mut function = stage.start().await;

@@ -20,7 +20,7 @@ const KEPT_OF_A_TRACE: usize = 80 + 32;
 
 /// An environment whose cancel leads to `CANCELLED` at once.
 fn quick(name: String) -> Environment {
-    let cancellation = Cancellation::after(Duration::ZERO, Ending::cancelled());
+    let cancellation = Ending::cancelled().rollback(Duration::ZERO);
     Environment::new(name).deployment(Deployment::in_progress().when_cancelled(cancellation))
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use local_aws::{
-    Call, Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Rule, Stack,
-    Throttle, Update, UpdateEnding, What, When, World,
+    Call, Deployment, Effect, Ending, Environment, Fault, Faults, Operation, Rule, Throttle,
+    Timing, World,
 };
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ const LIST: Operation = Operation::ListEnvironments;
 
 /// An environment in progress for two hours, whose cancel leads to `CANCELLED` after a time.
 fn running(name: &str, after: Duration) -> Environment {
-    let cancellation = Cancellation::after(after, Ending::cancelled());
+    let cancellation = Ending::cancelled().rollback(after);
     let deployment = Deployment::in_progress().started_ago(Duration::from_hours(2));
     Environment::new(name).deployment(deployment.when_cancelled(cancellation))
 }
@@ -170,8 +170,8 @@ fn a_slow_response_is_as_old_as_its_request() {
     let fix = Deployment::in_progress();
     let net = running("net", Duration::ZERO)
         .then(
-            When::At(Duration::from_millis(400)),
-            What::End(Ending::failed("it broke")),
+            Timing::At(Duration::from_millis(400)),
+            Effect::End(Ending::failed("it broke")),
         )
         .then(When::At(Duration::from_millis(600)), What::Deploy(fix));
     let slow = Rule::new(Fault::Latency(Duration::from_millis(2_200))).operation(LIST);
@@ -191,10 +191,13 @@ fn a_lost_cancel_that_may_have_hit_a_newer_deployment_is_logged() {
     ));
     let net = running("net", Duration::ZERO)
         .then(
-            When::At(Duration::from_millis(400)),
-            What::End(Ending::succeeded()),
+            Timing::At(Duration::from_millis(400)),
+            Effect::End(Ending::succeeded()),
         )
-        .then(When::At(Duration::from_millis(600)), What::Deploy(second));
+        .then(
+            Timing::At(Duration::from_millis(600)),
+            Effect::Deploy(second),
+        );
     let slow = Rule::new(Fault::Latency(Duration::from_secs(1))).operation(LIST);
     let lost = Rule::new(Fault::Drop).operation(CANCEL);
     let faults = Faults::none().rule(slow).rule(lost.times(1).after_effect());
@@ -251,12 +254,12 @@ fn a_page_that_a_poll_reads_refreshes_waiting_cancels() {
     // a fix starts. The page that a poll reads for the others shows the fix.
     let web = running("web", Duration::ZERO)
         .then(
-            When::At(Duration::from_millis(300)),
-            What::End(Ending::succeeded()),
+            Timing::At(Duration::from_millis(300)),
+            Effect::End(Ending::succeeded()),
         )
         .then(
-            When::AfterEnd(Duration::ZERO),
-            What::Deploy(Deployment::in_progress()),
+            Timing::AfterEnd(Duration::ZERO),
+            Effect::Deploy(Deployment::in_progress()),
         );
     let throttled = Fault::error("ThrottlingException", "slow down");
     let throttled = Rule::new(throttled).operation(CANCEL).environment("web");
@@ -305,10 +308,10 @@ fn a_retry_waits_between_attempts() {
 #[test]
 fn a_known_token_after_a_lost_response_is_an_accepted_cancel() {
     let cancel = Operation::CancelUpdateStack;
-    let update = Update::in_progress().started_ago(Duration::from_hours(2));
+    let update = Deployment::in_progress().started_ago(Duration::from_hours(2));
     let known = Fault::error("TokenAlreadyExistsException", "the token was used before");
     let world = World::new()
-        .with_stack(Stack::new("AWSProton-net").update(update))
+        .with(Environment::stack("AWSProton-net").deployment(update))
         .faults(
             Faults::none()
                 .rule(Rule::new(Fault::Drop).operation(cancel).times(1))
@@ -334,17 +337,17 @@ fn a_known_token_after_a_lost_response_is_an_accepted_cancel() {
 fn stacks_whose_rollback_moved_their_start_are_followed_by_the_listing() {
     // Without IDs only the start identifies an update, and the rollback moves the start.
     let names: Vec<_> = (0..5).map(|number| format!("AWSProton-{number}")).collect();
-    let ending = UpdateEnding::rolled_back().rollback(Duration::from_secs(40));
-    let update = Update::in_progress().started_ago(Duration::from_hours(2));
+    let ending = Ending::rolled_back().rollback(Duration::from_secs(40));
+    let update = Deployment::in_progress().started_ago(Duration::from_hours(2));
     let update = update.when_cancelled(ending);
     let world = names
         .iter()
         .map(|name| {
-            Stack::new(name)
-                .update(update.clone())
+            Environment::stack(name)
+                .deployment(update.clone())
                 .operations_not_sent()
         })
-        .fold(World::new(), World::with_stack);
+        .fold(World::new(), World::with);
     let request = json!({"environments": names});
     let engine = [("ENGINE", "cloudformation")];
     let swept = invoked(world, &engine, &request, Duration::from_mins(2));
@@ -375,9 +378,9 @@ fn an_event_bridge_outage_of_20_seconds_loses_no_outcome() {
 
 #[test]
 fn a_lost_cancel_whose_update_ends_by_itself_does_not_hold_the_only_permit() {
-    let ended = What::End(Ending::succeeded());
+    let ended = Effect::End(Ending::succeeded());
     let world = World::new()
-        .with(running("a", Duration::ZERO).then(When::At(Duration::from_millis(30)), ended))
+        .with(running("a", Duration::ZERO).then(Timing::At(Duration::from_millis(30)), ended))
         .with(running("b", Duration::ZERO))
         .faults(
             Faults::none().rule(

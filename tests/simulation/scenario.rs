@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use fastrand::Rng;
 use local_aws::{
-    Cancellation, Chances, CloudFormationOptions, Deployment, Ending, Environment, Fault, Faults,
-    Operation, RepeatedToken, Rule, Stack, StackWhat, Throttle, Update, What, When, World,
+    Chances, CloudFormationOptions, Deployment, Effect, Ending, Environment, Fault, Faults,
+    Operation, RepeatedToken, Rule, Throttle, Timing, World,
 };
 use proton_canceller::engine::EngineKind;
 use serde_json::{Value, json};
@@ -311,11 +311,11 @@ fn environment(
     for _ in 0..random.usize(0..3) {
         let when = moment(random);
         let what = match random.u8(0..8) {
-            0..3 => What::Deploy(in_progress(random, Duration::ZERO, weather).0),
-            3..5 => What::End(ending(random)),
-            5 => What::Cancel,
-            6 => What::Delete,
-            _ => What::End(Ending::succeeded()),
+            0..3 => Effect::Deploy(in_progress(random, Duration::ZERO, weather).0),
+            3..5 => Effect::End(ending(random)),
+            5 => Effect::Cancel,
+            6 => Effect::Delete,
+            _ => Effect::End(Ending::succeeded()),
         };
         if weather == Weather::Changing {
             environment = environment.then(when, what);
@@ -331,14 +331,14 @@ fn environment(
     (facts, environment)
 }
 
-fn moment(random: &mut Rng) -> When {
+fn moment(random: &mut Rng) -> Timing {
     match random.u8(0..8) {
-        0..3 => When::At(Duration::from_millis(random.u64(0..40_000))),
-        3 => When::AfterEnd(Duration::from_millis(random.u64(0..5_000))),
-        4 => When::after_listed(),
-        5 => When::BeforeCall(Operation::CancelEnvironmentDeployment, 1),
-        6 => When::AfterCall(Operation::CancelEnvironmentDeployment, 1),
-        _ => When::BeforeCall(Operation::GetDeployment, random.u64(1..4)),
+        0..3 => Timing::At(Duration::from_millis(random.u64(0..40_000))),
+        3 => Timing::AfterEnd(Duration::from_millis(random.u64(0..5_000))),
+        4 => Timing::after_listed(),
+        5 => Timing::BeforeCall(Operation::CancelEnvironmentDeployment, 1),
+        6 => Timing::AfterCall(Operation::CancelEnvironmentDeployment, 1),
+        _ => Timing::BeforeCall(Operation::GetDeployment, random.u64(1..4)),
     }
 }
 
@@ -361,23 +361,23 @@ fn stacks(
         ][random.usize(0..3)],
     });
     for environment in environments {
-        let mut stack = Stack::from(environment);
+        let mut stack = environment.as_stack();
         if random.bool() {
             stack = stack.last_updated_stands_still();
         }
         let when = match random.u8(0..3) {
-            0 => When::AfterCall(Operation::ListStacks, 1),
-            1 => When::BeforeCall(Operation::CancelUpdateStack, 1),
-            _ => When::At(Duration::from_millis(random.u64(0..20_000))),
+            0 => Timing::AfterCall(Operation::ListStacks, 1),
+            1 => Timing::BeforeCall(Operation::CancelUpdateStack, 1),
+            _ => Timing::At(Duration::from_millis(random.u64(0..20_000))),
         };
         if random.u8(0..6) == 0 && weather == Weather::Changing {
-            stack = stack.then(when, StackWhat::Replace(Update::in_progress()));
+            stack = stack.then(when, Effect::Replace(Deployment::in_progress()));
         }
         if random.u8(0..8) == 0 {
-            let nested = Stack::new(format!("{}-nested-0", environment.name()));
-            world = world.with_stack(nested.nested_in(environment.name()));
+            let nested = Environment::stack(format!("{}-nested-0", environment.name()));
+            world = world.with(nested.nested_in(environment.name()));
         }
-        world = world.with_stack(stack);
+        world = world.with(stack);
     }
     world
 }
@@ -406,13 +406,13 @@ fn in_progress(random: &mut Rng, ago: Duration, weather: Weather) -> (Deployment
     (deployment, is_start_sent)
 }
 
-fn cancellation(random: &mut Rng) -> Cancellation {
+fn cancellation(random: &mut Rng) -> Ending {
     let lasts = Duration::from_millis(match random.u8(0..5) {
         0 => 0,
         1 => random.u64(0..1_000_000),
         _ => random.u64(0..20_000),
     });
-    Cancellation::after(lasts, ending(random))
+    ending(random).rollback(lasts)
 }
 
 fn ending(random: &mut Rng) -> Ending {

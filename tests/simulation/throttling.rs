@@ -135,11 +135,11 @@ fn three_hundred_stacks_are_followed_at_five_reads_a_second() {
     // on.
     let update = Update::in_progress()
         .started_ago(Duration::from_hours(2))
-        .when_cancelled(UpdateEnding::rolled_back().rollback(Duration::from_secs(30)));
+        .when_cancelled(Ending::rolled_back().rollback(Duration::from_secs(30)));
     let names = (0..300).map(|number| format!("AWSProton-{number:03}"));
     let world = names
-        .map(|name| Stack::new(name).update(update.clone()))
-        .fold(World::new(), World::with_stack)
+        .map(|name| Environment::stack(name).deployment(update.clone()))
+        .fold(World::new(), World::with)
         .faults(Faults::none().throttle(Throttle {
             operation: Some(Operation::DescribeStacks),
             per_second: 5.0,

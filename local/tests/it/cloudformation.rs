@@ -6,17 +6,16 @@ use aws_sdk_cloudformation::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudformation::operation::RequestId;
 use aws_sdk_cloudformation::types::{OperationType, Stack as SentStack, StackEvent};
 use local_aws::{
-    Answer, Chances, CloudFormationOptions, Deployment, Ending, Environment, Fault, Faults,
-    LocalAws, Moment, Operation, RepeatedToken, Rule, Stack, StackStatus, StackWhat, Status,
-    Throttle, Update, UpdateEnding, What, When, World,
+    Answer, Chances, CloudFormationOptions, Deployment, Effect, Ending, Environment, Fault, Faults,
+    LocalAws, Moment, Operation, RepeatedToken, Rule, StackStatus, Status, Throttle, Timing, World,
 };
 
 use crate::support::{cloudformation, local, request, serve, start};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn running(name: &str) -> Stack {
-    Stack::new(name).update(Update::in_progress())
+fn running(name: &str) -> Environment {
+    Environment::stack(name).deployment(Deployment::in_progress())
 }
 
 fn status(local: &LocalAws, name: &str) -> StackStatus {
@@ -56,10 +55,10 @@ async fn events(local: &LocalAws, name: &str) -> Vec<StackEvent> {
 }
 
 /// The status, reason, operation and token of an event.
-type Told<'a> = (&'a str, Option<&'a str>, Option<&'a str>, Option<&'a str>);
+type OwnEvent<'a> = (&'a str, Option<&'a str>, Option<&'a str>, Option<&'a str>);
 
-/// What the stack's own events tell, newest first.
-fn own(events: &[StackEvent]) -> Vec<Told<'_>> {
+/// Returns the stack's own events, newest first.
+fn own(events: &[StackEvent]) -> Vec<OwnEvent<'_>> {
     events
         .iter()
         .filter(|event| event.physical_resource_id() == event.stack_id())
@@ -90,12 +89,9 @@ async fn listed(local: &LocalAws, statuses: &[&str]) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn a_stack_is_described_as_aws_describes_it() {
     let stack = running("net").description("the network").tag("owner", "me");
-    let nested = Stack::new("net-Subnets").nested_in("net");
-    let inner = Stack::new("net-Subnets-A").nested_in("net-Subnets");
-    let world = World::new()
-        .with_stack(stack)
-        .with_stack(nested)
-        .with_stack(inner);
+    let nested = Environment::stack("net-Subnets").nested_in("net");
+    let inner = Environment::stack("net-Subnets-A").nested_in("net-Subnets");
+    let world = World::new().with(stack).with(nested).with(inner);
     let local = local(world);
     let net = describe(&local, "net").await;
     let time = |time: Option<&aws_sdk_cloudformation::primitives::DateTime>| {
@@ -143,15 +139,15 @@ async fn a_stack_is_described_as_aws_describes_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_update_is_rolled_back() {
-    let update = Update::in_progress().token("mine").when_cancelled(
-        UpdateEnding::rolled_back()
+    let update = Deployment::in_progress().token("mine").when_cancelled(
+        Ending::rolled_back()
             .rollback(3 * SECOND)
             .cleanup(2 * SECOND),
     );
-    let nested = Stack::new("net-Subnets").nested_in("net");
+    let nested = Environment::stack("net-Subnets").nested_in("net");
     let world = World::new()
-        .with_stack(Stack::new("net").update(update))
-        .with_stack(nested);
+        .with(Environment::stack("net").deployment(update))
+        .with(nested);
     let local = local(world);
     let before = describe(&local, "net").await;
     let id = before.stack_id().unwrap();
@@ -250,14 +246,14 @@ async fn a_cancelled_update_is_rolled_back() {
 
 #[tokio::test(start_paused = true)]
 async fn an_update_ends_by_itself() {
-    let stack = |name: &str, ending: UpdateEnding| {
-        Stack::new(name).update(Update::in_progress().left_alone(SECOND, ending))
+    let stack = |name: &str, ending: Ending| {
+        Environment::stack(name).deployment(Deployment::in_progress().left_alone(SECOND, ending))
     };
     let world = World::new()
-        .with_stack(stack("a", UpdateEnding::succeeded().cleanup(SECOND)))
-        .with_stack(stack("b", UpdateEnding::rolled_back().failure("[B].")))
-        .with_stack(stack("c", UpdateEnding::rollback_failed("stuck")))
-        .with_stack(stack("d", UpdateEnding::failed("no rollback")).last_updated_stands_still());
+        .with(stack("a", Ending::succeeded().cleanup(SECOND)))
+        .with(stack("b", Ending::rolled_back().failure("[B].")))
+        .with(stack("c", Ending::failed("stuck")))
+        .with(stack("d", Ending::not_rolled_back("no rollback")).last_updated_stands_still());
     let local = local(world);
     let before = describe(&local, "b").await;
     tokio::time::sleep(SECOND).await;
@@ -308,7 +304,7 @@ async fn an_update_ends_by_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn last_updated_can_stand_still() {
-    let local = local(World::new().with_stack(running("net").last_updated_stands_still()));
+    let local = local(World::new().with(running("net").last_updated_stands_still()));
     let before = describe(&local, "net").await;
     cancel(&local, "net", None).await.unwrap();
     let after = describe(&local, "net").await;
@@ -317,8 +313,8 @@ async fn last_updated_can_stand_still() {
 
 #[tokio::test(start_paused = true)]
 async fn an_update_can_finish_just_before_its_cancel() {
-    let update = Update::in_progress().when_cancelled(UpdateEnding::succeeded());
-    let local = local(World::new().with_stack(Stack::new("net").update(update)));
+    let update = Deployment::in_progress().when_cancelled(Ending::succeeded());
+    let local = local(World::new().with(Environment::stack("net").deployment(update)));
     let (code, _) = cancel(&local, "net", Some("t")).await.unwrap_err();
     assert_eq!(code, "ValidationError");
     assert_eq!(
@@ -341,8 +337,8 @@ async fn a_token_that_cancelled_an_update_is_known_again() {
             ..CloudFormationOptions::default()
         };
         let world = World::new()
-            .with_stack(running("one"))
-            .with_stack(running("two"))
+            .with(running("one"))
+            .with(running("two"))
             .cloudformation(options);
         let local = local(world);
         cancel(&local, "one", Some("t")).await.unwrap();
@@ -364,16 +360,16 @@ async fn a_token_that_cancelled_an_update_is_known_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_of_an_earlier_update_does_not_cancel_the_next() {
-    let quick = UpdateEnding::rolled_back()
+    let quick = Ending::rolled_back()
         .rollback(SECOND)
         .cleanup(Duration::ZERO);
-    let stack = Stack::new("net")
-        .update(Update::in_progress().when_cancelled(quick))
+    let stack = Environment::stack("net")
+        .deployment(Deployment::in_progress().when_cancelled(quick))
         .then(
-            When::AfterEnd(SECOND),
-            StackWhat::Update(Update::in_progress()),
+            Timing::AfterEnd(SECOND),
+            Effect::Deploy(Deployment::in_progress()),
         );
-    let local = local(World::new().with_stack(stack));
+    let local = local(World::new().with(stack));
     cancel(&local, "net", Some("t")).await.unwrap();
     tokio::time::sleep(2 * SECOND).await;
     assert_eq!(status(&local, "net"), StackStatus::UpdateInProgress);
@@ -410,17 +406,17 @@ async fn the_list_obeys_its_filter_and_goes_by_its_tokens() {
     let mut world = World::new().cloudformation(options);
     for index in 0..9 {
         let name = format!("net-{index}");
-        world = world.with_stack(if index % 4 == 0 {
+        world = world.with(if index % 4 == 0 {
             running(&name)
         } else {
-            Stack::new(&name)
+            Environment::stack(&name)
         });
     }
-    let deleted = Update::of_status(StackStatus::DeleteComplete);
+    let deleted = Deployment::of_status(StackStatus::DeleteComplete);
     let long_ago = deleted.clone().started_ago(Duration::from_hours(91 * 24));
     let world = world
-        .with_stack(Stack::new("old").update(deleted))
-        .with_stack(Stack::new("older").update(long_ago));
+        .with(Environment::stack("old").deployment(deleted))
+        .with(Environment::stack("older").deployment(long_ago));
     let local = local(world);
     let running = listed(&local, &["UPDATE_IN_PROGRESS"]).await;
     assert_eq!(running, ["net-0", "net-4", "net-8"]);
@@ -468,11 +464,7 @@ async fn events_come_in_pages_that_new_ones_do_not_move() {
         events_a_page: 3,
         ..CloudFormationOptions::default()
     };
-    let local = local(
-        World::new()
-            .with_stack(running("net"))
-            .cloudformation(options),
-    );
+    let local = local(World::new().with(running("net")).cloudformation(options));
     let client = cloudformation(&local);
     let read = client.describe_stack_events().stack_name("net");
     let first = read.clone().send().await.unwrap();
@@ -494,8 +486,8 @@ async fn events_come_in_pages_that_new_ones_do_not_move() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_there_does_not_exist() {
-    let stack = running("net").then(When::At(SECOND), StackWhat::Delete);
-    let local = local(World::new().with_stack(stack));
+    let stack = running("net").then(Timing::At(SECOND), Effect::Delete);
+    let local = local(World::new().with(stack));
     let id = local.stacks()[0].id.clone();
     let client = cloudformation(&local);
     let unknown = client.describe_stacks().stack_name("nobody");
@@ -529,10 +521,10 @@ async fn what_is_not_there_does_not_exist() {
 #[tokio::test(start_paused = true)]
 async fn another_stack_can_stand_in_the_place_of_one() {
     let stack = running("net").then(
-        When::BeforeCall(Operation::CancelUpdateStack, 1),
-        StackWhat::Replace(Update::in_progress()),
+        Timing::BeforeCall(Operation::CancelUpdateStack, 1),
+        Effect::Replace(Deployment::in_progress()),
     );
-    let local = local(World::new().with_stack(stack));
+    let local = local(World::new().with(stack));
     let before = local.stacks().remove(0);
     let (code, _) = cancel(&local, &before.id, None).await.unwrap_err();
     assert_eq!(code, "ValidationError");
@@ -554,10 +546,10 @@ async fn what_is_not_sent_is_absent() {
     let quiet = running("quiet")
         .operations_not_sent()
         .last_updated_not_sent();
-    let created = Update::of_status(StackStatus::CreateInProgress);
+    let created = Deployment::of_status(StackStatus::CreateInProgress);
     let world = World::new()
-        .with_stack(quiet)
-        .with_stack(Stack::new("young").update(created));
+        .with(quiet)
+        .with(Environment::stack("young").deployment(created));
     let local = local(world);
     let quiet = describe(&local, "quiet").await;
     assert_eq!(quiet.last_updated_time(), None);
@@ -572,7 +564,7 @@ async fn every_status_can_be_there_at_the_start() {
     let mut world = World::new();
     for status in StackStatus::ALL {
         let name = status.as_str().replace('_', "-");
-        world = world.with_stack(Stack::new(name).update(Update::of_status(status)));
+        world = world.with(Environment::stack(name).deployment(Deployment::of_status(status)));
     }
     let local = local(world);
     for status in StackStatus::ALL {
@@ -620,7 +612,7 @@ async fn faults_have_cloudformations_codes() {
     let faults = Faults::none()
         .throttle(throttle)
         .rule(denied.environment("net"));
-    let local = local(World::new().with_stack(running("net")).faults(faults));
+    let local = local(World::new().with(running("net")).faults(faults));
     let id = local.stacks()[0].id.clone();
     // A rule that names a stack meets its id, too.
     let denied = cloudformation(&local).cancel_update_stack().stack_name(id);
@@ -648,7 +640,7 @@ async fn chance_has_cloudformations_code_and_drops_have_their_effect() {
         .operation(Operation::CancelUpdateStack)
         .after_effect();
     let faults = Faults::none().chances(chances).rule(drop);
-    let local = local(World::new().with_stack(running("net")).faults(faults));
+    let local = local(World::new().with(running("net")).faults(faults));
     let error = cloudformation(&local)
         .list_stacks()
         .send()
@@ -668,8 +660,8 @@ async fn environments_can_be_stacks() {
     let environment = Environment::new("net")
         .deployment(Deployment::in_progress().left_alone(SECOND, Ending::succeeded()))
         .then(
-            When::AfterEnd(SECOND),
-            What::Deploy(Deployment::in_progress().started(Moment::Ago(SECOND))),
+            Timing::AfterEnd(SECOND),
+            Effect::Deploy(Deployment::in_progress().started(Moment::Ago(SECOND))),
         );
     let local = local(World::new().with(environment).as_stacks());
     assert!(local.environments().is_empty());
@@ -740,7 +732,7 @@ const BAD_FORMS: &[(&str, u16, &str)] = &[
 
 #[tokio::test]
 async fn bad_forms_are_refused_as_aws_refuses_them() {
-    let (_, server) = serve(World::new().with_stack(running("net"))).await;
+    let (_, server) = serve(World::new().with(running("net"))).await;
     let form = (
         "Content-Type",
         "application/x-www-form-urlencoded; charset=utf-8",
@@ -769,16 +761,16 @@ async fn bad_forms_are_refused_as_aws_refuses_them() {
 
 #[tokio::test]
 async fn what_there_is_can_be_looked_at() {
-    let (_, server) = serve(World::new().with_stack(running("net"))).await;
-    let look = async |place: &str| {
+    let (_, server) = serve(World::new().with(running("net"))).await;
+    let read = async |place: &str| {
         let path = format!("/_local/{place}");
         let answer = request(&server, "GET", &path, &[], b"").await.unwrap();
         answer.json()
     };
-    let stacks = look("stacks").await;
+    let stacks = read("stacks").await;
     assert_eq!(stacks[0]["name"], "net");
     assert_eq!(stacks[0]["status"], "UPDATE_IN_PROGRESS");
-    let updates = look("updates").await;
+    let updates = read("updates").await;
     assert_eq!(updates[0]["status"], "UPDATE_COMPLETE");
     assert_eq!(updates[1]["id"], stacks[0]["operationId"]);
     assert_eq!(updates[1]["stackId"], stacks[0]["id"]);
@@ -786,8 +778,8 @@ async fn what_there_is_can_be_looked_at() {
 
 #[tokio::test(start_paused = true)]
 async fn a_nested_stack_is_not_cancelled() {
-    let nested = Stack::new("net-Subnets").nested_in("net");
-    let local = local(World::new().with_stack(running("net")).with_stack(nested));
+    let nested = Environment::stack("net-Subnets").nested_in("net");
+    let local = local(World::new().with(running("net")).with(nested));
     let (code, _) = cancel(&local, "net-Subnets", None).await.unwrap_err();
     assert_eq!(code, "ValidationError");
     assert_eq!(status(&local, "net-Subnets"), StackStatus::UpdateInProgress);

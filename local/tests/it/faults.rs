@@ -1,4 +1,4 @@
-//! What goes wrong between a client and a service.
+//! Injected faults.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The local AWS, seen through its doors.
+//! The local AWS over HTTP and in process.
 #![expect(
     clippy::unwrap_used,
     reason = "a helper that cannot do its work fails the test that called it"

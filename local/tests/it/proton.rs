@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_proton::types::DeploymentStatus;
-use local_aws::{
-    Cancellation, Deployment, Ending, Environment, Operation, Status, What, When, World,
-};
+use local_aws::{Deployment, Effect, Ending, Environment, Operation, Status, Timing, World};
 
 use crate::support::{environment, local, proton, start};
 
@@ -21,7 +19,7 @@ async fn a_cancelled_deployment_is_cancelling_and_then_ends_as_its_script_says()
         ("c", Ending::succeeded(), DeploymentStatus::Succeeded),
     ];
     let world = ends.iter().fold(World::new(), |world, (name, ending, _)| {
-        let cancellation = Cancellation::after(seconds(10), ending.clone());
+        let cancellation = ending.clone().rollback(seconds(10));
         world.with(environment(
             name,
             Deployment::in_progress().when_cancelled(cancellation),
@@ -183,7 +181,7 @@ async fn a_new_deployment_starts_when_the_one_before_it_has_ended() {
     let next = Deployment::in_progress().left_alone(seconds(30), Ending::failed("no luck"));
     let world = World::new().with(
         environment("again", Deployment::in_progress())
-            .then(When::AfterEnd(seconds(2)), What::Deploy(next)),
+            .then(Timing::AfterEnd(seconds(2)), Effect::Deploy(next)),
     );
     let local = local(world);
     let first = local.environments()[0].deployment_id.clone();
@@ -242,13 +240,13 @@ async fn a_new_deployment_starts_when_the_one_before_it_has_ended() {
 #[tokio::test(start_paused = true)]
 async fn scripts_happen_before_and_after_calls() {
     let after = environment("after", Deployment::in_progress())
-        .then(When::after_listed(), What::End(Ending::succeeded()));
+        .then(Timing::after_listed(), Effect::End(Ending::succeeded()));
     let before = environment("before", Deployment::in_progress()).then(
-        When::BeforeCall(Operation::CancelEnvironmentDeployment, 1),
-        What::Cancel,
+        Timing::BeforeCall(Operation::CancelEnvironmentDeployment, 1),
+        Effect::Cancel,
     );
-    let gone =
-        environment("gone", Deployment::in_progress()).then(When::At(seconds(60)), What::Delete);
+    let gone = environment("gone", Deployment::in_progress())
+        .then(Timing::At(seconds(60)), Effect::Delete);
     let local = local(World::new().with(after).with(before).with(gone));
     let client = proton(&local);
     let listed = client

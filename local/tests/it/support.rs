@@ -1,4 +1,4 @@
-//! Clients of both doors.
+//! Clients of the HTTP server and of the in-process client.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,7 +23,7 @@ pub(crate) fn environment(name: &str, deployment: Deployment) -> Environment {
     Environment::new(name).deployment(deployment)
 }
 
-/// An SDK client of Proton through the in-process door, without retries.
+/// An SDK client of Proton in process, without retries.
 pub(crate) fn proton(local: &LocalAws) -> aws_sdk_proton::Client {
     let config = aws_sdk_proton::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -35,7 +35,7 @@ pub(crate) fn proton(local: &LocalAws) -> aws_sdk_proton::Client {
     aws_sdk_proton::Client::from_conf(config)
 }
 
-/// An SDK client of CloudFormation through the in-process door, without retries.
+/// An SDK client of CloudFormation in process, without retries.
 pub(crate) fn cloudformation(local: &LocalAws) -> aws_sdk_cloudformation::Client {
     let config = aws_sdk_cloudformation::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -47,7 +47,7 @@ pub(crate) fn cloudformation(local: &LocalAws) -> aws_sdk_cloudformation::Client
     aws_sdk_cloudformation::Client::from_conf(config)
 }
 
-/// An SDK client of EventBridge through the in-process door, without retries.
+/// An SDK client of EventBridge in process, without retries.
 pub(crate) fn event_bridge(local: &LocalAws) -> aws_sdk_eventbridge::Client {
     let config = aws_sdk_eventbridge::Config::builder()
         .behavior_version(BehaviorVersion::latest())

@@ -1,11 +1,11 @@
-//! Times as they are written.
+//! Times on the wire.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
 
-/// Seconds since the epoch, to the millisecond, as awsJson writes a timestamp.
+/// Returns seconds since the epoch, to the millisecond, as awsJson writes a timestamp.
 pub(crate) fn epoch_seconds(time: SystemTime) -> Value {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let whole = Duration::from_secs(since.as_secs());
@@ -13,7 +13,7 @@ pub(crate) fn epoch_seconds(time: SystemTime) -> Value {
     Value::from(seconds.as_secs_f64())
 }
 
-/// A time that awsJson wrote as seconds since the epoch, if it is within reach.
+/// Reads seconds since the epoch, as awsJson writes a timestamp. `None` if no time can hold them.
 pub(crate) fn from_epoch_seconds(seconds: f64) -> Option<SystemTime> {
     let magnitude = Duration::try_from_secs_f64(seconds.abs()).ok()?;
     // The end of the year 9999: what lies beyond cannot be written.
@@ -27,13 +27,13 @@ pub(crate) fn from_epoch_seconds(seconds: f64) -> Option<SystemTime> {
     }
 }
 
-/// RFC 3339 in UTC, to the millisecond.
+/// Returns RFC 3339 in UTC, to the millisecond.
 #[must_use]
 pub fn rfc3339(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// Milliseconds since the epoch.
+/// Returns milliseconds since the epoch.
 pub(crate) fn epoch_millis(time: SystemTime) -> u128 {
     time.duration_since(UNIX_EPOCH)
         .unwrap_or_default()

@@ -1,22 +1,21 @@
-//! `cargo local serve`: stays up until it is told to end.
+//! `cargo local serve`: runs until Ctrl-C or SIGTERM.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anstream::{eprintln, println};
-use local_aws::{Clock, LocalAws, Server, World};
+use local_aws::{Clock, LocalAws, Server};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::Failure;
 use crate::arguments::{Engine, ServeOptions};
+use crate::failure::Failure;
 use crate::follow::Follower;
-use crate::run;
+use crate::function::build;
 
 pub(crate) async fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
-    let engine = engine(options.engine);
-    let world = world(engine, options.world.as_deref())?;
+    let engine = Engine::chosen(options.engine);
+    let world = engine.world(options.world.as_deref())?;
     let (host, port) = (options.host, options.port);
     let listener = TcpListener::bind((host.as_str(), port))
         .await
@@ -54,30 +53,15 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Follows what is published. Ends only with the reason why nothing is followed.
+/// Follows published events. Returns only if the follower cannot start.
 async fn follow(local: &LocalAws, server: &Server, engine: Engine, every: Duration) -> Failure {
     let started = async {
-        let binary = run::build().await?;
+        let binary = build().await?;
         Follower::start(local, server, engine, &binary, every).await
     };
     match started.await {
         Ok(mut follower) => match follower.go_on().await {},
         Err(failure) => failure,
-    }
-}
-
-/// The engine of the arguments, or of the setting, or Proton. A setting that is wrong is the
-/// function's to refuse.
-pub(crate) fn engine(argument: Option<Engine>) -> Engine {
-    let setting = || std::env::var("ENGINE").ok()?.parse().ok();
-    argument.or_else(setting).unwrap_or(Engine::Proton)
-}
-
-/// The world of a file, or the engine's default.
-pub(crate) fn world(engine: Engine, file: Option<&Path>) -> Result<World, Failure> {
-    match file {
-        Some(file) => World::load(file).map_err(|error| Failure::Usage(error.to_string())),
-        None => Ok(engine.demonstration()),
     }
 }
 

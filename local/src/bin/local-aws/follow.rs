@@ -10,13 +10,13 @@ use local_aws::{
 };
 use tokio::net::TcpListener;
 
-use crate::Failure;
 use crate::arguments::Engine;
+use crate::failure::Failure;
 
-/// How long the follower has for one delivery, as in the template.
+/// The follower's timeout for one delivery, as in the template.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often the bus is looked at for events that the rule takes.
+/// The time between two reads of the bus for events that the rule takes.
 const POLL: Duration = Duration::from_millis(50);
 
 /// The follower and its queue, beside a local AWS.
@@ -32,8 +32,8 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Starts the binary as the follower of what is published on a local AWS. Between two deliveries of a
-    /// message pass `every`, in place of 90 seconds.
+    /// Starts the binary as the follower of events that are published on a local AWS. The time between
+    /// two deliveries of a message is `every` in place of 90 seconds.
     pub(crate) async fn start(
         local: &LocalAws,
         server: &Server,
@@ -76,8 +76,8 @@ impl Follower {
         })
     }
 
-    /// Follows what was published until every message is deleted, for so long at the most. Returns how
-    /// often a message was delivered.
+    /// Follows published events until every message is deleted, or the time is over. Returns the number
+    /// of deliveries.
     pub(crate) async fn follow(&mut self, most: Duration) -> usize {
         let until = tokio::time::Instant::now() + most;
         let mut deliveries = 0;
@@ -88,7 +88,7 @@ impl Follower {
         deliveries
     }
 
-    /// Follows what is published from now on, and does not end.
+    /// Follows published events without end.
     pub(crate) async fn go_on(&mut self) -> std::convert::Infallible {
         loop {
             self.take_events();

@@ -1,6 +1,6 @@
 //! The service models of the requests: members, types, lengths and patterns, as AWS publishes them.
 
-use crate::json_protocol::{Member, Pattern, Shape, pattern};
+use crate::wire::shape::{Member, Pattern, Shape, pattern};
 
 /// No limit.
 const ANY: usize = usize::MAX;
@@ -150,7 +150,7 @@ pub(crate) static CLIENT_REQUEST_TOKEN: Shape = Shape::Text {
     max: 128,
     pattern: Some(&CLIENT_REQUEST_TOKEN_PATTERN),
 };
-/// The model of these operations has no pattern; the service refuses what cannot be a name.
+/// A stack's name or ID. The model has no pattern; the service refuses a text that cannot be one.
 static STACK_NAME_OR_ID: Shape = Shape::Text {
     min: 1,
     max: ANY,

@@ -1,4 +1,4 @@
-//! Shows a run: to a person as text, to a script as JSON.
+//! The report of a trial: text for a person, JSON for a script.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -8,13 +8,12 @@ use local_aws::{Call, Event, InvocationResult, Stream, rfc3339};
 use serde_json::{Value, json};
 
 use crate::arguments::Engine;
-use crate::run::{Standing, Trial};
+use crate::trial::{Standing, Trial};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// What a person wants to read. Colours are escape sequences in it; the printer keeps or strips
-/// them.
+/// Returns the report for a person. Colours are escape sequences; the printer keeps or strips them.
 pub(crate) fn text(trial: &Trial) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
@@ -115,18 +114,7 @@ fn write_answer(out: &mut String, engine: Engine, body: &[u8]) -> std::fmt::Resu
     let Ok(summary) = serde_json::from_slice::<Value>(body) else {
         return writeln!(out, "  {}", String::from_utf8_lossy(body));
     };
-    let trigger = |name: &str| {
-        summary
-            .pointer(&format!("/trigger/{name}"))
-            .and_then(Value::as_str)
-    };
-    if let Some(kind) = trigger("kind") {
-        let name = trigger("name")
-            .map(|name| format!(" `{name}`"))
-            .unwrap_or_default();
-        let reason = trigger("reason").map(|reason| format!(": {}", shortened(reason)));
-        writeln!(out, "  {kind}{name}{}", reason.unwrap_or_default())?;
-    }
+    write_trigger(out, &summary)?;
     if let Some(ignored) = summary.get("ignored").and_then(Value::as_str) {
         return writeln!(out, "  nothing was done: {ignored}");
     }
@@ -166,7 +154,23 @@ fn write_answer(out: &mut String, engine: Engine, body: &[u8]) -> std::fmt::Resu
     Ok(())
 }
 
-/// What the function's summary says about one environment.
+fn write_trigger(out: &mut String, summary: &Value) -> std::fmt::Result {
+    let trigger = |name: &str| {
+        summary
+            .pointer(&format!("/trigger/{name}"))
+            .and_then(Value::as_str)
+    };
+    if let Some(kind) = trigger("kind") {
+        let name = trigger("name")
+            .map(|name| format!(" `{name}`"))
+            .unwrap_or_default();
+        let reason = trigger("reason").map(|reason| format!(": {}", shortened(reason)));
+        writeln!(out, "  {kind}{name}{}", reason.unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// An environment in the function's summary.
 struct Decided<'a>(&'a Value);
 
 impl<'a> Decided<'a> {
@@ -282,7 +286,7 @@ fn name_of(detail: &Value) -> &str {
     text_at(detail, "/environment/name")
 }
 
-/// What the function wrote, where it failed: the reason may be there.
+/// Writes the last lines of a function that failed: they may have the reason.
 fn write_errors(out: &mut String, trial: &Trial) -> std::fmt::Result {
     const MOST: usize = 20;
     let skipped = trial.lines.len().saturating_sub(MOST);
@@ -315,7 +319,7 @@ fn column(widths: impl Iterator<Item = usize>) -> usize {
     widths.max().unwrap_or_default()
 }
 
-/// One line of a text, cut where it gets long.
+/// Returns the first line of a text, cut if it is long.
 fn shortened(text: &str) -> String {
     const MOST: usize = 100;
     let line = text.lines().next().unwrap_or_default();
@@ -343,7 +347,7 @@ fn ago(now: SystemTime, then: SystemTime) -> String {
     text + suffix
 }
 
-/// One document for scripts.
+/// Returns the report for a script: one document.
 pub(crate) fn json(trial: &Trial) -> Value {
     let (answer, error) = match &trial.result {
         InvocationResult::Response(body) => (from_json(body), Value::Null),
@@ -379,13 +383,13 @@ fn json_of(standing: &Standing) -> &Value {
     &standing.json
 }
 
-/// The JSON of these bytes, or else their text.
+/// Returns the JSON of these bytes, or else their text.
 fn from_json(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes)
         .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(bytes).into_owned()))
 }
 
-/// An event with its detail as JSON.
+/// Returns an event with its detail as JSON.
 fn event(event: &Event) -> Value {
     let mut json = event.to_json();
     if let Some(detail) = json.get_mut("Detail") {

@@ -1,4 +1,4 @@
-//! awsQuery: how requests are read, and how answers and errors go over the wire as XML.
+//! awsQuery: how requests are read, and how responses and errors are written as XML.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value};
 
-use crate::json_protocol::ServiceError;
+use crate::wire::error::ServiceError;
 
 /// CloudFormation's namespace.
 const NAMESPACE: &str = "http://cloudformation.amazonaws.com/doc/2010-05-15/";
@@ -17,7 +17,7 @@ pub(crate) const VERSION: &str = "2010-05-15";
 /// The content type of a request.
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The members of a form: texts, and lists of texts where a name ends in `.member.N`.
+/// Reads the members of a form: texts, and lists of texts if a name ends in `.member.N`.
 ///
 /// A member that is given twice counts the last time, as on AWS.
 pub(crate) fn read(body: &[u8]) -> Map<String, Value> {
@@ -52,7 +52,7 @@ pub(crate) fn read(body: &[u8]) -> Map<String, Value> {
     members
 }
 
-/// Percent-decodes; bytes that are no UTF-8 are replaced.
+/// Returns the text without percent encoding. Bytes that are no UTF-8 are replaced.
 fn decoded(text: &[u8]) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -77,7 +77,7 @@ fn decoded(text: &[u8]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The answer of an operation; one without output is null.
+/// Returns the response of an operation. Without an output, `output` is null.
 pub(crate) fn answer(operation: &str, output: &Value, request_id: &str) -> Response<Bytes> {
     let mut xml = format!("<{operation}Response xmlns=\"{NAMESPACE}\">");
     if !output.is_null() {
@@ -91,7 +91,7 @@ pub(crate) fn answer(operation: &str, output: &Value, request_id: &str) -> Respo
     response(200, xml, request_id)
 }
 
-/// An error in its wire form.
+/// Returns an error in its wire form.
 pub(crate) fn error(error: &ServiceError, request_id: &str) -> Response<Bytes> {
     let fault = if error.status < 500 {
         "Sender"
@@ -124,7 +124,7 @@ fn response(status: u16, xml: String, request_id: &str) -> Response<Bytes> {
     response
 }
 
-/// An element; lists have their elements in `member`s.
+/// Writes an element. Lists have their elements in `member`s.
 fn write(xml: &mut String, name: &str, value: &Value) {
     let _ = write!(xml, "<{name}>");
     match value {
@@ -147,7 +147,7 @@ fn write(xml: &mut String, name: &str, value: &Value) {
     let _ = write!(xml, "</{name}>");
 }
 
-/// XML has no way to write most control characters: they become U+FFFD.
+/// Escapes a text. Most control characters become U+FFFD, because XML cannot have them.
 fn escape(xml: &mut String, text: &str) {
     for character in text.chars() {
         match character {

@@ -1,4 +1,4 @@
-//! The operations that are offered, and the services that they belong to.
+//! The services and their operations.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ pub enum Service {
 impl Service {
     const ALL: [Self; 3] = [Self::Proton, Self::EventBridge, Self::CloudFormation];
 
-    /// The first half of `X-Amz-Target`; awsQuery names its operations in the body.
+    /// Returns the first half of `X-Amz-Target`. `None` for awsQuery, which has operations in the body.
     fn target_prefix(self) -> Option<&'static str> {
         match self {
             Self::Proton => Some("AwsProton20200720"),
@@ -34,7 +34,7 @@ impl Service {
         }
     }
 
-    /// The service that a target such as `AWSEvents.PutEvents` names, and the rest of it.
+    /// Returns the service that a target such as `AWSEvents.PutEvents` names, and the rest.
     pub(crate) fn of_target(target: &str) -> Option<(Self, &str)> {
         let (prefix, operation) = target.split_once('.')?;
         let service = Self::ALL
@@ -94,39 +94,79 @@ impl Operation {
         Self::DescribeStackEvents,
     ];
 
-    /// The service that offers it.
+    /// Returns the service that offers the operation.
     #[must_use]
     pub fn service(self) -> Service {
-        match self {
-            Self::ListEnvironments
-            | Self::GetEnvironment
-            | Self::CancelEnvironmentDeployment
-            | Self::GetDeployment
-            | Self::ListTagsForResource => Service::Proton,
-            Self::PutEvents => Service::EventBridge,
-            Self::ListStacks
-            | Self::DescribeStacks
-            | Self::CancelUpdateStack
-            | Self::DescribeStackEvents => Service::CloudFormation,
-        }
+        self.details().service
     }
 
-    /// The name, as the service model writes it.
+    /// Returns the name, as the service model writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
+        self.details().name
+    }
+
+    /// Returns the member of a request that names an environment or a stack.
+    pub(crate) fn environment_member(self) -> Option<&'static str> {
+        self.details().environment_member
+    }
+
+    /// Returns CloudFormation's operation for one of Proton's.
+    pub(crate) fn of_stack(self) -> Self {
+        self.details().of_stack
+    }
+
+    fn details(self) -> Details {
+        let proton = |name, environment_member, of_stack| Details {
+            name,
+            service: Service::Proton,
+            environment_member,
+            of_stack,
+        };
+        let cloudformation = |name, environment_member| Details {
+            name,
+            service: Service::CloudFormation,
+            environment_member,
+            of_stack: self,
+        };
         match self {
-            Self::ListEnvironments => "ListEnvironments",
-            Self::GetEnvironment => "GetEnvironment",
-            Self::CancelEnvironmentDeployment => "CancelEnvironmentDeployment",
-            Self::GetDeployment => "GetDeployment",
-            Self::ListTagsForResource => "ListTagsForResource",
-            Self::PutEvents => "PutEvents",
-            Self::ListStacks => "ListStacks",
-            Self::DescribeStacks => "DescribeStacks",
-            Self::CancelUpdateStack => "CancelUpdateStack",
-            Self::DescribeStackEvents => "DescribeStackEvents",
+            Self::ListEnvironments => proton("ListEnvironments", None, Self::ListStacks),
+            Self::GetEnvironment => proton("GetEnvironment", Some("name"), Self::DescribeStacks),
+            Self::CancelEnvironmentDeployment => proton(
+                "CancelEnvironmentDeployment",
+                Some("environmentName"),
+                Self::CancelUpdateStack,
+            ),
+            Self::GetDeployment => proton(
+                "GetDeployment",
+                Some("environmentName"),
+                Self::DescribeStackEvents,
+            ),
+            Self::ListTagsForResource => proton(
+                "ListTagsForResource",
+                Some("resourceArn"),
+                Self::DescribeStacks,
+            ),
+            Self::PutEvents => Details {
+                name: "PutEvents",
+                service: Service::EventBridge,
+                environment_member: None,
+                of_stack: self,
+            },
+            Self::ListStacks => cloudformation("ListStacks", None),
+            Self::DescribeStacks => cloudformation("DescribeStacks", Some("StackName")),
+            Self::CancelUpdateStack => cloudformation("CancelUpdateStack", Some("StackName")),
+            Self::DescribeStackEvents => cloudformation("DescribeStackEvents", Some("StackName")),
         }
     }
+}
+
+/// The properties of an operation that other modules need.
+struct Details {
+    name: &'static str,
+    service: Service,
+    environment_member: Option<&'static str>,
+    of_stack: Operation,
 }
 
 impl fmt::Display for Operation {

@@ -1,28 +1,28 @@
-//! Moves the times of a sample event, so that it happened just now.
+//! Moves the times of a sample event to the present.
 
 use std::time::SystemTime;
 
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use serde_json::Value;
 
-/// The members that say when an event happened, or when an alarm changed its state.
+/// The members with the time of an event, or of an alarm's state change.
 const MOMENTS: [&str; 4] = ["time", "timestamp", "Timestamp", "StateChangeTime"];
 
-/// How long ago a moved event happened: what started meanwhile, started after it.
+/// The age of a moved event. A deployment that starts later started after it.
 const AGO: TimeDelta = TimeDelta::minutes(1);
 
 /// An event whose times were moved.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Moved {
     pub(crate) payload: Vec<u8>,
-    /// By how much.
+    /// The distance by which they were moved.
     pub(crate) by: TimeDelta,
-    /// When it says now that it happened.
+    /// The event's time after the move.
     pub(crate) to: DateTime<Utc>,
 }
 
-/// Moves every time of an event by the same, so that the latest of its moments was a minute ago.
-/// Nothing is moved where the payload is no JSON or tells no moment.
+/// Moves every time of an event by the same distance, so that the latest lies a minute ago. `None` if
+/// the payload is no JSON or has no time.
 pub(crate) fn move_times(payload: &[u8], now: SystemTime) -> Option<Moved> {
     let mut event: Value = serde_json::from_slice(payload).ok()?;
     let mut latest = None;
@@ -83,7 +83,7 @@ fn parse(text: &str) -> Option<DateTime<FixedOffset>> {
         .ok()
 }
 
-/// The time, moved, written as it was.
+/// Returns the moved time in the notation of the original.
 fn moved(text: &str, by: TimeDelta) -> Option<String> {
     let time = parse(text)?.checked_add_signed(by)?;
     let rest = text.get(19..)?;

@@ -2,30 +2,23 @@
 
 mod arguments;
 mod event_times;
+mod failure;
 mod follow;
+mod function;
 mod report;
 mod run;
 mod serve;
+mod trial;
 
 use std::process::ExitCode;
 
 use anstream::{eprintln, print};
 
 use crate::arguments::Command;
+use crate::failure::Failure;
 
 /// The status of a usage error, as everywhere.
 const USAGE: u8 = 2;
-
-/// Why the program ends without having done what it was asked to.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    /// What was asked for cannot be done: arguments, files, ports.
-    #[error("{0}")]
-    Usage(String),
-    /// It was tried, and failed.
-    #[error("{0}")]
-    Trial(String),
-}
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -1,126 +1,13 @@
-//! awsJson 1.0 and 1.1: how requests are read and checked, and how errors go over the wire.
+//! The shapes of the service models, and how requests are checked against them.
 
-use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use bytes::Bytes;
-use http::Response;
 use regex_lite::Regex;
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Number, Value};
 
-use crate::operation::Service;
-use crate::query_protocol;
+use crate::wire::error::ServiceError;
 
-/// An error of a service: a code, a message and an HTTP status.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ServiceError {
-    pub(crate) code: Cow<'static, str>,
-    pub(crate) message: String,
-    pub(crate) status: u16,
-}
-
-impl ServiceError {
-    /// An error with the status that AWS gives errors of this code.
-    pub(crate) fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        let code = code.into();
-        let is_servers = code != "ServiceQuotaExceededException"
-            && (code.starts_with("Internal") || code.starts_with("Service"));
-        let status = match code.as_ref() {
-            // The codes of awsQuery that have a status of their own.
-            "AccessDenied"
-            | "ExpiredToken"
-            | "InvalidClientTokenId"
-            | "MissingAuthenticationToken"
-            | "OptInRequired"
-            | "SignatureDoesNotMatch" => 403,
-            "ServiceUnavailable" => 503,
-            _ if is_servers => 500,
-            _ => 400,
-        };
-        Self {
-            message: message.into(),
-            status,
-            code,
-        }
-    }
-
-    pub(crate) fn status(mut self, status: u16) -> Self {
-        self.status = status;
-        self
-    }
-
-    pub(crate) fn validation(message: impl Into<String>) -> Self {
-        Self::new("ValidationException", message)
-    }
-
-    pub(crate) fn serialization(message: impl Into<String>) -> Self {
-        Self::new("SerializationException", message)
-    }
-
-    pub(crate) fn unknown_operation(message: impl Into<String>) -> Self {
-        Self::new("UnknownOperationException", message)
-    }
-
-    pub(crate) fn not_found(message: impl Into<String>) -> Self {
-        Self::new("ResourceNotFoundException", message)
-    }
-
-    /// Errors that AWS's front end gives, before the service sees the request.
-    fn is_of_front_end(&self) -> bool {
-        [
-            "SerializationException",
-            "UnknownOperationException",
-            "MissingAuthenticationTokenException",
-        ]
-        .contains(&self.code.as_ref())
-    }
-
-    /// The `__type` in the body: `awsJson1_0` writes the shape's namespace before its name.
-    fn wire_type(&self, service: Service) -> String {
-        match service {
-            Service::EventBridge | Service::CloudFormation => self.code.to_string(),
-            Service::Proton if self.is_of_front_end() => {
-                format!("com.amazon.coral.service#{}", self.code)
-            }
-            Service::Proton => format!("com.amazonaws.proton#{}", self.code),
-        }
-    }
-
-    pub(crate) fn response(&self, service: Service, request_id: &str) -> Response<Bytes> {
-        if service == Service::CloudFormation {
-            return query_protocol::error(self, request_id);
-        }
-        let body = json!({ "__type": self.wire_type(service), "message": self.message });
-        let mut response = answer(service, self.status, &body, request_id);
-        if let Ok(code) = self.code.parse() {
-            response.headers_mut().insert("x-amzn-errortype", code);
-        }
-        response
-    }
-}
-
-/// An answer in the service's content type.
-pub(crate) fn answer(
-    service: Service,
-    status: u16,
-    body: &Value,
-    request_id: &str,
-) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(body.to_string()));
-    *response.status_mut() =
-        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static(service.content_type()),
-    );
-    if let Ok(id) = request_id.parse() {
-        headers.insert("x-amzn-requestid", id);
-    }
-    response
-}
-
-/// A shape of the service model: what a member of a request must be.
+/// A shape of the service model, which a member of a request must have.
 #[derive(Debug)]
 pub(crate) enum Shape {
     /// A string, its length in characters.
@@ -139,7 +26,7 @@ pub(crate) enum Shape {
         min: usize,
         max: usize,
     },
-    /// An object. Members that it does not name are ignored.
+    /// An object. Other members are ignored.
     Structure(&'static [Member]),
 }
 
@@ -179,8 +66,8 @@ impl Pattern {
 /// Defines a [`Pattern`].
 macro_rules! pattern {
     ($source:literal) => {
-        $crate::json_protocol::Pattern::new($source, || {
-            $crate::json_protocol::compile(concat!("^(?:", $source, ")$"))
+        $crate::wire::shape::Pattern::new($source, || {
+            $crate::wire::shape::compile(concat!("^(?:", $source, ")$"))
         })
     };
 }
@@ -194,33 +81,8 @@ pub(crate) fn compile(source: &str) -> Regex {
     Regex::new(source).expect("the model's patterns are regular expressions")
 }
 
-/// Reads the body of a request: an object that satisfies `members`. Nulls are dropped, as absent
-/// members are.
-pub(crate) fn read(
-    body: &[u8],
-    members: &'static [Member],
-) -> Result<Map<String, Value>, ServiceError> {
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|error| ServiceError::serialization(format!("the body is no JSON: {error}")))?;
-    let Value::Object(input) = value else {
-        return Err(ServiceError::serialization(
-            "Unexpected value where the start of a structure is expected",
-        ));
-    };
-    let input = Value::Object(input);
-    if let Some(violations) = violations(members, &input)? {
-        return Err(ServiceError::validation(violations));
-    }
-    match without_nulls(input) {
-        Value::Object(input) => Ok(input),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Ok(Map::new())
-        }
-    }
-}
-
-/// What AWS says about the constraints that an input violates, if it does; an error where a
-/// member is of the wrong type.
+/// Returns AWS's message about the constraints that an input violates, if any. Fails if a member is of
+/// the wrong type.
 pub(crate) fn violations(
     members: &'static [Member],
     input: &Value,
@@ -237,20 +99,6 @@ pub(crate) fn violations(
             violations.join("; ")
         )
     }))
-}
-
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(members) => Value::Object(
-            members
-                .into_iter()
-                .filter(|(_, member)| !member.is_null())
-                .map(|(name, member)| (name, without_nulls(member)))
-                .collect(),
-        ),
-        Value::Array(elements) => Value::Array(elements.into_iter().map(without_nulls).collect()),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
-    }
 }
 
 /// Refuses a member of the wrong JSON type, as AWS's parser does while it reads.
@@ -354,18 +202,7 @@ fn check_constraints(shape: &Shape, value: &Value, path: &str, violations: &mut 
         }
         (Shape::Structure(members), Value::Object(input)) => {
             for member in *members {
-                let name = lower_camel(member.name);
-                let path = match path {
-                    "" => name,
-                    _ => format!("{path}.{name}"),
-                };
-                match input.get(member.name) {
-                    None | Some(Value::Null) if member.is_required => {
-                        violations.push(must_not_be_null(&path));
-                    }
-                    None | Some(Value::Null) => {}
-                    Some(value) => check_constraints(member.shape, value, &path, violations),
-                }
+                check_member(member, input.get(member.name), path, violations);
             }
         }
         (
@@ -376,6 +213,20 @@ fn check_constraints(shape: &Shape, value: &Value, path: &str, violations: &mut 
             | Shape::Structure(_),
             _,
         ) => {}
+    }
+}
+
+/// Collects every constraint that a member of a structure does not satisfy.
+fn check_member(member: &Member, value: Option<&Value>, path: &str, violations: &mut Vec<String>) {
+    let name = lower_camel(member.name);
+    let path = match path {
+        "" => name,
+        _ => format!("{path}.{name}"),
+    };
+    match value {
+        None | Some(Value::Null) if member.is_required => violations.push(must_not_be_null(&path)),
+        None | Some(Value::Null) => {}
+        Some(value) => check_constraints(member.shape, value, &path, violations),
     }
 }
 
@@ -401,7 +252,7 @@ fn quoted(value: &Value) -> String {
     }
 }
 
-/// AWS names members in its messages as its own code does.
+/// Returns a member's name as AWS writes it in messages.
 fn lower_camel(name: &str) -> String {
     let mut characters = name.chars();
     characters

@@ -1,4 +1,4 @@
-//! The socket door: HTTP/1.1 on a TCP port.
+//! The HTTP server: HTTP/1.1 on a TCP port.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,13 +16,21 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::local_aws::{Exchange, LocalAws};
 
-/// The most bytes that a request may have: more than any service takes.
+/// The largest request, in bytes: more than any service accepts.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long requests that are under way may go on after the end was asked for.
+/// The time for requests that are under way at a shutdown.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The socket door. It closes when this is dropped.
+impl LocalAws {
+    /// Serves HTTP on a listener. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn serve(&self, listener: TcpListener) -> Server {
+        Server::start(self.clone(), listener)
+    }
+}
+
+/// The HTTP server. Dropping the value closes it.
 #[derive(Debug)]
 pub struct Server {
     address: Option<SocketAddr>,
@@ -40,7 +48,7 @@ impl Server {
         }
     }
 
-    /// Where it listens, such as `127.0.0.1:4599`.
+    /// Returns the address, such as `127.0.0.1:4599`.
     #[must_use]
     pub fn address(&self) -> String {
         self.address
@@ -48,17 +56,17 @@ impl Server {
             .unwrap_or_default()
     }
 
-    /// The URL for `AWS_ENDPOINT_URL` and `--endpoint-url`.
+    /// Returns the URL for `AWS_ENDPOINT_URL` and `--endpoint-url`.
     #[must_use]
     pub fn endpoint_url(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// Closes the door: no new connection is taken, requests under way have a second, and then
-    /// every connection ends.
+    /// Shuts the server down: it accepts no new connection, and ends every connection after a second for
+    /// requests under way.
     pub async fn shut_down(mut self) {
         self.stop.send_replace(true);
-        // It ends by itself, and a panic in it has been shown.
+        // The task ends by itself; a panic in it has been printed.
         let _ = (&mut self.task).await;
     }
 }
@@ -83,7 +91,7 @@ async fn accept(local: LocalAws, listener: TcpListener, stopped: watch::Receiver
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
             Some(_) = connections.join_next() => {}
-            () = told(&mut stop) => break,
+            () = stopping(&mut stop) => break,
         }
     }
     drop(listener);
@@ -93,13 +101,13 @@ async fn accept(local: LocalAws, listener: TcpListener, stopped: watch::Receiver
     }
 }
 
-/// Waits for the end to be asked for, or for the server to be dropped.
-async fn told(stop: &mut watch::Receiver<bool>) {
+/// Waits for a shutdown, or until the server is dropped.
+async fn stopping(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|is_stopped| *is_stopped).await;
 }
 
 async fn converse(local: LocalAws, stream: TcpStream, mut stopped: watch::Receiver<bool>) {
-    // Without it, small answers may wait; with it or not, they are right.
+    // A failure only delays small responses.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let local = local.clone();
@@ -108,14 +116,14 @@ async fn converse(local: LocalAws, stream: TcpStream, mut stopped: watch::Receiv
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
-        // A connection that a client or a fault broke has nobody left to tell.
+        // Nobody is left to report a broken connection to.
         _ = connection.as_mut() => return,
-        () = told(&mut stopped) => connection.as_mut().graceful_shutdown(),
+        () = stopping(&mut stopped) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }
 
-/// The connection ends without an answer.
+/// A connection that ends without a response.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is dropped, as the world's faults say")]
 struct Dropped;

@@ -1,11 +1,13 @@
 //! The program's arguments.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
 use local_aws::World;
+
+use crate::failure::Failure;
 
 pub(crate) const HELP: &str = "\
 The local AWS: Proton, CloudFormation, EventBridge and the Lambda Runtime API.
@@ -39,7 +41,7 @@ CONCURRENCY, AWS_LAMBDA_LOG_FORMAT and AWS_LAMBDA_LOG_LEVEL.
 Exit status: 0, 1 when the invocation failed, 2 when it could not be tried.
 ";
 
-/// What to do.
+/// A command of the program.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Command {
     Help,
@@ -47,7 +49,7 @@ pub(crate) enum Command {
     Serve(ServeOptions),
 }
 
-/// What deploys.
+/// The service that deploys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
     Proton,
@@ -62,11 +64,19 @@ impl Engine {
         }
     }
 
-    /// The world where no file is given.
-    pub(crate) fn demonstration(self) -> World {
-        match self {
-            Self::Proton => World::demonstration(),
-            Self::CloudFormation => World::cloudformation_demonstration(),
+    /// Returns the engine of the arguments, or of the setting `ENGINE`, or Proton. An invalid setting
+    /// is the function's to refuse.
+    pub(crate) fn chosen(argument: Option<Self>) -> Self {
+        let setting = || std::env::var("ENGINE").ok()?.parse().ok();
+        argument.or_else(setting).unwrap_or(Self::Proton)
+    }
+
+    /// Reads the world of a file, or returns the engine's default.
+    pub(crate) fn world(self, file: Option<&Path>) -> Result<World, Failure> {
+        match (file, self) {
+            (Some(file), _) => World::load(file).map_err(|error| Failure::Usage(error.to_string())),
+            (None, Self::Proton) => Ok(World::demonstration()),
+            (None, Self::CloudFormation) => Ok(World::cloudformation_demonstration()),
         }
     }
 }
@@ -83,7 +93,7 @@ impl FromStr for Engine {
     }
 }
 
-/// How to hand one event to the function.
+/// The options of a trial.
 #[derive(Debug, PartialEq)]
 pub(crate) struct RunOptions {
     pub(crate) event: PathBuf,
@@ -94,21 +104,21 @@ pub(crate) struct RunOptions {
     pub(crate) follow_every: Duration,
 }
 
-/// What becomes of the event's times.
+/// The treatment of the event's times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Times {
     Moved,
     AsIs,
 }
 
-/// How the result is shown.
+/// The form of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
     Text,
     Json,
 }
 
-/// How to stay up.
+/// The options of `serve`.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ServeOptions {
     pub(crate) host: String,

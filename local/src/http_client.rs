@@ -1,9 +1,10 @@
-//! The in-process door: an HTTP client for the SDK that asks the core, on tokio's time.
+//! The in-process client: an HTTP client for the SDK that calls the core, on tokio's time.
 
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -12,6 +13,14 @@ use aws_smithy_types::body::SdkBody;
 use http_body_util::BodyExt;
 
 use crate::local_aws::{Exchange, LocalAws};
+
+impl LocalAws {
+    /// Returns an HTTP client for the SDK whose every request this local AWS answers in process.
+    #[must_use]
+    pub fn http_client(&self) -> SharedHttpClient {
+        SharedHttpClient::new(InProcess::new(self.clone()))
+    }
+}
 
 /// A client whose every connection leads to the local AWS.
 #[derive(Clone, Debug)]

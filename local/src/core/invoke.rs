@@ -1,0 +1,45 @@
+//! Lambda's `Invoke`.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use serde_json::json;
+
+use crate::core::reply::{Reply, at_once, json_response};
+use crate::runtime_api::Invocation;
+
+/// The largest event that Lambda accepts, in bytes.
+const MOST_EVENT_BYTES: usize = 6 * 1024 * 1024;
+
+/// Answers Lambda's `Invoke`.
+pub(crate) fn invoke(request: &Request<Bytes>) -> Reply {
+    if request.method() != Method::POST {
+        let body = json!({ "message": "a function is invoked with POST" });
+        return at_once(json_response(StatusCode::METHOD_NOT_ALLOWED, &body));
+    }
+    if request.body().len() > MOST_EVENT_BYTES {
+        let body = json!({
+            "Type": "User",
+            "message": format!("{} byte payload is too large for the RequestResponse invocation type (limit {MOST_EVENT_BYTES} bytes)", request.body().len()),
+        });
+        let mut response = json_response(StatusCode::PAYLOAD_TOO_LARGE, &body);
+        response.headers_mut().insert(
+            "x-amzn-errortype",
+            HeaderValue::from_static("RequestTooLargeException"),
+        );
+        return at_once(response);
+    }
+    let payload = request.body().clone();
+    let kind = request
+        .headers()
+        .get("x-amz-invocation-type")
+        .map(HeaderValue::as_bytes);
+    match kind {
+        Some(b"Event") => Reply::InvokeLater(payload),
+        Some(b"DryRun") => {
+            let mut response = Response::new(Bytes::new());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            at_once(response)
+        }
+        Some(_) | None => Reply::Invoke(payload, Invocation::default()),
+    }
+}

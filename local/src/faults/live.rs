@@ -1,0 +1,255 @@
+//! The faults of a running world.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use crate::faults::{Fault, FaultMoment, Faults, Rule, Throttle};
+use crate::wire::error::ServiceError;
+use crate::wire::operation::{Operation, Service};
+
+/// The properties of a call that faults depend on.
+pub(crate) struct CallSeen<'a> {
+    pub(crate) operation: Operation,
+    /// The environment or stack that the call names.
+    pub(crate) environment: Option<&'a str>,
+    /// The text of the entries' details.
+    pub(crate) details: &'a [&'a str],
+}
+
+impl CallSeen<'_> {
+    /// True if a rule concerns the call.
+    fn is_of(&self, rule: &Rule) -> bool {
+        rule.operation.is_none_or(|it| it == self.operation)
+            && rule
+                .environment
+                .as_ref()
+                .is_none_or(|name| self.names(name))
+    }
+
+    fn names(&self, name: &str) -> bool {
+        self.environment == Some(name) || self.details.iter().any(|detail| detail.contains(name))
+    }
+}
+
+/// The decision about a call.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    pub(crate) latency: Duration,
+    pub(crate) fault: Option<(FaultMoment, InjectedFault)>,
+}
+
+/// A fault, ready to be injected.
+#[derive(Debug)]
+pub(crate) enum InjectedFault {
+    Error(ServiceError),
+    Junk { status: u16, body: String },
+    Cut { before: String },
+    Drop,
+    Never,
+}
+
+/// The faults of a running world.
+#[derive(Debug)]
+pub(crate) struct LiveFaults {
+    faults: Faults,
+    rng: fastrand::Rng,
+    buckets: Vec<Bucket>,
+    /// The number of calls that each rule has matched.
+    matched: HashMap<usize, u64>,
+    /// The number of entries that each refusal has matched.
+    entries_matched: HashMap<usize, u64>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    throttle: Throttle,
+    tokens: f64,
+    filled_at: SystemTime,
+}
+
+impl Bucket {
+    fn concerns(&self, operation: Operation) -> bool {
+        match self.throttle.operation {
+            None => match operation.service() {
+                Service::Proton | Service::CloudFormation => true,
+                Service::EventBridge => false,
+            },
+            Some(limited) => limited == operation,
+        }
+    }
+
+    fn take(&mut self, now: SystemTime) -> bool {
+        let passed = now.duration_since(self.filled_at).unwrap_or_default();
+        self.filled_at = now;
+        self.tokens = (self.tokens + passed.as_secs_f64() * self.throttle.per_second)
+            .min(f64::from(self.throttle.burst));
+        let is_free = self.tokens >= 1.0;
+        if is_free {
+            self.tokens -= 1.0;
+        }
+        is_free
+    }
+}
+
+impl LiveFaults {
+    pub(crate) fn new(faults: Faults, seed: u64, now: SystemTime) -> Self {
+        let buckets = faults
+            .throttles
+            .iter()
+            .map(|throttle| Bucket {
+                tokens: f64::from(throttle.burst),
+                throttle: throttle.clone(),
+                filled_at: now,
+            })
+            .collect();
+        Self {
+            faults,
+            rng: fastrand::Rng::with_seed(seed),
+            buckets,
+            matched: HashMap::new(),
+            entries_matched: HashMap::new(),
+        }
+    }
+
+    /// Decides about a call. Scripted faults come first, then the throttle, then chance.
+    pub(crate) fn judge(&mut self, call: &CallSeen<'_>, now: SystemTime) -> Verdict {
+        let mut verdict = Verdict {
+            latency: self.draw_latency(),
+            fault: None,
+        };
+        if let Some(index) = self.matching_rule(call)
+            && let Some(rule) = self.faults.rules.get(index)
+        {
+            match injected(&rule.fault) {
+                Ok(injected) => verdict.fault = Some((rule.moment, injected)),
+                Err(latency) => verdict.latency += latency,
+            }
+        }
+        if verdict.fault.is_none() && self.is_throttled(call.operation, now) {
+            let code = match call.operation.service() {
+                Service::Proton | Service::EventBridge => "ThrottlingException",
+                Service::CloudFormation => "Throttling",
+            };
+            verdict.fault = Some((
+                FaultMoment::BeforeEffect,
+                InjectedFault::Error(ServiceError::new(code, "Rate exceeded")),
+            ));
+        }
+        if verdict.fault.is_none() {
+            verdict.fault = self.draw_fault(call.operation.service());
+        }
+        verdict
+    }
+
+    /// Returns the code and message with which `PutEvents` refuses an entry of this detail.
+    pub(crate) fn refuse_entry(&mut self, detail: &str) -> Option<(String, String)> {
+        let mut refused = None;
+        for (index, refusal) in self.faults.refusals.iter().enumerate() {
+            if refusal
+                .containing
+                .as_ref()
+                .is_some_and(|text| !detail.contains(text.as_str()))
+            {
+                continue;
+            }
+            let count = self.entries_matched.entry(index).or_default();
+            *count += 1;
+            if refused.is_none() && refusal.entries.contains(count) {
+                refused = Some((refusal.code.clone(), refusal.message.clone()));
+            }
+        }
+        if refused.is_none() && self.is_drawn(self.faults.chances.refused_entry) {
+            refused = Some((
+                "InternalFailure".to_owned(),
+                "The request processing has failed because of an unknown error.".to_owned(),
+            ));
+        }
+        refused
+    }
+
+    /// Counts the call for each rule that it matches, and returns the first that applies.
+    fn matching_rule(&mut self, call: &CallSeen<'_>) -> Option<usize> {
+        let mut first = None;
+        for (index, rule) in self.faults.rules.iter().enumerate() {
+            if !call.is_of(rule) {
+                continue;
+            }
+            let count = self.matched.entry(index).or_default();
+            *count += 1;
+            if rule.calls.contains(count) {
+                first = first.or(Some(index));
+            }
+        }
+        first
+    }
+
+    fn is_throttled(&mut self, operation: Operation, now: SystemTime) -> bool {
+        let mut is_throttled = false;
+        for bucket in &mut self.buckets {
+            if bucket.concerns(operation) && !bucket.take(now) {
+                is_throttled = true;
+            }
+        }
+        is_throttled
+    }
+
+    fn draw_latency(&mut self) -> Duration {
+        let (least, most) = (*self.faults.latency.start(), *self.faults.latency.end());
+        if most <= least {
+            return least;
+        }
+        least + most.saturating_sub(least).mul_f64(self.rng.f64())
+    }
+
+    fn draw_fault(&mut self, service: Service) -> Option<(FaultMoment, InjectedFault)> {
+        let chances = self.faults.chances;
+        if self.is_drawn(chances.error) {
+            let code = match service {
+                Service::Proton => "InternalServerException",
+                Service::EventBridge => "InternalException",
+                Service::CloudFormation => "InternalFailure",
+            };
+            let error = ServiceError::new(code, "The request failed to register with the service.");
+            return Some((FaultMoment::BeforeEffect, InjectedFault::Error(error)));
+        }
+        if self.is_drawn(chances.drop_before) {
+            return Some((FaultMoment::BeforeEffect, InjectedFault::Drop));
+        }
+        if self.is_drawn(chances.drop_after) {
+            return Some((FaultMoment::AfterEffect, InjectedFault::Drop));
+        }
+        self.is_drawn(chances.never)
+            .then_some((FaultMoment::BeforeEffect, InjectedFault::Never))
+    }
+
+    fn is_drawn(&mut self, chance: f64) -> bool {
+        chance > 0.0 && self.rng.f64() < chance
+    }
+}
+
+/// Returns the fault of a rule, or the latency that it adds.
+fn injected(fault: &Fault) -> Result<InjectedFault, Duration> {
+    Ok(match fault {
+        Fault::Error {
+            code,
+            message,
+            status,
+        } => {
+            let error = ServiceError::new(code.clone(), message.clone());
+            InjectedFault::Error(match status {
+                Some(status) => error.status(*status),
+                None => error,
+            })
+        }
+        Fault::Junk { status, body } => InjectedFault::Junk {
+            status: *status,
+            body: body.clone(),
+        },
+        Fault::Cut { before } => InjectedFault::Cut {
+            before: before.clone(),
+        },
+        Fault::Drop => InjectedFault::Drop,
+        Fault::Never => InjectedFault::Never,
+        Fault::Latency(latency) => return Err(*latency),
+    })
+}
