@@ -5,9 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use local_aws::{
-    Cancellation, Deployment, Ending, Environment, Faults, Operation, Throttle, World,
-};
+use local_aws::{Deployment, Ending, Environment, Faults, Operation, Throttle, World};
 
 use crate::bare_client::BareClient;
 use crate::floor::{Floor, Latencies};
@@ -112,7 +110,7 @@ impl Job {
         let environments = (0..self.environments).map(|index| {
             let environment = Environment::new(name(index));
             if candidates.next_if_eq(&index).is_some() {
-                let end = Cancellation::after(self.settling, Ending::cancelled());
+                let end = Ending::cancelled().rollback(self.settling);
                 environment.deployment(Deployment::in_progress().when_cancelled(end))
             } else {
                 environment

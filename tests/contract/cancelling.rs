@@ -461,12 +461,12 @@ async fn a_stale_reading_is_refreshed_before_the_cancel() {
 
 #[tokio::test]
 async fn a_conflict_is_resolved_by_reading_the_deployment() {
-    let before_the_cancel = |name, what| running(name).then(When::BeforeCall(CANCEL, 1), what);
+    let before_the_cancel = |name, what| running(name).then(Timing::BeforeCall(CANCEL, 1), what);
     let run = Stage::with([
-        before_the_cancel("succeeded", What::End(Ending::succeeded())),
-        before_the_cancel("failed", What::End(Ending::failed("by itself"))),
-        before_the_cancel("cancelled", What::End(Ending::cancelled())),
-        before_the_cancel("cancelling", What::Cancel),
+        before_the_cancel("succeeded", Effect::End(Ending::succeeded())),
+        before_the_cancel("failed", Effect::End(Ending::failed("by itself"))),
+        before_the_cancel("cancelled", Effect::End(Ending::cancelled())),
+        before_the_cancel("cancelling", Effect::Cancel),
     ])
     .run(alarm())
     .await;
@@ -500,7 +500,7 @@ async fn a_conflict_of_a_deployment_in_progress_is_an_error() {
     );
     assert_eq!(run.cancels(), ["net"]);
     // A conflict because somebody else's cancel is under way, with an end after the timeout.
-    let cancelling = endless("net").then(When::BeforeCall(CANCEL, 1), What::Cancel);
+    let cancelling = endless("net").then(Timing::BeforeCall(CANCEL, 1), Effect::Cancel);
     let run = Stage::with([cancelling])
         .set("SETTLE_TIMEOUT_SECONDS", 1)
         .run(alarm())
@@ -561,7 +561,7 @@ async fn an_environment_that_is_deleted_before_its_cancel_is_an_error() {
 
 #[tokio::test]
 async fn an_environment_that_is_deleted_while_it_is_followed_is_an_error() {
-    let gone = endless("gone").then(When::AfterCall(CANCEL, 1), What::Delete);
+    let gone = endless("gone").then(Timing::AfterCall(CANCEL, 1), Effect::Delete);
     let run = Stage::with([gone.clone()]).run(alarm()).await;
     assert_eq!(run.outcome("gone"), "ERROR ResourceNotFoundException");
     let run = Stage::with([gone, running("a"), running("b")])

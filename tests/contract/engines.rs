@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use local_aws::{
-    CloudFormationOptions, Deployment, Ending, Environment, Fault, Faults, Operation,
-    RepeatedToken, Rule, Stack, StackStatus, StackWhat, Throttle, Update, UpdateEnding, What, When,
-    World,
+    CloudFormationOptions, Deployment, Effect, Ending, Environment, Fault, Faults, Operation,
+    RepeatedToken, Rule, StackStatus, Throttle, Timing, World,
 };
 use proton_canceller::engine::EngineKind;
 use serde_json::json;
@@ -68,7 +67,7 @@ const TABLE: &[Row] = &[
     },
     Row {
         name: "a conflict that somebody else's cancel makes",
-        stage: || Stage::with([running("net").then(When::BeforeCall(CANCEL, 1), What::Cancel)]),
+        stage: || Stage::with([running("net").then(Timing::BeforeCall(CANCEL, 1), Effect::Cancel)]),
         expected: &[("net", "CANCELLED")],
     },
     Row {
@@ -191,8 +190,8 @@ async fn both_engines_are_incomplete_after_a_transient_error() {
 }
 
 /// A world of these stacks, all in scope.
-fn stacks(stacks: impl IntoIterator<Item = Stack>) -> Stage {
-    all_in_scope(stacks.into_iter().fold(World::new(), World::with_stack))
+fn stacks(stacks: impl IntoIterator<Item = Environment>) -> Stage {
+    all_in_scope(stacks.into_iter().fold(World::new(), World::with))
 }
 
 fn all_in_scope(world: World) -> Stage {
@@ -285,9 +284,10 @@ async fn the_message_says_why_the_stack_rolled_back() {
 
 #[tokio::test]
 async fn a_failure_names_the_operation_that_repairs_the_stack() {
-    let broken = Stack::new("broken").update(Update::in_progress().when_cancelled(
-        UpdateEnding::rollback_failed("the subnet is in use").rollback(millis(100)),
-    ));
+    let broken = Environment::stack("broken").deployment(
+        Deployment::in_progress()
+            .when_cancelled(Ending::failed("the subnet is in use").rollback(millis(100))),
+    );
     let stopped = updating("stopped").then(
         Timing::BeforeCall(Operation::CancelUpdateStack, 1),
         Effect::End(Ending::not_rolled_back("the table is gone")),
@@ -470,8 +470,8 @@ async fn the_response_of_a_proxy_accepts_no_cancel() {
 }
 
 /// A stack whose rollback ends before the first poll.
-fn at_once(name: &str) -> Stack {
-    let ending = UpdateEnding::rolled_back()
+fn at_once(name: &str) -> Environment {
+    let ending = Ending::rolled_back()
         .rollback(Duration::ZERO)
         .cleanup(Duration::ZERO);
     Environment::stack(name).deployment(
@@ -482,7 +482,7 @@ fn at_once(name: &str) -> Stack {
 }
 
 /// The stack, with operation IDs and without.
-fn with_and_without_ids(stack: &Stack) -> [Stack; 2] {
+fn with_and_without_ids(stack: &Environment) -> [Environment; 2] {
     [stack.clone(), stack.clone().operations_not_sent()]
 }
 
@@ -492,8 +492,8 @@ fn ends(after: Duration, ending: Ending) -> Effect {
 
 #[tokio::test]
 async fn an_update_that_starts_right_after_is_not_the_cancelled_one() {
-    let second = ends(Duration::ZERO, UpdateEnding::succeeded());
-    let stack = at_once("net").then(When::AfterEnd(Duration::ZERO), second);
+    let second = ends(Duration::ZERO, Ending::succeeded());
+    let stack = at_once("net").then(Timing::AfterEnd(Duration::ZERO), second);
     for stack in with_and_without_ids(&stack) {
         let run = stacks([stack]).run(request(["net"])).await;
         assert_eq!(run.outcome("net"), "CANCELLED");
@@ -503,13 +503,13 @@ async fn an_update_that_starts_right_after_is_not_the_cancelled_one() {
 
 #[tokio::test]
 async fn an_end_is_reported_although_the_stack_was_deleted() {
-    let stack = at_once("net").then(When::AfterEnd(Duration::ZERO), StackWhat::Delete);
+    let stack = at_once("net").then(Timing::AfterEnd(Duration::ZERO), Effect::Delete);
     for stack in with_and_without_ids(&stack) {
         let run = stacks([stack]).run(request(["net"])).await;
         assert_eq!(run.outcome("net"), "CANCELLED");
     }
-    let before_the_cancel = When::BeforeCall(Operation::CancelUpdateStack, 1);
-    let run = stacks([updating("net").then(before_the_cancel, StackWhat::Delete)])
+    let before_the_cancel = Timing::BeforeCall(Operation::CancelUpdateStack, 1);
+    let run = stacks([updating("net").then(before_the_cancel, Effect::Delete)])
         .run(alarm())
         .await;
     assert_eq!(run.outcomes(), each([("net", "ERROR ValidationError")]));
@@ -532,7 +532,7 @@ async fn an_end_that_the_stack_shows_needs_no_events() {
 
 #[tokio::test]
 async fn events_are_read_back_to_the_start_of_the_update() {
-    let second = StackWhat::Update(Update::in_progress());
+    let second = Effect::Deploy(Deployment::in_progress());
     let world = World::new()
         .with(at_once("net").then(Timing::AfterEnd(Duration::ZERO), second))
         .cloudformation(CloudFormationOptions {
@@ -550,7 +550,7 @@ async fn events_are_read_back_to_the_start_of_the_update() {
 
 #[tokio::test]
 async fn a_newer_rollback_is_not_taken_for_that_of_the_cancelled_update() {
-    let rollback = UpdateEnding::rolled_back()
+    let rollback = Ending::rolled_back()
         .failure("the table is gone")
         .rollback(seconds(60));
     let first = at_once("net").then(
@@ -574,9 +574,9 @@ async fn a_newer_rollback_is_not_taken_for_that_of_the_cancelled_update() {
 }
 
 /// A stack whose update succeeds after the listing, and in which the next update starts.
-fn replaced(name: &str, next: Update) -> Stack {
-    let listed = || When::AfterCall(Operation::ListStacks, 1);
-    let succeeded = UpdateEnding::succeeded().cleanup(Duration::ZERO);
+fn replaced(name: &str, next: Deployment) -> Environment {
+    let listed = || Timing::AfterCall(Operation::ListStacks, 1);
+    let succeeded = Ending::succeeded().cleanup(Duration::ZERO);
     updating(name)
         .then(listed(), Effect::End(succeeded))
         .then(listed(), Effect::Deploy(next))
@@ -609,7 +609,7 @@ async fn the_update_that_an_accepted_cancel_hit_is_reported() {
 #[tokio::test]
 async fn an_update_that_no_token_proves_to_be_hit_is_not_reported() {
     // The next update fails by itself, and the cancel of the first never arrived.
-    let fails = UpdateEnding::rolled_back()
+    let fails = Ending::rolled_back()
         .failure("the table is gone")
         .rollback(Duration::ZERO)
         .cleanup(Duration::ZERO);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use local_aws::{
-    Deployment, Ending, Environment, Event, Fault, Faults, Invocation, Operation, Rule, What, When,
+    Deployment, Effect, Ending, Environment, Event, Fault, Faults, Invocation, Operation, Rule,
+    Timing,
 };
 use proton_canceller::engine::EngineKind;
 use serde_json::{Value, json};
@@ -195,7 +196,7 @@ async fn an_end_that_only_the_stack_shows_is_not_published_while_its_events_can_
 async fn a_deleted_deployment_is_published_as_an_error() {
     for engine in ENGINES {
         let environment = ending("net", Duration::from_hours(1), Ending::cancelled())
-            .then(When::At(millis(700)), What::Delete);
+            .then(Timing::At(millis(700)), Effect::Delete);
         let (run, follows) = followed(&stage(environment, engine), 12).await;
         let last = follows.last().unwrap();
         assert_eq!(answer(last), ENDED, "{engine:?}");

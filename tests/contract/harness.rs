@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use local_aws::{
-    Answer, Call, Cancellation, Deployment, DeploymentSnapshot, Ending, Environment, Event, Faults,
+    Answer, Call, Deployment, DeploymentSnapshot, Ending, Environment, Event, Faults,
     FunctionProcess, Invocation, InvocationResult, Line, LocalAws, Operation, Status, Stream,
     UpdateSnapshot, World,
 };
@@ -210,13 +210,13 @@ pub(crate) fn running(name: &str) -> Environment {
 
 /// A deployment in progress whose cancel leads to `CANCELLED` after 100 ms.
 pub(crate) fn quick() -> Deployment {
-    let cancellation = Cancellation::after(millis(100), Ending::cancelled());
+    let cancellation = Ending::cancelled().rollback(millis(100));
     Deployment::in_progress().when_cancelled(cancellation)
 }
 
 /// An environment in progress whose cancel leads to this end after a time.
 pub(crate) fn ending(name: &str, after: Duration, ending: Ending) -> Environment {
-    let cancellation = Cancellation::after(after, ending);
+    let cancellation = ending.rollback(after);
     Environment::new(name).deployment(Deployment::in_progress().when_cancelled(cancellation))
 }
 

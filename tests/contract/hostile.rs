@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use local_aws::{Cancellation, Deployment, Ending, Environment, Fault, Faults, Operation, Rule};
+use local_aws::{Deployment, Ending, Environment, Fault, Faults, Operation, Rule};
 use proton_canceller::engine::EngineKind;
 use serde_json::{Value, json};
 use test_support::payloads::{alarm, request};

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use local_aws::{Answer, Deployment, Ending, Environment, Fault, Faults, Operation, Refusal, Rule};
+use local_aws::{
+    Answer, Deployment, Effect, Ending, Environment, Fault, Faults, Operation, Refusal, Rule,
+    Timing,
+};
 use serde_json::{Value, json};
 use test_support::payloads::{alarm, fresh_json, notification, request, schedule};
 

@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use local_aws::{
-    Cancellation, Deployment, Ending, Environment, FunctionProcess, Invocation, InvocationResult,
-    World,
+    Deployment, Ending, Environment, FunctionProcess, Invocation, InvocationResult, World,
 };
 use serde_json::{Value, json};
 use test_support::function::Aws;

@@ -144,7 +144,7 @@ pub(crate) fn calls_without_faults(
 fn pages(scenario: &Scenario, record: &Record) -> usize {
     let entries = match scenario.engine {
         EngineKind::Proton => scenario.environments.len(),
-        EngineKind::CloudFormation => scenario.world.stacks().len() + record.recreated,
+        EngineKind::CloudFormation => scenario.world.environments().len() + record.recreated,
     };
     entries.div_ceil(scenario.page).max(1)
 }

@@ -144,8 +144,9 @@ fn a_page_that_fails_hides_no_end() {
 #[test]
 fn a_deployment_that_moves_to_another_page_costs_no_call() {
     // Of six pages of ten, the first two are emptied after the cancels, so that all others shift.
-    let gone =
-        |name: &str| Environment::new(name).then(When::At(Duration::from_secs(1)), What::Delete);
+    let gone = |name: &str| {
+        Environment::new(name).then(Timing::At(Duration::from_secs(1)), Effect::Delete)
+    };
     let world = (0..20)
         .map(|number| gone(&format!("a-{number:02}")))
         .chain((0..40).map(|number| running(&format!("b-{number:02}"), Duration::from_secs(20))))
@@ -173,7 +174,7 @@ fn a_slow_response_is_as_old_as_its_request() {
             Timing::At(Duration::from_millis(400)),
             Effect::End(Ending::failed("it broke")),
         )
-        .then(When::At(Duration::from_millis(600)), What::Deploy(fix));
+        .then(Timing::At(Duration::from_millis(600)), Effect::Deploy(fix));
     let slow = Rule::new(Fault::Latency(Duration::from_millis(2_200))).operation(LIST);
     let world = World::new().with(net).faults(Faults::none().rule(slow));
     let swept = sweep(world, &[], Duration::from_mins(1));
@@ -185,10 +186,8 @@ fn a_slow_response_is_as_old_as_its_request() {
 fn a_lost_cancel_that_may_have_hit_a_newer_deployment_is_logged() {
     // While the listing's response is under way, the deployment ends and a newer one starts. The
     // cancel hits the newer one, and the cancel's response is lost.
-    let second = Deployment::in_progress().when_cancelled(Cancellation::after(
-        Duration::from_millis(500),
-        Ending::cancelled(),
-    ));
+    let second = Deployment::in_progress()
+        .when_cancelled(Ending::cancelled().rollback(Duration::from_millis(500)));
     let net = running("net", Duration::ZERO)
         .then(
             Timing::At(Duration::from_millis(400)),
@@ -229,14 +228,14 @@ fn a_lost_cancel_that_hit_its_deployment_is_not_ascribed_to_another() {
 /// The cancel takes effect and its response is lost; then somebody cancels the newer deployment,
 /// too.
 fn the_intended_deployment_was_hit(ending: Ending, outcome: &str) {
-    let cancellation = Cancellation::after(Duration::ZERO, ending);
+    let cancellation = ending.rollback(Duration::ZERO);
     let first = Deployment::in_progress().started_ago(Duration::from_hours(2));
     let second = Deployment::in_progress();
-    let read = When::BeforeCall(Operation::GetDeployment, 1);
+    let read = Timing::BeforeCall(Operation::GetDeployment, 1);
     let net = Environment::new("net")
         .deployment(first.when_cancelled(cancellation))
-        .then(When::AfterEnd(Duration::ZERO), What::Deploy(second))
-        .then(read, What::Cancel);
+        .then(Timing::AfterEnd(Duration::ZERO), Effect::Deploy(second))
+        .then(read, Effect::Cancel);
     let lost = Rule::new(Fault::Drop).operation(CANCEL);
     let faults = Faults::none().rule(lost.times(1).after_effect());
     let world = World::new().with(net).faults(faults);

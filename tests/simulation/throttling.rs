@@ -3,10 +3,7 @@
 
 use std::time::Duration;
 
-use local_aws::{
-    Call, Cancellation, Deployment, Ending, Environment, Faults, Operation, Stack, Throttle,
-    Update, UpdateEnding, World,
-};
+use local_aws::{Call, Deployment, Ending, Environment, Faults, Operation, Throttle, World};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -43,7 +40,7 @@ fn cancel_at_20_a_second(case: &Case) -> Cost {
             let environment = Environment::new(format!("env-{number:04}"));
             // Spread over all pages.
             if (number * case.in_progress) % case.environments < case.in_progress {
-                let end = Cancellation::after(Duration::from_millis(100), Ending::cancelled());
+                let end = Ending::cancelled().rollback(Duration::from_millis(100));
                 let deployment = Deployment::in_progress().started_ago(Duration::from_hours(2));
                 environment.deployment(deployment.when_cancelled(end))
             } else {
@@ -133,7 +130,7 @@ fn a_hundred_cancels_of_a_thousand_environments() {
 fn three_hundred_stacks_are_followed_at_five_reads_a_second() {
     // `DescribeStacks` is said to allow some five calls a second. The listing shows which stacks go
     // on.
-    let update = Update::in_progress()
+    let update = Deployment::in_progress()
         .started_ago(Duration::from_hours(2))
         .when_cancelled(Ending::rolled_back().rollback(Duration::from_secs(30)));
     let names = (0..300).map(|number| format!("AWSProton-{number:03}"));

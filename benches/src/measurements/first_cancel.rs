@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
-use local_aws::{Cancellation, Deployment, Ending, Environment, Faults, What, When, World};
+use local_aws::{Deployment, Effect, Ending, Environment, Faults, Timing, World};
 
 use crate::row::{Figure, ResultLine, Row};
 use crate::setup::Setup;
@@ -58,13 +58,11 @@ pub(super) async fn rows(setup: &Setup) -> Result<Vec<Row>> {
 
 /// An environment whose deployment is replaced by another one as soon as it is cancelled.
 fn world() -> World {
-    let quick = || {
-        Deployment::in_progress()
-            .when_cancelled(Cancellation::after(Duration::ZERO, Ending::cancelled()))
-    };
+    let quick =
+        || Deployment::in_progress().when_cancelled(Ending::cancelled().rollback(Duration::ZERO));
     let environment = Environment::new("environment")
         .deployment(quick())
-        .then(When::AfterEnd(Duration::ZERO), What::Deploy(quick()));
+        .then(Timing::AfterEnd(Duration::ZERO), Effect::Deploy(quick()));
     World::new()
         .with(environment)
         .faults(Faults::none().latency(LATENCY..=LATENCY))
