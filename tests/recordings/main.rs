@@ -181,7 +181,7 @@ async fn a_rollback_under_way_is_no_end() {
     };
     let mut function = Function::start().await;
     for recording in &recordings {
-        for update in recording.updates().filter(Deployment::is_rolled_back) {
+        for update in recording.updates().filter(Update::is_rolled_back) {
             let running = Shown::new(recording, &update, Moment::Running);
             function
                 .replay
