@@ -3,10 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use local_aws::{
-    Answer, Deployment, Effect, Ending, Environment, Fault, Faults, Operation, Refusal, Rule,
-    Timing,
-};
+use local_aws::{Answer, Deployment, Ending, Environment, Fault, Faults, Operation, Refusal, Rule};
 use serde_json::{Value, json};
 use test_support::payloads::{alarm, fresh_json, notification, request, schedule};
 
