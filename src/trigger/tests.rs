@@ -161,7 +161,10 @@ fn the_alarm_fired_at_the_later_of_both_times() {
         json!("2026-11-23T06:45:12.000+0000"),
         Value::Null,
     ] {
-        assert_eq!(fired_at(second, state), time("2026-11-23T06:45:12.999999999Z"));
+        assert_eq!(
+            fired_at(second, state),
+            time("2026-11-23T06:45:12.999999999Z")
+        );
     }
 }
 
