@@ -77,7 +77,7 @@ impl InvocationError {
     pub(crate) fn publish_failed(count: usize, bus: &str, why: &str) -> Self {
         let why = text::cut(why, 1000);
         Self::PublishFailed(format!(
-            "{count} outcomes could not be published to the event bus `{bus}` ({why}): the log has each of them whole under `unpublished outcome`; check that the bus exists and that the function's role allows `events:PutEvents` on it"
+            "{count} outcomes could not be published to the event bus `{bus}` ({why}): the log has each of them under `unpublished outcome`; check that the bus exists and that the function's role allows `events:PutEvents` on it"
         ))
     }
 
@@ -119,8 +119,12 @@ impl InvocationError {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
+        let count = match errors.len() {
+            1 => "1 environment".to_owned(),
+            count => format!("{count} environments"),
+        };
         Some(Self::Incomplete(format!(
-            "not everything could be cancelled or read in time: {}{more}; Lambda tries the event again, which finds what is still `IN_PROGRESS`",
+            "{count} failed with a transient error: {}{more}; Lambda retries this event and cancels what is still `IN_PROGRESS`",
             named.join(", ")
         )))
     }
@@ -136,13 +140,13 @@ fn remedy(error: &CallError, service: &str) -> String {
         Fault::Untrusted => "nothing was sent".to_owned(),
         Fault::Late => "raise the function's timeout".to_owned(),
         Fault::Throttled => format!(
-            "{service} throttles this account: see what else calls {service}, or ask for a higher quota; Lambda tries the event again"
+            "{service} throttles this account: find what else calls {service}, or ask for a higher quota; Lambda retries the event"
         ),
-        Fault::Broken | Fault::Lost => "Lambda tries the event again".to_owned(),
+        Fault::Broken | Fault::Lost => "Lambda retries the event".to_owned(),
         Fault::Conflict | Fault::NotFound | Fault::Refused => match error.code.as_str() {
             // Only the page token of a listing can be invalid.
             "ValidationException" | "ValidationError" | "EndlessListing" => format!(
-                "{service} refuses the page token that it gave: Lambda tries the event again, which lists from the first page"
+                "{service} refuses its own page token: Lambda retries the event and lists from the first page"
             ),
             _ => "check the function's role, credentials and region".to_owned(),
         },
@@ -156,7 +160,7 @@ pub fn panicked(panic: &(dyn Any + Send)) -> Diagnostic {
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let words = text::cut(words.unwrap_or("no words"), 1000);
+    let words = text::cut(words.unwrap_or("no message"), 1000);
     Diagnostic {
         error_type: PANIC.to_owned(),
         error_message: format!("the function panicked: {words}; report this as a bug"),
