@@ -286,16 +286,17 @@ mod tests {
 
     #[test]
     fn the_error_of_a_bad_name_says_which_names_the_engine_accepts() {
-        let words = |name: &str, rule| EnvironmentName::parse(name, rule).unwrap_err().to_string();
+        let message =
+            |name: &str, rule| EnvironmentName::parse(name, rule).unwrap_err().to_string();
         for (rule, noun, longest) in [
             (NameRule::Proton, "environment name", "1 to 100 letters"),
             (NameRule::CloudFormation, "stack name", "1 to 128 letters"),
         ] {
-            let told = words("-net", rule);
+            let error = message("-net", rule);
             for part in ["`-net`", noun, longest] {
-                assert!(told.contains(part), "{told}");
+                assert!(error.contains(part), "{error}");
             }
-            let huge = words(&"x".repeat(1_000_000), rule);
+            let huge = message(&"x".repeat(1_000_000), rule);
             assert!(huge.len() < 300, "{} bytes", huge.len());
         }
     }

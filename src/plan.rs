@@ -426,10 +426,10 @@ mod tests {
         for (policy, selected, undecided, expected) in [
             (policy(), 10, 0, Some(Admission::Cancel)),
             (policy(), 11, 0, Some(Admission::OverLimit)),
-            // Whatever becomes of the undecided, the decision stands.
+            // The undecided environments cannot change the decision.
             (policy(), 3, 7, Some(Admission::Cancel)),
             (policy(), 11, 90, Some(Admission::OverLimit)),
-            // It depends on the undecided.
+            // The undecided environments can change the decision.
             (policy(), 3, 8, None),
             (policy(), 1, usize::MAX, None),
             (none.clone(), 0, 0, Some(Admission::Cancel)),

@@ -228,7 +228,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Takes what the run has to say since it was asked last.
+    /// Takes the reports that were added since the last call.
     pub fn take_reports(&mut self) -> Vec<Report> {
         std::mem::take(&mut self.reports)
     }

@@ -202,7 +202,7 @@ impl CallError {
             SdkError::ResponseError(context) => Self {
                 fault: Fault::Lost,
                 code: format!("Http{}", context.raw().status().as_u16()),
-                message: format!("the answer cannot be read: {}", words(error)),
+                message: format!("the response cannot be read: {}", words(error)),
             },
             SdkError::TimeoutError(_) => Self {
                 fault: Fault::Lost,
@@ -255,7 +255,7 @@ impl CallError {
         };
         let code = code.map_or_else(|| format!("Http{status}"), str::to_owned);
         let message = message.map_or_else(
-            || format!("the service answered with HTTP status {status}").into(),
+            || format!("the service returned HTTP status {status}").into(),
             without_credentials,
         );
         Self {

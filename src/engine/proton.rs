@@ -70,8 +70,8 @@ fn check(
 }
 
 /// Checks that the body of an operation's response has the required member.
-fn whole(operation: &str, answer: &[u8]) -> Result<(), String> {
-    let members: Members = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
+fn whole(operation: &str, body: &[u8]) -> Result<(), String> {
+    let members: Members = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     let (name, member) = match operation {
         "ListEnvironments" => ("environments", members.environments),
         "GetEnvironment" | "CancelEnvironmentDeployment" => ("environment", members.environment),
@@ -350,15 +350,15 @@ mod tests {
             ("GetDeployment", "deployment"),
             ("ListTagsForResource", "tags"),
         ] {
-            let answer = format!(r#"{{"new": ["\ud800"], "{member}": [], "nextToken": null}}"#);
-            assert_eq!(whole(operation, answer.as_bytes()), Ok(()), "{operation}");
+            let body = format!(r#"{{"new": ["\ud800"], "{member}": [], "nextToken": null}}"#);
+            assert_eq!(whole(operation, body.as_bytes()), Ok(()), "{operation}");
             let null = format!(r#"{{"{member}": null, "other": "{member}"}}"#);
-            for answer in ["{}", r#"{"nextToken": "1"}"#, &null] {
-                let error = whole(operation, answer.as_bytes()).unwrap_err();
+            for body in ["{}", r#"{"nextToken": "1"}"#, &null] {
+                let error = whole(operation, body.as_bytes()).unwrap_err();
                 assert_eq!(error, format!("it has no `{member}`"));
             }
-            for answer in ["", "null", "[]", "<html>"] {
-                assert!(whole(operation, answer.as_bytes()).is_err(), "{answer}");
+            for body in ["", "null", "[]", "<html>"] {
+                assert!(whole(operation, body.as_bytes()).is_err(), "{body}");
             }
         }
     }

@@ -1,15 +1,14 @@
 //! Globs over names: what `ENVIRONMENTS`, `PROTECTED_ENVIRONMENTS`, `IGNORED_ALARMS` and an
 //! environment's tag hold.
 //!
-//! globset matches bytes. So in a name that is not ASCII, which only an alarm can have, `?` stands for
-//! one byte of a character and a class for bytes: use `*` there.
+//! globset matches bytes. In a name that is not ASCII, which only an alarm can have, `?` and classes match
+//! one byte of a character. Use `*` there.
 
 use globset::{Glob, GlobBuilder, GlobSet};
 
 /// A set of globs. A name matches if one of the globs does.
 ///
-/// `*` stands for any characters, `/` included, `?` for one, `[..]` for one of a class, `{a,b}` for
-/// either.
+/// `*` matches any characters, `/` included; `?` one character; `[..]` one of a class; `{a,b}` either.
 #[derive(Clone, Debug)]
 pub struct Patterns(Names);
 
@@ -154,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    /// A glob with braces, and all the names that it stands for.
+    /// Returns a glob with braces, and all the names that it matches.
     fn braced() -> impl Strategy<Value = (String, Vec<String>)> {
         let word = "[a-z0-9_-]{0,3}";
         (word, prop::collection::vec(word, 1..4), word).prop_map(|(before, each, after)| {
@@ -304,19 +303,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_escaped_stands_for_itself_and_groups_nothing() {
+    fn an_escaped_character_is_literal() {
         let both = patterns(r"\{a,b");
         assert!(both.matches("{a") && both.matches("b"));
         let either = patterns(r"{a\},b}-net");
         assert!(either.matches("a}-net") && either.matches("b-net"));
         assert!(patterns(r"a\,b").matches("a,b"));
-        // A backslash that is escaped itself escapes nothing.
+        // An escaped backslash does not escape the next character.
         let both = patterns(r"a\\,b");
         assert!(both.matches(r"a\") && both.matches("b"));
     }
 
     #[test]
-    fn the_glob_that_stands_unless_it_is_changed_costs_no_expression() {
+    fn the_default_glob_needs_no_matcher() {
         assert!(matches!(patterns("*").0, Names::All));
         assert!(matches!(patterns("*, prod").0, Names::Of(_)));
         assert!(patterns("*, prod").matches("net"));
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn spaces_round_a_glob_and_empty_globs_are_ignored() {
+    fn spaces_around_a_glob_and_empty_globs_are_ignored() {
         let both = patterns(" prod-* ,, dev ,");
         assert!(both.matches("dev"));
         assert!(both.matches("prod-1"));
@@ -345,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_a_class_is_of_the_class_alone() {
+    fn braces_and_commas_in_a_class_are_literal() {
         for class in [
             "[{]", "[,]", "[a,b]", "[!,]", "[],]", "[^],{]", "[!!]", "[^!,]", r"[\\]", r"\[",
         ] {

@@ -408,9 +408,9 @@ mod tests {
                 ("/trigger/reason", trigger.reason.as_deref()),
                 ("/message", outcome.deployment.as_ref().and_then(|seen| seen.message.as_deref())),
             ] {
-                let (told, whole) = (detail.pointer(pointer).and_then(Value::as_str).unwrap(), whole.unwrap());
-                let is_cut = told.strip_suffix('…').is_some_and(|kept| whole.starts_with(kept));
-                prop_assert!(told == whole || is_cut, "{pointer}");
+                let (cut, whole) = (detail.pointer(pointer).and_then(Value::as_str).unwrap(), whole.unwrap());
+                let is_cut = cut.strip_suffix('…').is_some_and(|kept| whole.starts_with(kept));
+                prop_assert!(cut == whole || is_cut, "{pointer}");
             }
         }
     }

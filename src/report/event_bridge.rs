@@ -104,7 +104,7 @@ impl EventBridge {
             },
             None => Err(Refusal {
                 code: "NoReceipt".to_owned(),
-                message: "EventBridge's answer says nothing of the entry".to_owned(),
+                message: "EventBridge's response lacks the entry".to_owned(),
             }),
         });
         Ok(receipts.collect())

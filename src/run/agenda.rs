@@ -43,7 +43,7 @@ pub(super) struct Entry {
     pub(super) stage: Stage,
     /// When the time for this stage is over.
     pub(super) until: Timestamp,
-    /// When its last call was made or, where none is under way, was answered.
+    /// When the last call was made or, if none is under way, when its response arrived.
     pub(super) since: Timestamp,
     /// The retries of its calls.
     pub(super) backoff: Backoff,
@@ -132,8 +132,8 @@ pub(super) struct Agenda {
     followed: usize,
 }
 
-/// When an environment must be seen to: at its time or, if that comes first, when its time is over. The
-/// end of a call under way is its response.
+/// Returns when an environment is due: at the time of its next call or, if earlier, at the end of its
+/// stage's time. `None` while a call is under way: its response comes first.
 fn timer(entry: &Entry, next: Next) -> Option<Timestamp> {
     match next {
         Next::Ready | Next::Listed => Some(entry.until),

@@ -1,4 +1,4 @@
-//! The calls that a run asks for, and their answers.
+//! The calls that a run makes, and their responses.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub struct ListRequest {
     pub token: PageToken,
     /// Why it is listed.
     pub purpose: ListPurpose,
-    /// When it is asked for. The service may answer from any moment since.
+    /// When the page is requested. The response may show any moment since then.
     pub(crate) asked_at: Timestamp,
 }
 

@@ -78,7 +78,7 @@ impl Driver<'_> {
                 }
                 () = self.sleep_until(due.into_iter().chain(publish_due).min()) => {}
             }
-            // What is answered together is reported together.
+            // Responses that arrive together are reported together.
             while let Some(Some(answer)) = calls.next().now_or_never() {
                 apply(answer, run, publisher, self.clock.now());
             }

@@ -143,7 +143,7 @@ impl Run<'_> {
             Reading::Of(seen) => {
                 let before = followed.deployment.moved_start;
                 followed.deployment = followed.deployment.seen_again(*seen);
-                // The listing can be told by what identifies it now.
+                // If the start has changed, the listing may identify the deployment again.
                 followed.is_unlisted &= followed.deployment.moved_start == before;
             }
             Reading::HitNewer { meant, newer } => {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_tells_of_the_deployment_that_is_followed_and_of_no_other() {
+    fn a_page_shows_news_of_the_followed_deployment_only() {
         let followed = Followed::new(deployment("net"), None, after(60_000), NOW);
         let is_shown = |id: &str, status, next| {
             let shown = Deployment {

@@ -46,7 +46,7 @@ pub(super) struct RateLimiter {
     is_close: bool,
     /// When the next call may be made.
     next: Option<Timestamp>,
-    /// The throttled call that was heeded last.
+    /// When the last throttled call was counted.
     heeded: Option<Timestamp>,
     accepted: VecDeque<Timestamp>,
 }
@@ -180,7 +180,7 @@ mod tests {
         let later = NOW + Duration::from_mins(10);
         let time = time_of(11, &mut limiter, later);
         assert!(time >= Duration::from_millis(890), "{time:?}");
-        // Whoever does not call books nothing.
+        // Without calls, the time of the next call does not move.
         assert!(limiter.next() <= Some(later + time + Duration::from_millis(101)));
     }
 

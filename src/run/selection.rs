@@ -13,12 +13,12 @@ use crate::trigger::Trigger;
 pub(super) struct Candidate {
     /// The deployment.
     pub(super) deployment: Deployment,
-    /// When it was read: for a page when the page was asked for, since the service may have answered
-    /// from any moment after that.
+    /// When it was read. For a page, when the page was requested, because the service may show any moment
+    /// since then.
     pub(super) read_at: Timestamp,
     /// The page of the listing that shows it, where one call can refresh many.
     pub(super) page: Option<PageToken>,
-    /// True if only a read of the deployment tells where it stands, whatever the age of the reading.
+    /// True if the reading, however fresh, is in doubt, and the deployment must be read by itself.
     pub(super) is_doubtful: bool,
 }
 

@@ -33,9 +33,9 @@ pub struct Follow {
     pub id: String,
     /// The deployment and its environment, as the `CANCELLING` event reported them.
     pub deployment: Deployment,
-    /// When the run asked for the cancel.
+    /// When the run requested the cancel.
     pub cancel_requested_at: Option<Timestamp>,
-    /// Why the run cancelled.
+    /// The trigger of the run.
     pub trigger: ReportedTrigger,
     /// The `CANCELLING` event's resources.
     pub(crate) resources: Vec<String>,

@@ -117,12 +117,16 @@ fn an_alarm_from_event_bridge() {
 
 #[test]
 fn an_error_distinguishes_invalid_json_from_an_unexpected_type() {
-    let words = |json| {
+    let message = |json| {
         let read: Result<Shape<'_>, _> = typed("it", json);
         read.map(|_| ()).unwrap_err().to_string()
     };
-    assert!(words("{").contains("it is not JSON"), "{}", words("{"));
-    assert!(words("[]").contains("it cannot be read"), "{}", words("[]"));
+    assert!(message("{").contains("it is not JSON"), "{}", message("{"));
+    assert!(
+        message("[]").contains("it cannot be read"),
+        "{}",
+        message("[]")
+    );
 }
 
 #[test]
