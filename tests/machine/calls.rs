@@ -72,7 +72,7 @@ impl State {
     }
 }
 
-/// A deployment as an answer shows it.
+/// A deployment as an reply shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shown {
     pub(crate) environment: usize,
@@ -130,21 +130,21 @@ pub(crate) enum Read {
 
 /// What the service answers.
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
+pub(crate) enum Reply {
     Page {
         shown: Vec<Shown>,
         count: u64,
         next: Option<usize>,
     },
     Environment(Option<Shown>),
-    /// True if the tag allows the alarm, and the deployment that the same answer shows.
+    /// True if the tag allows the alarm, and the deployment that the same reply shows.
     Tag(bool, Option<Shown>),
     Reading(Read),
     Accepted(Option<Shown>),
     Failed(Trouble),
 }
 
-impl Answer {
+impl Reply {
     pub(crate) fn trouble(&self) -> Option<Trouble> {
         match self {
             Self::Failed(trouble) => Some(*trouble),
@@ -163,7 +163,7 @@ pub(crate) enum Trouble {
     Throttled,
     Broken,
     Lost,
-    Unanswered,
+    TimedOut,
     Unreachable,
     Conflict,
     /// The service has had this very cancel before.
@@ -174,7 +174,7 @@ pub(crate) enum Trouble {
 impl Trouble {
     pub(crate) fn is_transient(self) -> bool {
         match self {
-            Self::Throttled | Self::Broken | Self::Lost | Self::Unanswered | Self::Unreachable => {
+            Self::Throttled | Self::Broken | Self::Lost | Self::TimedOut | Self::Unreachable => {
                 true
             }
             Self::Conflict | Self::Repeat | Self::Refused => false,
@@ -183,7 +183,7 @@ impl Trouble {
 
     /// True if the call may have had its effect.
     pub(crate) fn is_doubtful(self) -> bool {
-        matches!(self, Self::Broken | Self::Lost | Self::Unanswered)
+        matches!(self, Self::Broken | Self::Lost | Self::TimedOut)
     }
 
     pub(crate) fn error(self) -> CallError {
@@ -191,7 +191,7 @@ impl Trouble {
             Self::Throttled => (Fault::Throttled, "ThrottlingException"),
             Self::Broken => (Fault::Broken, "InternalServerException"),
             Self::Lost => (Fault::Lost, "ConnectionLost"),
-            Self::Unanswered => (Fault::Lost, "RequestTimeout"),
+            Self::TimedOut => (Fault::Lost, "RequestTimeout"),
             Self::Unreachable => (Fault::Unreachable, "ConnectionFailed"),
             Self::Conflict => (Fault::Conflict, "ConflictException"),
             Self::Repeat => (Fault::Conflict, "TokenAlreadyExistsException"),
@@ -211,7 +211,7 @@ pub(crate) struct Called {
     pub(crate) asked: Asked,
     pub(crate) asked_at: At,
     pub(crate) give_up_at: At,
-    pub(crate) answer: Option<Answer>,
+    pub(crate) reply: Option<Reply>,
     /// The deployment that the call cancelled.
     pub(crate) cancelled: Option<(usize, usize)>,
 }

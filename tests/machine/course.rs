@@ -9,7 +9,7 @@ use proton_canceller::engine::{AlarmsTag, Page, ReadStep, Reading, TagStep};
 use proton_canceller::report::summary::Tally;
 use proton_canceller::run::{Call, Report, Request, Response, Run, Step};
 
-use crate::calls::{Answer, Asked, At, Called, Read, START, Shown, Trouble, at, number, timestamp};
+use crate::calls::{Asked, At, Called, Read, Reply, START, Shown, Trouble, at, number, timestamp};
 use crate::faults::Fate;
 use crate::scenario::{Scenario, Why};
 use crate::service::Service;
@@ -29,8 +29,8 @@ pub(crate) struct Entry {
 pub(crate) enum What {
     /// The machine asked for the call of this number.
     Asked(usize),
-    /// The machine heard the answer to the call of this number.
-    Answered(usize),
+    /// The machine heard the reply to the call of this number.
+    Responded(usize),
     /// The machine reported something.
     Reported(Report),
     /// The machine waits until this time.
@@ -60,11 +60,11 @@ pub(crate) struct Course {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Handled(usize),
-    Answered(usize),
+    Responded(usize),
 }
 
-/// A run that is going on.
-struct Going<'a> {
+/// A run that is simulation on.
+struct Simulation<'a> {
     run: Run<'a>,
     now: At,
     random: fastrand::Rng,
@@ -97,7 +97,7 @@ impl Course {
                 Run::new(&trigger, &policy, limits, start)
             }
         };
-        let going = Going {
+        let simulation = Simulation {
             run,
             now: START,
             random: fastrand::Rng::with_seed(!scenario.seed),
@@ -114,13 +114,13 @@ impl Course {
                 stuck: None,
             },
         };
-        let course = going.go();
+        let course = simulation.go();
         course.scenario.give_back(policy);
         course
     }
 }
 
-impl Going<'_> {
+impl Simulation<'_> {
     fn go(mut self) -> Course {
         while let Some(until) = self.ask() {
             if until <= self.now {
@@ -133,7 +133,7 @@ impl Going<'_> {
             }
             let next = self.events.peek().map(|Reverse((at, _))| *at);
             self.now = next.map_or(until, |at| at.min(until));
-            self.happen();
+            self.handle_due_events();
         }
         self.course.tally = self.run.tally();
         self.course.first_accepted = self.run.first_accepted().map(at);
@@ -147,13 +147,13 @@ impl Going<'_> {
             match self.run.next(timestamp(self.now)) {
                 Step::Call(call) => self.call(call),
                 Step::WaitUntil(until) => {
-                    self.hear_reports();
+                    self.take_reports();
                     let until = at(until);
                     self.log(What::Waits(until));
                     return Some(until);
                 }
                 Step::Done => {
-                    self.hear_reports();
+                    self.take_reports();
                     self.log(What::Done);
                     return None;
                 }
@@ -165,14 +165,14 @@ impl Going<'_> {
     }
 
     /// Lets happen everything that is due.
-    fn happen(&mut self) {
+    fn handle_due_events(&mut self) {
         while let Some(Reverse((at, event))) = self.events.peek().copied()
             && at <= self.now
         {
             self.events.pop();
             match event {
                 Event::Handled(call) => self.handle(call),
-                Event::Answered(call) => self.answer(call),
+                Event::Responded(call) => self.reply(call),
             }
         }
     }
@@ -182,7 +182,7 @@ impl Going<'_> {
         self.course.log.push(Entry { at, what });
     }
 
-    fn hear_reports(&mut self) {
+    fn take_reports(&mut self) {
         for report in self.run.take_reports() {
             self.log(What::Reported(report));
         }
@@ -197,14 +197,14 @@ impl Going<'_> {
         if let Some(at) = fate.handled_at.filter(|at| *at < give_up_at) {
             self.events.push(Reverse((at, Event::Handled(number))));
         }
-        let answered_at = fate.answered_at.map_or(give_up_at, |at| at.min(give_up_at));
+        let responds_at = fate.responds_at.map_or(give_up_at, |at| at.min(give_up_at));
         self.events
-            .push(Reverse((answered_at, Event::Answered(number))));
+            .push(Reverse((responds_at, Event::Responded(number))));
         self.course.calls.push(Called {
             asked,
             asked_at: self.now,
             give_up_at,
-            answer: None,
+            reply: None,
             cancelled: None,
         });
         self.under_way.push(Some((call.request, fate)));
@@ -252,11 +252,11 @@ impl Going<'_> {
         let bucket = &mut self.course.scenario.faults.bucket;
         let called = &mut self.course.calls[number];
         if bucket.as_mut().is_some_and(|bucket| !bucket.take(now)) {
-            called.answer = Some(Answer::Failed(Trouble::Throttled));
+            called.reply = Some(Reply::Failed(Trouble::Throttled));
             return;
         }
         let service = &mut self.course.service;
-        called.answer = Some(match called.asked {
+        called.reply = Some(match called.asked {
             Asked::List { page, .. } => service.list(page, now),
             Asked::ReadEnvironment(environment) => service.read_environment(environment, now),
             Asked::ReadTag(environment) => service.tag(environment, now),
@@ -268,66 +268,66 @@ impl Going<'_> {
                 environment,
                 deployment,
             } => {
-                let (answer, hit) = service.cancel(environment, deployment, now);
+                let (reply, hit) = service.cancel(environment, deployment, now);
                 called.cancelled = hit.map(|hit| (environment, hit));
-                answer
+                reply
             }
         });
     }
 
-    /// The machine hears the answer to a call.
-    fn answer(&mut self, number: usize) {
+    /// The machine hears the reply to a call.
+    fn reply(&mut self, number: usize) {
         let Some((request, fate)) = self.under_way[number].take() else {
             return;
         };
         let called = &mut self.course.calls[number];
-        let is_given_up = fate.answered_at.is_none_or(|at| at > called.give_up_at);
-        let is_throttled = matches!(called.answer, Some(Answer::Failed(Trouble::Throttled)));
+        let is_given_up = fate.responds_at.is_none_or(|at| at > called.give_up_at);
+        let is_throttled = matches!(called.reply, Some(Reply::Failed(Trouble::Throttled)));
         let trouble = match fate.trouble {
-            _ if is_given_up => Some(Trouble::Unanswered),
+            _ if is_given_up => Some(Trouble::TimedOut),
             Some(_) if is_throttled => None,
             trouble => trouble,
         };
         if let Some(trouble) = trouble {
-            called.answer = Some(Answer::Failed(trouble));
+            called.reply = Some(Reply::Failed(trouble));
         }
-        let answer = called
-            .answer
+        let reply = called
+            .reply
             .clone()
-            .unwrap_or(Answer::Failed(Trouble::Unanswered));
-        called.answer = Some(answer.clone());
-        let response = self.response(request, answer);
-        self.log(What::Answered(number));
+            .unwrap_or(Reply::Failed(Trouble::TimedOut));
+        called.reply = Some(reply.clone());
+        let response = self.response(request, reply);
+        self.log(What::Responded(number));
         self.run.handle(response, timestamp(self.now));
-        self.hear_reports();
+        self.take_reports();
     }
 
-    fn response(&self, request: Request, answer: Answer) -> Response {
+    fn response(&self, request: Request, reply: Reply) -> Response {
         let service = &self.course.service;
         let describe = |shown| service.describe(shown);
         match request {
             Request::List(list) => {
-                let page = |answer| match answer {
-                    Answer::Page { shown, count, next } => Ok(Page {
+                let page = |reply| match reply {
+                    Reply::Page { shown, count, next } => Ok(Page {
                         deployments: shown.into_iter().map(describe).collect(),
                         count,
                         next: next.map(|page| page.to_string()),
                     }),
                     other => Err(other.trouble().unwrap().error()),
                 };
-                Response::List(list, page(answer))
+                Response::List(list, page(reply))
             }
             Request::ReadEnvironment(name) => Response::ReadEnvironment(
                 name,
-                match answer {
-                    Answer::Environment(shown) => Ok(shown.map(describe)),
+                match reply {
+                    Reply::Environment(shown) => Ok(shown.map(describe)),
                     other => Err(other.trouble().unwrap().error()),
                 },
             ),
             Request::ReadTag(environment, _) => Response::ReadTag(
                 environment.name,
-                match answer {
-                    Answer::Tag(is_tagged, shown) => Ok(TagStep::Done(Box::new(AlarmsTag {
+                match reply {
+                    Reply::Tag(is_tagged, shown) => Ok(TagStep::Done(Box::new(AlarmsTag {
                         value: is_tagged.then(|| "*".to_owned()),
                         deployment: shown.map(describe),
                     }))),
@@ -336,15 +336,15 @@ impl Going<'_> {
             ),
             Request::ReadDeployment(deployment, _) => Response::ReadDeployment(
                 deployment.environment.name,
-                match answer {
-                    Answer::Reading(read) => Ok(ReadStep::Done(reading(read, describe))),
+                match reply {
+                    Reply::Reading(read) => Ok(ReadStep::Done(reading(read, describe))),
                     other => Err(other.trouble().unwrap().error()),
                 },
             ),
             Request::Cancel(deployment) => Response::Cancel(
                 deployment.environment.name,
-                match answer {
-                    Answer::Accepted(shown) => Ok(shown.map(describe)),
+                match reply {
+                    Reply::Accepted(shown) => Ok(shown.map(describe)),
                     other => Err(other.trouble().unwrap().error()),
                 },
             ),
@@ -374,8 +374,8 @@ impl std::fmt::Display for Course {
                     "{at:?} {call} asks {:?}",
                     self.calls[*call].asked
                 )?,
-                What::Answered(call) => {
-                    writeln!(formatter, "{at:?} {call} {:?}", self.calls[*call].answer)?;
+                What::Responded(call) => {
+                    writeln!(formatter, "{at:?} {call} {:?}", self.calls[*call].reply)?;
                 }
                 What::Reported(Report::Outcome(outcome, word)) => writeln!(
                     formatter,

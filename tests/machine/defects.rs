@@ -8,10 +8,10 @@ use proton_canceller::run::{ListPurpose, Report, Word};
 
 use crate::calls::{Asked, At, START, State};
 use crate::course::{Course, What};
-use crate::faults::{BadListing, Faults, Sickness};
+use crate::faults::{BadListing, Faults, LastingFault};
 use crate::invariants;
 use crate::scenario::{Scenario, Why};
-use crate::service::{Paging, Script, Service, Site};
+use crate::service::{ModelEnvironment, Paging, Script, Service};
 
 const ENGINES: [EngineKind; 2] = [EngineKind::Proton, EngineKind::CloudFormation];
 
@@ -45,16 +45,16 @@ fn running(engine: EngineKind, count: usize, cancel_takes: Duration) -> Scenario
         max_cancellations: 1000,
         is_dry: false,
         is_tagged: false,
-        is_fenced: false,
+        is_limited_by_name: false,
         service: Service {
             engine,
-            sites: vec![Site::new(vec![script], true, false); count],
+            environments: vec![ModelEnvironment::new(vec![script], true, false); count],
             paging: Paging {
                 size: 100,
                 shifts: true,
                 is_endless: false,
             },
-            tells_ends: true,
+            returns_end_times: true,
         },
         faults: Faults::none(50),
     }
@@ -116,8 +116,8 @@ fn a_lost_cancel_whose_update_ends_by_itself_holds_no_permit() {
     for engine in ENGINES {
         let mut scenario = running(engine, 2, seconds(1));
         scenario.concurrency = 1;
-        scenario.faults.sick = vec![(0, Sickness::CancelsBreak)];
-        scenario.service.sites[0].to_come[0].takes = seconds(7200) + milliseconds(160);
+        scenario.faults.lasting = vec![(0, LastingFault::CancelsBreak)];
+        scenario.service.environments[0].to_come[0].takes = seconds(7200) + milliseconds(160);
         let course = run(scenario);
         assert_eq!(last_word(&course, 0).1, "SUCCEEDED");
         assert_eq!(last_word(&course, 1).1, "CANCELLED");
@@ -133,7 +133,7 @@ fn a_read_that_hangs_keeps_no_other_environment_from_being_cancelled() {
     for engine in ENGINES {
         let mut scenario = running(engine, 3, seconds(1));
         scenario.why = Why::Request(vec![0, 1, 2]);
-        scenario.faults.sick = vec![(0, Sickness::EverythingHangs)];
+        scenario.faults.lasting = vec![(0, LastingFault::EverythingHangs)];
         let course = run(scenario);
         for other in [1, 2] {
             assert!(cancelled_at(&course, other).unwrap() <= milliseconds(50));
@@ -147,7 +147,7 @@ fn a_tag_that_hangs_keeps_no_other_environment_from_being_cancelled() {
         let mut scenario = running(engine, 3, seconds(1));
         scenario.why = Why::Alarm(START);
         scenario.is_tagged = true;
-        scenario.faults.sick = vec![(0, Sickness::EverythingHangs)];
+        scenario.faults.lasting = vec![(0, LastingFault::EverythingHangs)];
         let course = run(scenario);
         for other in [1, 2] {
             assert!(cancelled_at(&course, other).unwrap() <= milliseconds(100));
@@ -160,7 +160,7 @@ fn a_cancel_that_backs_off_takes_no_permit_from_the_others() {
     for engine in ENGINES {
         let mut scenario = running(engine, 5, seconds(1));
         scenario.concurrency = 1;
-        scenario.faults.sick = vec![(0, Sickness::CancelsBreak)];
+        scenario.faults.lasting = vec![(0, LastingFault::CancelsBreak)];
         let course = run(scenario);
         // The listing, the cancels and the repeats for the first one, each 50 milliseconds.
         for other in 1..5 {
@@ -194,7 +194,7 @@ fn a_read_that_hangs_delays_no_other_end() {
     for engine in ENGINES {
         let mut scenario = running(engine, 3, seconds(2));
         scenario.service.paging.size = 1;
-        scenario.faults.sick = vec![(0, Sickness::ReadsHang)];
+        scenario.faults.lasting = vec![(0, LastingFault::ReadsHang)];
         let course = run(scenario);
         for other in [1, 2] {
             let (at, outcome) = last_word(&course, other);
@@ -208,8 +208,8 @@ fn a_read_that_hangs_delays_no_other_end() {
 fn a_read_that_fails_is_repeated_with_backoff_and_not_at_the_next_poll() {
     for engine in ENGINES {
         let mut scenario = running(engine, 1, seconds(35));
-        scenario.faults.sick = vec![(0, Sickness::ReadsBreak)];
-        scenario.faults.sick_during = START + seconds(30)..START + seconds(36);
+        scenario.faults.lasting = vec![(0, LastingFault::ReadsBreak)];
+        scenario.faults.lasting_during = START + seconds(30)..START + seconds(36);
         let course = run(scenario);
         let (at, outcome) = last_word(&course, 0);
         assert_eq!(outcome, "CANCELLED");
@@ -222,7 +222,7 @@ fn a_wait_ends_to_the_millisecond_whatever_hangs() {
     for engine in ENGINES {
         let mut scenario = running(engine, 4, seconds(600));
         scenario.settle_timeout = seconds(3);
-        scenario.faults.sick = vec![(0, Sickness::ReadsHang), (1, Sickness::ReadsBreak)];
+        scenario.faults.lasting = vec![(0, LastingFault::ReadsHang), (1, LastingFault::ReadsBreak)];
         let course = run(scenario);
         for one in 0..4 {
             assert_eq!(last_word(&course, one), (milliseconds(3100), "CANCELLING"));
@@ -324,8 +324,8 @@ fn one_deployment_is_not_searched_for_on_many_pages() {
     for engine in ENGINES {
         let mut scenario = running(engine, 65, seconds(10));
         scenario.service.paging.size = 1;
-        for site in &mut scenario.service.sites[1..] {
-            site.to_come[0].after = START - seconds(60);
+        for model in &mut scenario.service.environments[1..] {
+            model.to_come[0].after = START - seconds(60);
         }
         let course = run(scenario);
         assert_eq!(last_word(&course, 0).1, "CANCELLED");
@@ -344,7 +344,9 @@ fn what_the_end_of_the_time_to_act_admits_is_not_cancelled() {
         scenario.left = seconds(20);
         scenario.concurrency = 1;
         scenario.max_cancellations = 1;
-        scenario.faults.sick = (1..4).map(|one| (one, Sickness::EverythingHangs)).collect();
+        scenario.faults.lasting = (1..4)
+            .map(|one| (one, LastingFault::EverythingHangs))
+            .collect();
         let course = run(scenario);
         assert_eq!(count(&course, Asked::is_cancel), 0);
         assert_eq!(last_word(&course, 0).1, "ERROR");
@@ -378,7 +380,7 @@ fn the_read_of_a_given_up_cancel_backs_off_after_the_time_to_act() {
         let mut scenario = running(engine, 1, seconds(1));
         scenario.left = seconds(10);
         scenario.faults.latency = 5..6;
-        scenario.faults.sick = vec![(0, Sickness::EverythingBreaks)];
+        scenario.faults.lasting = vec![(0, LastingFault::EverythingBreaks)];
         let course = run(scenario);
         let reads = asked_at(&course, |asked| matches!(asked, Asked::Read { .. }));
         assert!(reads.len() <= 14, "{} reads", reads.len());

@@ -9,7 +9,7 @@ use crate::calls::{Asked, At, Trouble};
 
 /// What goes wrong all the time for the calls of one environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sickness {
+pub(crate) enum LastingFault {
     CancelsHang,
     CancelsBreak,
     CancelsAreRefused,
@@ -36,8 +36,8 @@ pub(crate) struct Faults {
     /// While the listing does not work, and how.
     pub(crate) bad_listing: Option<(Range<At>, BadListing)>,
     /// Environments whose calls fail all the time, and when that is.
-    pub(crate) sick: Vec<(usize, Sickness)>,
-    pub(crate) sick_during: Range<At>,
+    pub(crate) lasting: Vec<(usize, LastingFault)>,
+    pub(crate) lasting_during: Range<At>,
 }
 
 /// How a listing fails.
@@ -77,8 +77,8 @@ pub(crate) struct Fate {
     /// When the service handles the call, if the call arrives.
     pub(crate) handled_at: Option<At>,
     /// When the response arrives, if it does.
-    pub(crate) answered_at: Option<At>,
-    /// What the response says in place of the service's answer.
+    pub(crate) responds_at: Option<At>,
+    /// What the response says in place of the service's reply.
     pub(crate) trouble: Option<Trouble>,
 }
 
@@ -109,8 +109,8 @@ impl Faults {
             bucket: None,
             outage: None,
             bad_listing: None,
-            sick: Vec::new(),
-            sick_during: At::ZERO..At::MAX,
+            lasting: Vec::new(),
+            lasting_during: At::ZERO..At::MAX,
         }
     }
 
@@ -125,21 +125,21 @@ impl Faults {
             latency += milliseconds(200..8000, random);
         }
         let handled_at = now + latency.mul_f64(random.f64());
-        let answered_at = now + latency;
-        let (handled_at, answered_at, trouble) = match way {
-            Way::Well | Way::Slow => (Some(handled_at), Some(answered_at), None),
-            Way::BrokenBefore => (None, Some(answered_at), Some(Trouble::Broken)),
-            Way::BrokenAfter => (Some(handled_at), Some(answered_at), Some(Trouble::Broken)),
-            Way::LostBefore => (None, Some(answered_at), Some(Trouble::Lost)),
-            Way::LostAfter => (Some(handled_at), Some(answered_at), Some(Trouble::Lost)),
+        let responds_at = now + latency;
+        let (handled_at, responds_at, trouble) = match way {
+            Way::Well | Way::Slow => (Some(handled_at), Some(responds_at), None),
+            Way::BrokenBefore => (None, Some(responds_at), Some(Trouble::Broken)),
+            Way::BrokenAfter => (Some(handled_at), Some(responds_at), Some(Trouble::Broken)),
+            Way::LostBefore => (None, Some(responds_at), Some(Trouble::Lost)),
+            Way::LostAfter => (Some(handled_at), Some(responds_at), Some(Trouble::Lost)),
             Way::HangsBefore => (None, None, None),
             Way::HangsAfter => (Some(handled_at), None, None),
-            Way::Refused => (None, Some(answered_at), Some(Trouble::Refused)),
-            Way::Unreachable => (None, Some(answered_at), Some(Trouble::Unreachable)),
+            Way::Refused => (None, Some(responds_at), Some(Trouble::Refused)),
+            Way::Unreachable => (None, Some(responds_at), Some(Trouble::Unreachable)),
         };
         Fate {
             handled_at,
-            answered_at,
+            responds_at,
             trouble,
         }
     }
@@ -148,7 +148,7 @@ impl Faults {
         if self.outage.as_ref().is_some_and(|one| one.contains(&now)) {
             return Way::Unreachable;
         }
-        if let Some(way) = self.lasting(asked, now) {
+        if let Some(way) = self.lasting_way(asked, now) {
             return way;
         }
         let (before, after, drawn) = (random.bool(), random.u64(0..1000), self.slow);
@@ -170,7 +170,7 @@ impl Faults {
     }
 
     /// What goes wrong with such a call all the time.
-    fn lasting(&self, asked: Asked, now: At) -> Option<Way> {
+    fn lasting_way(&self, asked: Asked, now: At) -> Option<Way> {
         if let Asked::List { purpose, .. } = asked {
             let (when, how) = self.bad_listing.as_ref()?;
             return match how {
@@ -181,24 +181,27 @@ impl Faults {
             };
         }
         let environment = asked.environment()?;
-        let mut sick = self.sick.iter().filter(|_| self.sick_during.contains(&now));
-        let (_, sickness) = *sick.find(|(one, _)| *one == environment)?;
+        let mut lasting = self
+            .lasting
+            .iter()
+            .filter(|_| self.lasting_during.contains(&now));
+        let (_, fault) = *lasting.find(|(one, _)| *one == environment)?;
         let is_cancel = asked.is_cancel();
-        match sickness {
-            Sickness::EverythingHangs => Some(Way::HangsBefore),
-            Sickness::EverythingBreaks => Some(Way::BrokenBefore),
-            Sickness::CancelsHang if is_cancel => Some(Way::HangsBefore),
-            Sickness::CancelsBreak if is_cancel => Some(Way::BrokenBefore),
-            Sickness::CancelsAreRefused if is_cancel => Some(Way::Refused),
-            Sickness::ReadsHang if !is_cancel => Some(Way::HangsBefore),
-            Sickness::ReadsBreak if !is_cancel => Some(Way::BrokenBefore),
-            Sickness::ReadsAreRefused if !is_cancel => Some(Way::Refused),
-            Sickness::CancelsHang
-            | Sickness::CancelsBreak
-            | Sickness::CancelsAreRefused
-            | Sickness::ReadsHang
-            | Sickness::ReadsBreak
-            | Sickness::ReadsAreRefused => None,
+        match fault {
+            LastingFault::EverythingHangs => Some(Way::HangsBefore),
+            LastingFault::EverythingBreaks => Some(Way::BrokenBefore),
+            LastingFault::CancelsHang if is_cancel => Some(Way::HangsBefore),
+            LastingFault::CancelsBreak if is_cancel => Some(Way::BrokenBefore),
+            LastingFault::CancelsAreRefused if is_cancel => Some(Way::Refused),
+            LastingFault::ReadsHang if !is_cancel => Some(Way::HangsBefore),
+            LastingFault::ReadsBreak if !is_cancel => Some(Way::BrokenBefore),
+            LastingFault::ReadsAreRefused if !is_cancel => Some(Way::Refused),
+            LastingFault::CancelsHang
+            | LastingFault::CancelsBreak
+            | LastingFault::CancelsAreRefused
+            | LastingFault::ReadsHang
+            | LastingFault::ReadsBreak
+            | LastingFault::ReadsAreRefused => None,
         }
     }
 
@@ -208,6 +211,6 @@ impl Faults {
             && self.bucket.is_none()
             && self.outage.is_none()
             && self.bad_listing.is_none()
-            && self.sick.is_empty()
+            && self.lasting.is_empty()
     }
 }

@@ -7,7 +7,7 @@ use proton_canceller::report::outcome::{End, Outcome};
 use proton_canceller::report::summary::Tally;
 use proton_canceller::run::{ListPurpose, Report, Word};
 
-use crate::calls::{Answer, Asked, At, Called, START, State, at, number};
+use crate::calls::{Asked, At, Called, Reply, START, State, at, number};
 use crate::course::{Course, What};
 use crate::ledger::{Known, Ledger, MOST_FAILURES, Stage};
 use crate::scenario::Why;
@@ -45,7 +45,7 @@ pub(crate) fn check(course: &Course) -> Violation {
                 the_run_ends_in_time(course, &ledger),
                 everything_has_a_last_word(course, &ledger),
             ),
-            What::Answered(_) | What::Reported(Report::Note(_)) => None,
+            What::Responded(_) | What::Reported(Report::Note(_)) => None,
         };
         if let Some(violation) = violation {
             let at = entry.at.saturating_sub(START);
@@ -79,14 +79,14 @@ fn check_call(course: &Course, ledger: &Ledger, call: &Called) -> Violation {
     else {
         return common;
     };
-    let site = &ledger.sites[environment];
+    let known = &ledger.environments[environment];
     let of_cancel = || {
         first_of!(
             a_dry_run_and_a_follow_cancel_nothing(course),
             no_cancel_comes_too_late(course, ledger, call),
-            only_what_the_rules_select_is_cancelled(ledger, site),
+            only_what_the_rules_select_is_cancelled(ledger, known),
             only_what_was_just_read_is_cancelled(ledger, environment, deployment),
-            a_lost_cancel_is_repeated_only_after_a_read(site),
+            a_lost_cancel_is_repeated_only_after_a_read(known),
             the_oldest_is_cancelled_first(course, ledger, environment),
         )
     };
@@ -94,18 +94,18 @@ fn check_call(course: &Course, ledger: &Ledger, call: &Called) -> Violation {
 }
 
 fn check_outcome(course: &Course, ledger: &Ledger, outcome: &Outcome, word: Word) -> Violation {
-    let site = &ledger.sites[number(&outcome.environment.name)];
+    let known = &ledger.environments[number(&outcome.environment.name)];
     first_of!(
-        only_candidates_are_reported(site),
-        the_first_word_comes_once_and_first(site, word),
+        only_candidates_are_reported(known),
+        the_first_word_comes_once_and_first(known, word),
         a_skip_is_what_the_rules_say(course, ledger, outcome),
         an_end_is_the_truth(course, ledger, outcome),
-        what_was_hit_is_what_is_reported(course, site, outcome),
+        what_was_hit_is_what_is_reported(course, known, outcome),
         cancelling_is_true(course, ledger, outcome, word),
         an_error_has_a_cause(course, outcome),
         a_lost_cancel_is_read_before_it_is_given_up(course, ledger, outcome),
         nothing_is_late_while_there_is_time(course, outcome),
-        a_wait_ends_on_time(ledger, site, word),
+        a_wait_ends_on_time(ledger, known, word),
         the_times_are_right(course, ledger, outcome, word),
     )
 }
@@ -127,8 +127,8 @@ fn no_more_calls_are_in_flight_than_allowed(course: &Course, ledger: &Ledger) ->
 }
 
 fn one_call_at_a_time_for_an_environment(ledger: &Ledger, call: &Called) -> Violation {
-    let site = &ledger.sites[call.asked.environment()?];
-    site.in_flight.map(|other| {
+    let known = &ledger.environments[call.asked.environment()?];
+    known.in_flight.map(|other| {
         format!(
             "{:?} is asked for while call {other} is under way",
             call.asked
@@ -142,13 +142,13 @@ fn a_dry_run_and_a_follow_cancel_nothing(course: &Course) -> Violation {
         .then(|| "a run that cancels nothing cancels".to_owned())
 }
 
-fn only_what_the_rules_select_is_cancelled(ledger: &Ledger, site: &Known) -> Violation {
-    let is_selected = match site.stage {
+fn only_what_the_rules_select_is_cancelled(ledger: &Ledger, known: &Known) -> Violation {
+    let is_selected = match known.stage {
         Stage::ToCancel => true,
         Stage::Selected => ledger.may_admit(),
         _ => false,
     };
-    (!is_selected).then(|| format!("a cancel while it is due {:?}", site.stage))
+    (!is_selected).then(|| format!("a cancel while it is due {:?}", known.stage))
 }
 
 fn only_what_was_just_read_is_cancelled(
@@ -156,17 +156,18 @@ fn only_what_was_just_read_is_cancelled(
     environment: usize,
     deployment: usize,
 ) -> Violation {
-    let site = &ledger.sites[environment];
-    let is_fresh = site.reading.is_some_and(|(shown, read_at)| {
+    let known = &ledger.environments[environment];
+    let is_fresh = known.reading.is_some_and(|(shown, read_at)| {
         shown.state == State::InProgress
             && (shown.deployment == deployment || ledger.is_anonymous(environment))
             && ledger.now.saturating_sub(read_at) <= FRESH
     });
-    (!is_fresh).then(|| format!("a cancel relies on {:?}", site.reading))
+    (!is_fresh).then(|| format!("a cancel relies on {:?}", known.reading))
 }
 
-fn a_lost_cancel_is_repeated_only_after_a_read(site: &Known) -> Violation {
-    site.lost_at
+fn a_lost_cancel_is_repeated_only_after_a_read(known: &Known) -> Violation {
+    known
+        .lost_at
         .map(|lost_at| format!("a cancel was lost at {lost_at:?} and nothing was read since"))
 }
 
@@ -187,24 +188,25 @@ fn the_oldest_is_cancelled_first(
     ledger: &Ledger,
     environment: usize,
 ) -> Violation {
-    let start = |(one, site): (usize, &Known)| {
-        let (shown, _) = site.reading?;
-        let started = &course.service.sites[one].started[shown.deployment];
-        let is_first = site.stage == Stage::ToCancel
-            && site.in_flight.is_none()
-            && site.cancelled_at.is_none()
-            && site.failures == 0;
+    let start = |(one, known): (usize, &Known)| {
+        let (shown, _) = known.reading?;
+        let started = &course.service.environments[one].started[shown.deployment];
+        let is_first = known.stage == Stage::ToCancel
+            && known.in_flight.is_none()
+            && known.cancelled_at.is_none()
+            && known.failures == 0;
         (is_first && started.script.start_is_known).then_some(started.at)
     };
-    let site = &ledger.sites[environment];
-    let own = start((environment, site)).filter(|_| !site.is_confirmed)?;
-    let is_ready = |site: &Known| {
-        site.reading.is_some_and(|(shown, read_at)| {
+    let known = &ledger.environments[environment];
+    let own = start((environment, known)).filter(|_| !known.is_confirmed)?;
+    let is_ready = |known: &Known| {
+        known.reading.is_some_and(|(shown, read_at)| {
             shown.state == State::InProgress && ledger.now - read_at <= FRESH / 2
         })
     };
-    let sites = ledger.sites.iter().enumerate();
-    let mut others = sites.filter(|(one, site)| is_ready(site) && !ledger.is_anonymous(*one));
+    let environments = ledger.environments.iter().enumerate();
+    let mut others =
+        environments.filter(|(one, known)| is_ready(known) && !ledger.is_anonymous(*one));
     let older = others.find(|other| start(*other).is_some_and(|start| start < own))?;
     Some(format!("{older:?} is older"))
 }
@@ -231,17 +233,17 @@ fn a_failed_run_cancels_nothing(course: &Course) -> Violation {
 // Truth.
 
 fn a_skip_is_what_the_rules_say(course: &Course, ledger: &Ledger, outcome: &Outcome) -> Violation {
-    let site = &ledger.sites[number(&outcome.environment.name)];
-    let is_right = match (&outcome.end, site.stage) {
-        (End::Skipped(reason), Stage::ToTell(Some(expected))) => *reason == expected,
+    let known = &ledger.environments[number(&outcome.environment.name)];
+    let is_right = match (&outcome.end, known.stage) {
+        (End::Skipped(reason), Stage::ToReport(Some(expected))) => *reason == expected,
         (End::DryRun, stage) => {
-            let may_be_told = stage == Stage::Selected && ledger.may_admit();
-            course.scenario.is_dry && (stage == Stage::ToTell(None) || may_be_told)
+            let may_be_reported = stage == Stage::Selected && ledger.may_admit();
+            course.scenario.is_dry && (stage == Stage::ToReport(None) || may_be_reported)
         }
-        (End::Skipped(_), _) | (_, Stage::ToTell(Some(_))) => false,
+        (End::Skipped(_), _) | (_, Stage::ToReport(Some(_))) => false,
         _ => true,
     };
-    (!is_right).then(|| format!("{:?} where {:?} is due", outcome.end, site.stage))
+    (!is_right).then(|| format!("{:?} where {:?} is due", outcome.end, known.stage))
 }
 
 fn an_end_is_the_truth(course: &Course, ledger: &Ledger, outcome: &Outcome) -> Violation {
@@ -252,7 +254,7 @@ fn an_end_is_the_truth(course: &Course, ledger: &Ledger, outcome: &Outcome) -> V
         End::Cancelling | End::DryRun | End::Skipped(_) | End::Error(_) => return None,
     };
     let environment = number(&outcome.environment.name);
-    let started = &course.service.sites[environment].started;
+    let started = &course.service.environments[environment].started;
     let deployment = outcome.deployment.as_ref()?;
     let is_true = if ledger.is_anonymous(environment) {
         started.iter().any(|one| one.state(ledger.now) == expected)
@@ -263,7 +265,11 @@ fn an_end_is_the_truth(course: &Course, ledger: &Ledger, outcome: &Outcome) -> V
 }
 
 /// Where a response shows which deployment a cancel has hit, that one is reported.
-fn what_was_hit_is_what_is_reported(course: &Course, site: &Known, outcome: &Outcome) -> Violation {
+fn what_was_hit_is_what_is_reported(
+    course: &Course,
+    known: &Known,
+    outcome: &Outcome,
+) -> Violation {
     if matches!(outcome.end, End::Error(_) | End::Skipped(_)) {
         return None;
     }
@@ -273,13 +279,15 @@ fn what_was_hit_is_what_is_reported(course: &Course, site: &Known, outcome: &Out
         .meant(environment, outcome.deployment.as_ref()?);
     let is_of_environment = |call: &&Called| call.asked.environment() == Some(environment);
     let mut calls = course.calls.iter().filter(is_of_environment);
-    let accepted = calls.find_map(|call| match call.answer {
-        Some(Answer::Accepted(Some(shown))) => Some(shown.deployment),
+    let accepted = calls.find_map(|call| match call.reply {
+        Some(Reply::Accepted(Some(shown))) => Some(shown.deployment),
         _ => None,
     });
-    let followed = site.first_at.map(|_| site.followed);
+    let followed = known.first_at.map(|_| known.followed);
     let hit = accepted.or(followed)?;
-    let has_id = course.service.sites[environment].started[hit].script.has_id;
+    let has_id = course.service.environments[environment].started[hit]
+        .script
+        .has_id;
     (has_id && deployment != hit)
         .then(|| format!("deployment {deployment} is reported where {hit} was hit"))
 }
@@ -293,7 +301,7 @@ fn cancelling_is_true(
     if word != Word::First {
         return None;
     }
-    let started = &course.service.sites[number(&outcome.environment.name)].started;
+    let started = &course.service.environments[number(&outcome.environment.name)].started;
     let is_accepted = started
         .iter()
         .any(|one| one.accepted_at.is_some_and(|at| at <= ledger.now));
@@ -311,7 +319,7 @@ fn an_error_has_a_cause(course: &Course, outcome: &Outcome) -> Violation {
     let environment = Some(number(&outcome.environment.name));
     let has_failed = course.calls.iter().any(|call| {
         call.asked.environment() == environment
-            && matches!(&call.answer, Some(Answer::Failed(trouble)) if trouble.error() == *error)
+            && matches!(&call.reply, Some(Reply::Failed(trouble)) if trouble.error() == *error)
     });
     (!has_failed).then(|| format!("no call failed with {error}"))
 }
@@ -323,7 +331,7 @@ fn the_times_are_right(
     word: Word,
 ) -> Violation {
     let environment = number(&outcome.environment.name);
-    let asked_at = ledger.sites[environment].cancelled_at;
+    let asked_at = ledger.environments[environment].cancelled_at;
     if outcome.cancel_requested_at.map(at) != asked_at {
         let told = outcome.cancel_requested_at;
         return Some(format!(
@@ -340,8 +348,8 @@ fn the_times_are_right(
     let deployment = course
         .service
         .meant(environment, outcome.deployment.as_ref()?);
-    let ended_at = course.service.sites[environment].started[deployment].ends_at();
-    let expected = if course.service.tells_ends {
+    let ended_at = course.service.environments[environment].started[deployment].ends_at();
+    let expected = if course.service.returns_end_times {
         ended_at
     } else {
         ledger.now
@@ -359,7 +367,7 @@ fn a_lost_cancel_is_read_before_it_is_given_up(
 ) -> Violation {
     outcome.end.error()?;
     let environment = number(&outcome.environment.name);
-    let lost_at = ledger.sites[environment].lost_at?;
+    let lost_at = ledger.environments[environment].lost_at?;
     let is_over = ledger.now >= at(course.scenario.limits().budget.read_until);
     let mut calls = course.calls.iter();
     let is_read = calls.any(|call| {
@@ -371,18 +379,18 @@ fn a_lost_cancel_is_read_before_it_is_given_up(
 
 // Completeness.
 
-fn only_candidates_are_reported(site: &Known) -> Violation {
-    matches!(site.stage, Stage::Unknown | Stage::Done)
-        .then(|| format!("reported while it is {:?}", site.stage))
+fn only_candidates_are_reported(known: &Known) -> Violation {
+    matches!(known.stage, Stage::Unknown | Stage::Done)
+        .then(|| format!("reported while it is {:?}", known.stage))
 }
 
-fn the_first_word_comes_once_and_first(site: &Known, word: Word) -> Violation {
+fn the_first_word_comes_once_and_first(known: &Known, word: Word) -> Violation {
     let is_wrong = match word {
-        Word::First => site.first_at.is_some(),
-        Word::Unchanged => site.first_at.is_none() && site.cancelled_at.is_some(),
+        Word::First => known.first_at.is_some(),
+        Word::Unchanged => known.first_at.is_none() && known.cancelled_at.is_some(),
         Word::Last => false,
     };
-    is_wrong.then(|| format!("{word:?} after a first word of {:?}", site.first_at))
+    is_wrong.then(|| format!("{word:?} after a first word of {:?}", known.first_at))
 }
 
 fn everything_has_a_last_word(course: &Course, ledger: &Ledger) -> Violation {
@@ -392,8 +400,8 @@ fn everything_has_a_last_word(course: &Course, ledger: &Ledger) -> Violation {
     if ledger.find_due.is_some() {
         return Some("the run is done before its listing is complete".to_owned());
     }
-    let is_open = |site: &&Known| !matches!(site.stage, Stage::Unknown | Stage::Done);
-    let open = ledger.sites.iter().find(is_open)?;
+    let is_open = |known: &&Known| !matches!(known.stage, Stage::Unknown | Stage::Done);
+    let open = ledger.environments.iter().find(is_open)?;
     Some(format!("the run is done without a last word on {open:?}"))
 }
 
@@ -416,11 +424,11 @@ fn both_words_are_of_one_deployment(course: &Course) -> Violation {
 }
 
 /// The answers that the machine heard, in order, with the time.
-fn answers(course: &Course) -> impl Iterator<Item = (At, &Called, &Answer)> {
+fn replies(course: &Course) -> impl Iterator<Item = (At, &Called, &Reply)> {
     course.log.iter().filter_map(|entry| match entry.what {
-        What::Answered(call) => {
+        What::Responded(call) => {
             let call = &course.calls[call];
-            Some((entry.at, call, call.answer.as_ref()?))
+            Some((entry.at, call, call.reply.as_ref()?))
         }
         _ => None,
     })
@@ -432,13 +440,13 @@ fn what_was_found_is_counted(course: &Course) -> Violation {
     }
     let mut listed = 0;
     let mut found = BTreeMap::new();
-    for (_, call, answer) in answers(course) {
-        match answer {
-            Answer::Page { shown, count, .. } if call.asked.is_list(ListPurpose::Find) => {
+    for (_, call, reply) in replies(course) {
+        match reply {
+            Reply::Page { shown, count, .. } if call.asked.is_list(ListPurpose::Find) => {
                 listed += count;
                 found.extend(shown.iter().map(|one| (one.environment, one.state)));
             }
-            Answer::Environment(Some(shown)) => {
+            Reply::Environment(Some(shown)) => {
                 listed += 1;
                 found.insert(shown.environment, shown.state);
             }
@@ -455,8 +463,8 @@ fn what_was_found_is_counted(course: &Course) -> Violation {
 }
 
 fn the_first_accepted_cancel_is_known(course: &Course) -> Violation {
-    let mut accepted = answers(course)
-        .filter(|(_, _, answer)| matches!(answer, Answer::Accepted(_)))
+    let mut accepted = replies(course)
+        .filter(|(_, _, reply)| matches!(reply, Reply::Accepted(_)))
         .map(|(at, _, _)| at);
     let (known, expected) = (course.first_accepted, accepted.next());
     (known != expected).then(|| format!("{known:?}, not {expected:?}"))
@@ -465,9 +473,10 @@ fn the_first_accepted_cancel_is_known(course: &Course) -> Violation {
 // Promptness.
 
 fn what_is_shown_is_reported_at_once(ledger: &Ledger) -> Violation {
-    let is_due = |site: &&Known| matches!(site.stage, Stage::ToTell(_)) && site.in_flight.is_none();
-    let site = ledger.sites.iter().find(is_due)?;
-    Some(format!("{site:?} is not reported"))
+    let is_due =
+        |known: &&Known| matches!(known.stage, Stage::ToReport(_)) && known.in_flight.is_none();
+    let known = ledger.environments.iter().find(is_due)?;
+    Some(format!("{known:?} is not reported"))
 }
 
 fn nothing_is_late_while_there_is_time(course: &Course, outcome: &Outcome) -> Violation {
@@ -496,33 +505,36 @@ fn no_permit_is_idle_while_a_call_is_due(course: &Course, ledger: &Ledger, until
     if ledger.find_due.is_some_and(is_idle) {
         return Some(format!("waits until {until:?} instead of listing"));
     }
-    let idle = ledger.sites.iter().find(|site| {
-        let is_owed = match site.stage {
+    let idle = ledger.environments.iter().find(|known| {
+        let is_owed = match known.stage {
             Stage::Named | Stage::Untagged | Stage::ToCancel | Stage::ToRead | Stage::Followed => {
                 true
             }
-            Stage::Unknown | Stage::Selected | Stage::ToTell(_) | Stage::Held | Stage::Done => {
+            Stage::Unknown | Stage::Selected | Stage::ToReport(_) | Stage::Held | Stage::Done => {
                 false
             }
         };
-        is_owed && site.in_flight.is_none() && !ledger.may_wait_for_page(site) && is_idle(site.due)
+        is_owed
+            && known.in_flight.is_none()
+            && !ledger.may_wait_for_page(known)
+            && is_idle(known.due)
     })?;
     Some(format!("waits until {until:?} where this is due: {idle:?}"))
 }
 
-fn a_wait_ends_on_time(ledger: &Ledger, site: &Known, word: Word) -> Violation {
-    let first_at = site.first_at.filter(|_| word == Word::Unchanged)?;
+fn a_wait_ends_on_time(ledger: &Ledger, known: &Known, word: Word) -> Violation {
+    let first_at = known.first_at.filter(|_| word == Word::Unchanged)?;
     // Where nothing tells how a deployment ended, the wait is over before its time.
-    let is_over = matches!(site.stage, Stage::ToTell(_));
+    let is_over = matches!(known.stage, Stage::ToReport(_));
     let ends = ledger.wait_ends(first_at);
     (ledger.now != ends && !is_over).then(|| format!("a wait until {ends:?} ends"))
 }
 
 fn no_wait_outlasts_its_deployment(ledger: &Ledger) -> Violation {
-    let mut sites = ledger.sites.iter();
-    let late = sites.find(|site| {
-        site.stage == Stage::Followed
-            && site
+    let mut environments = ledger.environments.iter();
+    let late = environments.find(|known| {
+        known.stage == Stage::Followed
+            && known
                 .first_at
                 .is_some_and(|first_at| ledger.wait_ends(first_at) <= ledger.now)
     })?;
@@ -530,8 +542,8 @@ fn no_wait_outlasts_its_deployment(ledger: &Ledger) -> Violation {
 }
 
 fn a_run_waits_for_something(ledger: &Ledger) -> Violation {
-    let is_open = |site: &Known| !matches!(site.stage, Stage::Unknown | Stage::Done);
-    let is_waiting = ledger.find_due.is_some() || ledger.sites.iter().any(is_open);
+    let is_open = |known: &Known| !matches!(known.stage, Stage::Unknown | Stage::Done);
+    let is_waiting = ledger.find_due.is_some() || ledger.environments.iter().any(is_open);
     (!is_waiting).then(|| "the run goes on though every last word is said".to_owned())
 }
 
@@ -551,13 +563,13 @@ fn the_run_ends_in_time(course: &Course, ledger: &Ledger) -> Violation {
 /// A call that failed is repeated after a wait. Once only, what became of a cancel that is given up is
 /// read at once. What is followed is polled whenever the listing cannot show it.
 fn a_repeat_waits(ledger: &Ledger, call: &Called) -> Violation {
-    let site = &ledger.sites[call.asked.environment()?];
-    (site.is_hasty(call, ledger.now) && site.hasty > 0 && site.stage != Stage::Followed)
+    let known = &ledger.environments[call.asked.environment()?];
+    (known.is_hasty(call, ledger.now) && known.hasty > 0 && known.stage != Stage::Followed)
         .then(|| format!("{:?} is repeated at once", call.asked))
 }
 
 fn repeats_are_bounded(course: &Course) -> Violation {
-    let mut cancels = vec![0; course.scenario.service.sites.len()];
+    let mut cancels = vec![0; course.scenario.service.environments.len()];
     for call in &course.calls {
         if let Asked::Cancel { environment, .. } = call.asked {
             cancels[environment] += 1;
@@ -577,7 +589,7 @@ fn polls_are_bounded(course: &Course) -> Violation {
     if !course.scenario.faults.is_none() {
         return None;
     }
-    let mut followed = vec![None; course.scenario.service.sites.len()];
+    let mut followed = vec![None; course.scenario.service.environments.len()];
     let mut most = course.scenario.service.clone().pages(START);
     for entry in &course.log {
         let What::Reported(Report::Outcome(outcome, word)) = &entry.what else {
@@ -621,18 +633,18 @@ fn each_environment_is_read_and_cancelled_once(course: &Course) -> Violation {
         let calls = course.calls.iter();
         calls.filter(|call| is_meant(call.asked)).count()
     };
-    let sites = course.scenario.service.sites.len();
+    let environments = course.scenario.service.environments.len();
     let pages = course.scenario.service.clone().pages(START);
     let finds = count(&|asked| asked.is_list(ListPurpose::Find));
     if finds > pages + 1 {
         return Some(format!("{finds} calls list {pages} pages"));
     }
-    let mut times = vec![0_usize; sites * 3];
+    let mut times = vec![0_usize; environments * 3];
     for call in &course.calls {
         let index = match call.asked {
             Asked::ReadEnvironment(one) => one,
-            Asked::ReadTag(one) => sites + one,
-            Asked::Cancel { environment, .. } => 2 * sites + environment,
+            Asked::ReadTag(one) => environments + one,
+            Asked::Cancel { environment, .. } => 2 * environments + environment,
             Asked::List { .. } | Asked::Read { .. } => continue,
         };
         times[index] += 1;

@@ -21,21 +21,21 @@
 
 mod calls;
 mod course;
+mod coverage;
 mod defects;
 mod faults;
 mod invariants;
 mod ledger;
 mod scenario;
 mod service;
-mod tally;
 
 use std::ops::Range;
 
 use proton_canceller::engine::EngineKind;
 
 use crate::course::Course;
+use crate::coverage::Coverage;
 use crate::scenario::Scenario;
-use crate::tally::Tally;
 
 /// The seeds that are run for each engine unless `SIMULATION_SEEDS` names others.
 const SEEDS: Range<u64> = 0..100_000;
@@ -58,12 +58,12 @@ fn seeds() -> Range<u64> {
 }
 
 #[test]
-fn the_machine_keeps_every_promise_whatever_happens_with_proton() {
+fn every_invariant_holds_whatever_happens_with_proton() {
     simulate_all(EngineKind::Proton);
 }
 
 #[test]
-fn the_machine_keeps_every_promise_whatever_happens_with_cloudformation() {
+fn every_invariant_holds_whatever_happens_with_cloudformation() {
     simulate_all(EngineKind::CloudFormation);
 }
 
@@ -87,16 +87,16 @@ fn simulate_all(engine: EngineKind) {
         })
         .collect();
     let mut violations = Vec::new();
-    let mut tally = Tally::default();
+    let mut coverage = Coverage::default();
     for worker in workers {
-        let (some_violations, some_tally) = worker.join().unwrap();
+        let (some_violations, some_coverage) = worker.join().unwrap();
         violations.extend(some_violations);
-        tally.add(&some_tally);
+        coverage.add(&some_coverage);
     }
-    println!("{engine:?}, seeds {seeds:?} met\n{tally}");
+    println!("{engine:?}, seeds {seeds:?} met\n{coverage}");
     assert!(violations.is_empty(), "\n{}", violations.join("\n"));
     if seeds.end - seeds.start >= SEEDS_THAT_MEET_ALL {
-        tally.assert_varied(engine);
+        coverage.assert_varied(engine);
     }
 }
 
@@ -106,12 +106,12 @@ fn simulate_some(
     seeds: Range<u64>,
     worker: u64,
     workers: u64,
-) -> (Vec<String>, Tally) {
+) -> (Vec<String>, Coverage) {
     let mut violations = Vec::new();
-    let mut tally = Tally::default();
+    let mut coverage = Coverage::default();
     for seed in seeds.filter(|seed| seed % workers == worker) {
         let course = Course::of(Scenario::of(engine, seed));
-        tally.note(&course);
+        coverage.note(&course);
         let found = invariants::check(&course);
         violations.extend(
             found
@@ -122,7 +122,7 @@ fn simulate_some(
             break;
         }
     }
-    (violations, tally)
+    (violations, coverage)
 }
 
 /// Prints the course of one seed.
