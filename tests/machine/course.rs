@@ -1,4 +1,4 @@
-//! The course of a run: a loop over events in the order of their time.
+//! The simulation of a run: a loop over events in the order of their time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,22 +14,22 @@ use crate::faults::Fate;
 use crate::scenario::{Scenario, Why};
 use crate::service::Service;
 
-/// Events of one run at the most: a machine that needs more is in a loop.
+/// The most events of one run. A machine that needs more is in an endless loop.
 const MOST_EVENTS: usize = 200_000;
 
-/// Something that happened.
+/// A line in the log of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) at: At,
     pub(crate) what: What,
 }
 
-/// What happened.
+/// An event in a run.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
-    /// The machine asked for the call of this number.
+    /// The machine made the call with this number.
     Asked(usize),
-    /// The machine heard the reply to the call of this number.
+    /// The machine got the response to the call with this number.
     Responded(usize),
     /// The machine reported something.
     Reported(Report),
@@ -39,38 +39,38 @@ pub(crate) enum What {
     Done,
 }
 
-/// How a run went.
+/// The course of a run.
 #[derive(Debug)]
 pub(crate) struct Course {
     pub(crate) scenario: Scenario,
-    /// The service as it is afterwards.
+    /// The service after the run.
     pub(crate) service: Service,
     pub(crate) calls: Vec<Called>,
     pub(crate) log: Vec<Entry>,
     pub(crate) tally: Tally,
-    /// When the machine says that the first cancel was accepted.
+    /// When the first cancel was accepted, by the machine's account.
     pub(crate) first_accepted: Option<At>,
-    /// The code of the error that the run failed with as a whole.
+    /// The code of the error that failed the whole run.
     pub(crate) failure: Option<String>,
     /// Why the run was stopped, if it did not end.
     pub(crate) stuck: Option<&'static str>,
 }
 
-/// What is to happen to a call.
+/// A future event of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Handled(usize),
     Responded(usize),
 }
 
-/// A run that is simulation on.
+/// A run in progress.
 struct Simulation<'a> {
     run: Run<'a>,
     now: At,
     random: fastrand::Rng,
     course: Course,
     events: BinaryHeap<Reverse<(At, Event)>>,
-    /// The requests under way, with what becomes of them.
+    /// The requests under way, with their fate.
     under_way: Vec<Option<(Request, Fate)>>,
 }
 
@@ -124,11 +124,11 @@ impl Simulation<'_> {
     fn go(mut self) -> Course {
         while let Some(until) = self.ask() {
             if until <= self.now {
-                self.course.stuck = Some("the machine waits for a time that is past");
+                self.course.stuck = Some("the machine waits until a time that is past");
                 break;
             }
             if self.course.log.len() > MOST_EVENTS {
-                self.course.stuck = Some("the machine does not come to an end");
+                self.course.stuck = Some("the machine does not end");
                 break;
             }
             let next = self.events.peek().map(|Reverse((at, _))| *at);
@@ -141,7 +141,8 @@ impl Simulation<'_> {
         self.course
     }
 
-    /// Makes the calls that the machine asks for. Returns until when it waits, unless it is done.
+    /// Makes the calls that the machine asks for. Returns until when the machine waits. `None` if it is
+    /// done.
     fn ask(&mut self) -> Option<At> {
         loop {
             match self.run.next(timestamp(self.now)) {
@@ -164,7 +165,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// Lets happen everything that is due.
+    /// Handles every event that is due.
     fn handle_due_events(&mut self) {
         while let Some(Reverse((at, event))) = self.events.peek().copied()
             && at <= self.now
@@ -172,7 +173,7 @@ impl Simulation<'_> {
             self.events.pop();
             match event {
                 Event::Handled(call) => self.handle(call),
-                Event::Responded(call) => self.reply(call),
+                Event::Responded(call) => self.respond(call),
             }
         }
     }
@@ -246,7 +247,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// The service handles a call.
+    /// Lets the service handle a call.
     fn handle(&mut self, number: usize) {
         let now = self.now;
         let bucket = &mut self.course.scenario.faults.bucket;
@@ -275,8 +276,8 @@ impl Simulation<'_> {
         });
     }
 
-    /// The machine hears the reply to a call.
-    fn reply(&mut self, number: usize) {
+    /// Hands the response to a call to the machine.
+    fn respond(&mut self, number: usize) {
         let Some((request, fate)) = self.under_way[number].take() else {
             return;
         };

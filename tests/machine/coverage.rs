@@ -1,4 +1,5 @@
-//! The situations that seeds meet: invariants that nothing puts to the test would hold, too.
+//! The coverage of the seeds: the situations that they meet. An invariant whose situation is never met
+//! would hold without a test.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,11 +10,11 @@ use proton_canceller::run::{ListPurpose, Note, Report};
 use crate::calls::{Asked, Read, Reply};
 use crate::course::{Course, What};
 
-/// How often each situation was met.
+/// The number of times that each situation was met.
 #[derive(Debug, Default)]
 pub(crate) struct Coverage(BTreeMap<String, usize>);
 
-/// What must be met with either engine.
+/// The situations that seeds must meet with either engine.
 const WITH_EITHER: [&str; 47] = [
     "outcome CANCELLED",
     "outcome FAILED",
@@ -64,10 +65,10 @@ const WITH_EITHER: [&str; 47] = [
     "note NotRefreshed",
 ];
 
-/// What must be met with CloudFormation.
+/// The situations that seeds must meet with CloudFormation only.
 const WITH_STACKS: [&str; 4] = [
     "reply Repeat",
-    "a read that tells what was hit",
+    "a read that shows what was hit",
     "note Superseded",
     "error Superseded",
 ];
@@ -86,7 +87,7 @@ impl Coverage {
         }
     }
 
-    /// Notes what a run meets.
+    /// Counts the situations of a run.
     pub(crate) fn note(&mut self, course: &Course) {
         if let Some(code) = &course.failure {
             self.met(&format!("failed {code}"));
@@ -96,7 +97,7 @@ impl Coverage {
             match &call.reply {
                 Some(Reply::Failed(trouble)) => self.met(&format!("reply {trouble:?}")),
                 Some(Reply::Reading(Read::HitNewer { .. })) => {
-                    self.met("a read that tells what was hit");
+                    self.met("a read that shows what was hit");
                 }
                 _ => {}
             }

@@ -1,5 +1,5 @@
-//! Defects that the run had before it was a state machine, or that its simulation has found. Each has a
-//! scenario that shows it.
+//! Defects that the run had before it was a state machine, or that its simulation has found. A scenario
+//! shows each of them.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn milliseconds(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// Deployments that have run for two hours. A cancel takes so long.
+/// Returns a scenario with deployments that started two hours ago, and whose cancels take `cancel_takes`.
 fn running(engine: EngineKind, count: usize, cancel_takes: Duration) -> Scenario {
     let script = Script {
         after: START - seconds(7200),
@@ -60,14 +60,14 @@ fn running(engine: EngineKind, count: usize, cancel_takes: Duration) -> Scenario
     }
 }
 
-/// Runs a scenario, which must keep every invariant.
+/// Runs a scenario. Requires that every invariant holds.
 fn run(scenario: Scenario) -> Course {
     let course = Course::of(scenario);
     assert_eq!(invariants::check(&course), None, "{course}");
     course
 }
 
-/// When the first calls of a kind were made, by environment.
+/// Returns the calls of a kind: their environments, and when they were made.
 fn asked_at(course: &Course, is_meant: impl Fn(Asked) -> bool) -> Vec<(usize, Duration)> {
     let calls = course.calls.iter().filter(|call| is_meant(call.asked));
     calls
@@ -82,7 +82,7 @@ fn cancelled_at(course: &Course, environment: usize) -> Option<Duration> {
         .map(|(_, at)| at)
 }
 
-/// When the last word on an environment was said, and which outcome it has.
+/// Returns when the last outcome of an environment was reported, and its name.
 fn last_word(course: &Course, environment: usize) -> (Duration, &'static str) {
     let mut entries = course.log.iter();
     let last = entries.find_map(|entry| match &entry.what {
@@ -94,7 +94,7 @@ fn last_word(course: &Course, environment: usize) -> (Duration, &'static str) {
         }
         _ => None,
     });
-    last.expect("each environment has a last word")
+    last.expect("each environment has a last outcome")
 }
 
 fn count(course: &Course, is_meant: impl Fn(Asked) -> bool) -> usize {
@@ -181,7 +181,7 @@ fn a_page_that_cannot_be_refreshed_holds_up_cancels_for_a_second_at_most() {
             assert_eq!(cancels.len(), 60);
             let pauses = cancels.windows(2).map(|pair| pair[1].1 - pair[0].1);
             let longest = pauses.max().unwrap();
-            // What the refresh may take, and a read and a cancel.
+            // The timeout of the refresh, a read and a cancel.
             assert!(longest <= milliseconds(1000 + 2 * 600), "{longest:?}");
         }
     }
@@ -241,7 +241,7 @@ fn a_quick_end_is_seen_at_once_when_nothing_else_is_left() {
 
 // Defect 4: calls are wasted.
 
-/// Polls of one deployment that is followed for a minute by itself.
+/// The polls of one deployment that is followed for a minute by itself.
 const POLLS_IN_A_MINUTE: usize = 20;
 
 #[test]
@@ -267,7 +267,7 @@ fn following_many_costs_no_more_calls_a_tick_than_there_are_pages() {
 #[test]
 fn many_that_wait_are_refreshed_by_their_page() {
     for engine in ENGINES {
-        // A reading is good for 2 seconds: for 17 cancels, or for 3.
+        // A reading is fresh for 2 seconds: for 17 cancels, or for 3.
         for (latency, most) in [(100, 4), (550, 25)] {
             let mut scenario = running(engine, 60, seconds(600));
             scenario.concurrency = 1;

@@ -1,4 +1,4 @@
-//! What holds whatever happens. Each invariant is a function that says how a run breaks it.
+//! The invariants of a run. Each invariant is a function that returns how a run breaks it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 type Violation = Option<String>;
 
-/// The first of some invariants that is broken, by name.
+/// Returns the first broken invariant, by name.
 macro_rules! first_of {
     ($($invariant:ident($($argument:expr),*)),+ $(,)?) => {
         None$(.or_else(|| {
@@ -30,7 +30,7 @@ macro_rules! first_of {
     };
 }
 
-/// Returns how a run breaks an invariant: the first break, since others would follow from it.
+/// Returns how a run breaks an invariant. Only the first violation counts, because others follow from it.
 pub(crate) fn check(course: &Course) -> Violation {
     let mut ledger = Ledger::new(&course.scenario);
     for (index, entry) in course.log.iter().enumerate() {
@@ -128,18 +128,15 @@ fn no_more_calls_are_in_flight_than_allowed(course: &Course, ledger: &Ledger) ->
 
 fn one_call_at_a_time_for_an_environment(ledger: &Ledger, call: &Called) -> Violation {
     let known = &ledger.environments[call.asked.environment()?];
-    known.in_flight.map(|other| {
-        format!(
-            "{:?} is asked for while call {other} is under way",
-            call.asked
-        )
-    })
+    known
+        .in_flight
+        .map(|other| format!("{:?} is made while call {other} is under way", call.asked))
 }
 
 fn a_dry_run_and_a_follow_cancel_nothing(course: &Course) -> Violation {
     let scenario = &course.scenario;
     (scenario.is_dry || matches!(scenario.why, Why::Follow(_)))
-        .then(|| "a run that cancels nothing cancels".to_owned())
+        .then(|| "a dry run or a follow cancels".to_owned())
 }
 
 fn only_what_the_rules_select_is_cancelled(ledger: &Ledger, known: &Known) -> Violation {
@@ -148,7 +145,7 @@ fn only_what_the_rules_select_is_cancelled(ledger: &Ledger, known: &Known) -> Vi
         Stage::Selected => ledger.may_admit(),
         _ => false,
     };
-    (!is_selected).then(|| format!("a cancel while it is due {:?}", known.stage))
+    (!is_selected).then(|| format!("a cancel in the stage {:?}", known.stage))
 }
 
 fn only_what_was_just_read_is_cancelled(
@@ -168,13 +165,13 @@ fn only_what_was_just_read_is_cancelled(
 fn a_lost_cancel_is_repeated_only_after_a_read(known: &Known) -> Violation {
     known
         .lost_at
-        .map(|lost_at| format!("a cancel was lost at {lost_at:?} and nothing was read since"))
+        .map(|lost_at| format!("a cancel was lost at {lost_at:?}, and there was no read since"))
 }
 
 fn no_cancel_comes_too_late(course: &Course, ledger: &Ledger, call: &Called) -> Violation {
     let budget = course.scenario.limits().budget;
     if ledger.now >= at(budget.act_until) {
-        return Some("a cancel after the time to act".to_owned());
+        return Some("a cancel is made after the time to act".to_owned());
     }
     let least = (at(budget.cancel_until) - at(budget.act_until)).min(Duration::from_secs(5));
     let is_short =
@@ -182,7 +179,7 @@ fn no_cancel_comes_too_late(course: &Course, ledger: &Ledger, call: &Called) -> 
     is_short.then(|| format!("a cancel is given up at {:?}", call.give_up_at))
 }
 
-/// What was read just now goes first, and then the oldest deployment of those that need not be read.
+/// A deployment that was just read by itself comes first. Then comes the oldest of those that need no read.
 fn the_oldest_is_cancelled_first(
     course: &Course,
     ledger: &Ledger,
@@ -243,7 +240,7 @@ fn a_skip_is_what_the_rules_say(course: &Course, ledger: &Ledger, outcome: &Outc
         (End::Skipped(_), _) | (_, Stage::ToReport(Some(_))) => false,
         _ => true,
     };
-    (!is_right).then(|| format!("{:?} where {:?} is due", outcome.end, known.stage))
+    (!is_right).then(|| format!("{:?} in the stage {:?}", outcome.end, known.stage))
 }
 
 fn an_end_is_the_truth(course: &Course, ledger: &Ledger, outcome: &Outcome) -> Violation {
@@ -264,7 +261,7 @@ fn an_end_is_the_truth(course: &Course, ledger: &Ledger, outcome: &Outcome) -> V
     (!is_true).then(|| format!("{:?} is not how {deployment:?} ended", outcome.end))
 }
 
-/// Where a response shows which deployment a cancel has hit, that one is reported.
+/// If a response shows which deployment a cancel has hit, the outcome is of that deployment.
 fn what_was_hit_is_what_is_reported(
     course: &Course,
     known: &Known,
@@ -289,7 +286,7 @@ fn what_was_hit_is_what_is_reported(
         .script
         .has_id;
     (has_id && deployment != hit)
-        .then(|| format!("deployment {deployment} is reported where {hit} was hit"))
+        .then(|| format!("deployment {deployment} is reported, and {hit} was hit"))
 }
 
 fn cancelling_is_true(
@@ -333,9 +330,9 @@ fn the_times_are_right(
     let environment = number(&outcome.environment.name);
     let asked_at = ledger.environments[environment].cancelled_at;
     if outcome.cancel_requested_at.map(at) != asked_at {
-        let told = outcome.cancel_requested_at;
+        let reported = outcome.cancel_requested_at;
         return Some(format!(
-            "a cancel of {asked_at:?} is said to be of {told:?}"
+            "a cancel of {asked_at:?} is reported as of {reported:?}"
         ));
     }
     let is_end = matches!(outcome.end, End::Cancelled | End::Failed | End::Succeeded);
@@ -358,8 +355,7 @@ fn the_times_are_right(
     (settled_at != Some(expected)).then(|| format!("settled at {settled_at:?}, not {expected:?}"))
 }
 
-/// What became of a cancel whose response was lost is read before the cancel is reported as an error, if
-/// there is time.
+/// If there is time, a deployment is read after a lost cancel before the cancel is reported as an error.
 fn a_lost_cancel_is_read_before_it_is_given_up(
     course: &Course,
     ledger: &Ledger,
@@ -374,14 +370,14 @@ fn a_lost_cancel_is_read_before_it_is_given_up(
         matches!(call.asked, Asked::Read { environment: one, .. } if one == environment)
             && (lost_at..=ledger.now).contains(&call.asked_at)
     });
-    (!is_read && !is_over).then(|| format!("nothing was read since {lost_at:?}"))
+    (!is_read && !is_over).then(|| format!("there was no read since {lost_at:?}"))
 }
 
 // Completeness.
 
 fn only_candidates_are_reported(known: &Known) -> Violation {
     matches!(known.stage, Stage::Unknown | Stage::Done)
-        .then(|| format!("reported while it is {:?}", known.stage))
+        .then(|| format!("reported in the stage {:?}", known.stage))
 }
 
 fn the_first_word_comes_once_and_first(known: &Known, word: Word) -> Violation {
@@ -402,7 +398,9 @@ fn everything_has_a_last_word(course: &Course, ledger: &Ledger) -> Violation {
     }
     let is_open = |known: &&Known| !matches!(known.stage, Stage::Unknown | Stage::Done);
     let open = ledger.environments.iter().find(is_open)?;
-    Some(format!("the run is done without a last word on {open:?}"))
+    Some(format!(
+        "the run is done without a last outcome of {open:?}"
+    ))
 }
 
 fn both_words_are_of_one_deployment(course: &Course) -> Violation {
@@ -423,7 +421,7 @@ fn both_words_are_of_one_deployment(course: &Course) -> Violation {
     })
 }
 
-/// The answers that the machine heard, in order, with the time.
+/// Returns the responses that the machine got, in order, with their time.
 fn replies(course: &Course) -> impl Iterator<Item = (At, &Called, &Reply)> {
     course.log.iter().filter_map(|entry| match entry.what {
         What::Responded(call) => {
@@ -485,8 +483,8 @@ fn nothing_is_late_while_there_is_time(course: &Course, outcome: &Outcome) -> Vi
         .then(|| "DeadlineExceeded, and there was time".to_owned())
 }
 
-/// The machine is work-conserving: if it may make a call, it makes every call that is due, and it
-/// sleeps no longer than until the next one is.
+/// The machine is work-conserving. As long as it has a permit, it makes every call that is due, and waits
+/// no longer than until the next call is due.
 fn no_permit_is_idle_while_a_call_is_due(course: &Course, ledger: &Ledger, until: At) -> Violation {
     if !ledger.has_permit(course.scenario.concurrency) {
         return None;
@@ -519,12 +517,12 @@ fn no_permit_is_idle_while_a_call_is_due(course: &Course, ledger: &Ledger, until
             && !ledger.may_wait_for_page(known)
             && is_idle(known.due)
     })?;
-    Some(format!("waits until {until:?} where this is due: {idle:?}"))
+    Some(format!("waits until {until:?}, and this is due: {idle:?}"))
 }
 
 fn a_wait_ends_on_time(ledger: &Ledger, known: &Known, word: Word) -> Violation {
     let first_at = known.first_at.filter(|_| word == Word::Unchanged)?;
-    // Where nothing tells how a deployment ended, the wait is over before its time.
+    // If the service does not return how a deployment ended, the wait ends early.
     let is_over = matches!(known.stage, Stage::ToReport(_));
     let ends = ledger.wait_ends(first_at);
     (ledger.now != ends && !is_over).then(|| format!("a wait until {ends:?} ends"))
@@ -544,7 +542,7 @@ fn no_wait_outlasts_its_deployment(ledger: &Ledger) -> Violation {
 fn a_run_waits_for_something(ledger: &Ledger) -> Violation {
     let is_open = |known: &Known| !matches!(known.stage, Stage::Unknown | Stage::Done);
     let is_waiting = ledger.find_due.is_some() || ledger.environments.iter().any(is_open);
-    (!is_waiting).then(|| "the run goes on though every last word is said".to_owned())
+    (!is_waiting).then(|| "the run goes on after the last outcome".to_owned())
 }
 
 // Liveness.
@@ -560,8 +558,8 @@ fn the_run_ends_in_time(course: &Course, ledger: &Ledger) -> Violation {
 
 // Cost.
 
-/// A call that failed is repeated after a wait. Once only, what became of a cancel that is given up is
-/// read at once. What is followed is polled whenever the listing cannot show it.
+/// A call that failed is repeated after a wait. One read at once is allowed after a cancel was given up. A
+/// followed deployment is read at once if the listing cannot show it.
 fn a_repeat_waits(ledger: &Ledger, call: &Called) -> Violation {
     let known = &ledger.environments[call.asked.environment()?];
     (known.is_hasty(call, ledger.now) && known.hasty > 0 && known.stage != Stage::Followed)
@@ -583,8 +581,8 @@ fn repeats_are_bounded(course: &Course) -> Violation {
     None
 }
 
-/// Where nothing goes wrong, following costs no more than to read each deployment by itself at growing
-/// intervals, and once more when it has left the listing.
+/// Without faults, following costs no more calls than a read of each deployment at growing intervals, and
+/// one more when it has left the listing.
 fn polls_are_bounded(course: &Course) -> Violation {
     if !course.scenario.faults.is_none() {
         return None;
@@ -610,10 +608,10 @@ fn polls_are_bounded(course: &Course) -> Violation {
         Asked::ReadEnvironment(_) | Asked::ReadTag(_) | Asked::Cancel { .. } => false,
     });
     let polls = polls.count();
-    (polls > most).then(|| format!("{polls} polls where {most} are enough"))
+    (polls > most).then(|| format!("{polls} polls, more than {most}"))
 }
 
-/// How often a deployment is polled that is followed for so long: the waits grow by half.
+/// Returns the most polls of a deployment that is followed for this long. The waits grow by half.
 fn most_polls(followed_for: Duration) -> usize {
     let mut after = Duration::from_millis(200);
     let mut polls = 3;
@@ -624,7 +622,7 @@ fn most_polls(followed_for: Duration) -> usize {
     polls
 }
 
-/// What a run costs where nothing goes wrong.
+/// Without faults, each environment costs one call of each kind.
 fn each_environment_is_read_and_cancelled_once(course: &Course) -> Violation {
     if !course.scenario.faults.is_none() {
         return None;
@@ -649,7 +647,7 @@ fn each_environment_is_read_and_cancelled_once(course: &Course) -> Violation {
         };
         times[index] += 1;
         if times[index] > 1 {
-            return Some(format!("{:?} is asked for again", call.asked));
+            return Some(format!("{:?} is made again", call.asked));
         }
     }
     None

@@ -1,5 +1,5 @@
-//! The ledger: what is known from outside at each moment of a run, and what the machine owes to each
-//! environment, and by when.
+//! The ledger of a run: at each moment, the facts known from outside, and the machine's next duty for each
+//! environment with its time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,54 +15,55 @@ use crate::scenario::{Scenario, Why};
 /// Failures in a row after which a call is not repeated.
 pub(crate) const MOST_FAILURES: u32 = 9;
 
-/// What the machine owes to an environment.
+/// The machine's next duty for an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Nothing: it is no candidate.
+    /// None: the environment is no candidate.
     Unknown,
-    /// To read it: a request names it.
+    /// Read the environment, because a request names it.
     Named,
-    /// To read its tag.
+    /// Read the environment's tag.
     Untagged,
-    /// Nothing yet: rule 7 is open.
+    /// None yet, because rule 7 is open.
     Selected,
-    /// To cancel its deployment, or to read it before.
+    /// Cancel the deployment, or read it before.
     ToCancel,
-    /// To read what became of the cancel.
+    /// Read the deployment after a cancel.
     ToRead,
-    /// To poll it.
+    /// Poll the deployment.
     Followed,
-    /// To report it in this very instant, as skipped for this reason where one is given.
+    /// Report the environment at once: as skipped, if there is a reason.
     ToReport(Option<SkipReason>),
-    /// Nothing, perhaps: the service was not reached, and may not be for the others either.
+    /// None, perhaps: the service was not reached, and may not be reached for the others.
     Held,
-    /// Nothing: the last word is said.
+    /// None: the last outcome was reported.
     Done,
 }
 
-/// What is known of an environment.
+/// The known facts of an environment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
     pub(crate) stage: Stage,
     pub(crate) in_flight: Option<usize>,
-    /// When the next call is owed, at the latest.
+    /// The latest time of the next call.
     pub(crate) due: At,
-    /// Failed calls: in a row while it is followed, all of them before.
+    /// The number of failed calls: in a row while the deployment is followed, all of them before.
     pub(crate) failures: u32,
-    /// The newest reading, and the time that it speaks of.
+    /// The newest reading, and its time.
     pub(crate) reading: Option<(Shown, At)>,
     /// When the response to a cancel was lost. `None` once the deployment was read.
     pub(crate) lost_at: Option<At>,
-    /// When the last cancel was asked for.
+    /// When the last cancel was requested.
     pub(crate) cancelled_at: Option<At>,
-    /// When its deployment was first reported as `CANCELLING`, and which one is followed.
+    /// When the deployment was first reported as `CANCELLING`.
     pub(crate) first_at: Option<At>,
+    /// The deployment that is followed.
     pub(crate) followed: usize,
-    /// True if the reading is of this deployment alone, for its cancel.
+    /// True if the deployment was read by itself for its cancel.
     pub(crate) is_confirmed: bool,
-    /// When the last call failed, if it did, and whether it was a cancel.
+    /// When the last call failed, and true if it was a cancel. `None` if the call succeeded.
     failed_at: Option<(At, bool)>,
-    /// How many calls were repeated at once.
+    /// The number of calls that were repeated at once.
     pub(crate) hasty: u32,
 }
 
@@ -78,12 +79,12 @@ impl Known {
     }
 }
 
-/// What is known at a moment of a run.
+/// The known facts at a moment of a run.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) now: At,
     pub(crate) environments: Vec<Known>,
-    /// When the next page of the first listing is owed, until it is complete.
+    /// The latest time of the next call of the first listing. `None` once the listing is complete.
     pub(crate) find_due: Option<At>,
     find_failures: u32,
     found: BTreeMap<usize, (Shown, At)>,
@@ -156,17 +157,17 @@ impl Ledger {
         self.in_flight < concurrency
     }
 
-    /// When the wait for a deployment that was first reported then ends.
+    /// Returns when the wait ends for a deployment that was first reported at this time.
     pub(crate) fn wait_ends(&self, first_at: At) -> At {
         first_at.max((first_at + self.settle_timeout).min(self.act_until))
     }
 
-    /// True if deployments of an environment cannot be told from each other.
+    /// True if deployments of an environment have neither an ID nor a start.
     pub(crate) fn is_anonymous(&self, environment: usize) -> bool {
         self.is_anonymous[environment]
     }
 
-    /// Takes notice of what happened.
+    /// Applies an event of the run.
     pub(crate) fn apply(&mut self, course: &Course, what: &What) {
         match what {
             What::Asked(number) => self.asked(*number, &course.calls[*number]),
@@ -175,7 +176,7 @@ impl Ledger {
                 self.reported(course, outcome, *word);
             }
             What::Reported(Report::Note(Note::NotRead(name, _))) => {
-                // The repeats are used up: the next poll is due as if the deployment had been read.
+                // After the last repeat, the next poll is due as if the deployment had been read.
                 let known = &mut self.environments[number(name)];
                 known.failures = 0;
                 known.due = self.now + poll_wait(self.now - known.first_at.unwrap_or(START));
@@ -246,7 +247,7 @@ impl Ledger {
         self.admit();
     }
 
-    /// A page of the first listing.
+    /// Applies a page of the first listing.
     fn found(&mut self, course: &Course, call: &Called, reply: &Reply) {
         if let Reply::Page { shown, next, .. } = reply {
             for one in shown {
@@ -268,7 +269,7 @@ impl Ledger {
         }
     }
 
-    /// Rules 1 to 6 are applied to what an reply shows.
+    /// Applies rules 1 to 6 to a deployment that a response shows.
     fn decide(&mut self, course: &Course, shown: Shown, read_at: At) {
         let (scenario, now) = (&course.scenario, self.now);
         let started = &course.service.environments[shown.environment].started[shown.deployment];
@@ -286,7 +287,7 @@ impl Ledger {
         };
     }
 
-    /// Rule 7.
+    /// Applies rule 7.
     fn admit(&mut self) {
         let is_open = |known: &&Known| match known.stage {
             Stage::Named | Stage::Untagged => true,
@@ -312,13 +313,14 @@ impl Ledger {
         }
     }
 
-    /// True if what is selected may be admitted, if the environments are given up that may have been.
+    /// True if the selected environments may be admitted. Environments that may have been given up do not
+    /// count as undecided.
     pub(crate) fn may_admit(&self) -> bool {
         let is_open = |known: &&Known| matches!(known.stage, Stage::Named | Stage::Untagged);
         self.selected + self.environments.iter().filter(is_open).count() <= self.limit
     }
 
-    /// An reply to a call for an environment.
+    /// Applies the response to a call for an environment.
     fn responded_for(&mut self, course: &Course, environment: usize, call: &Called, reply: &Reply) {
         if self.environments[environment].stage == Stage::Done {
             return;
@@ -377,7 +379,7 @@ impl Ledger {
         }
     }
 
-    /// A deployment was read.
+    /// Applies the reading of a deployment.
     fn read(&mut self, environment: usize, read: Read, call: &Called) {
         let now = self.now;
         let known = &mut self.environments[environment];
@@ -411,7 +413,7 @@ impl Ledger {
         }
     }
 
-    /// A page that was read for a poll or to refresh shows an environment.
+    /// Applies the state of an environment on a page that was read for a poll or a refresh.
     fn page_shows(&mut self, shown: Shown, asked_at: At) {
         let (now, is_anonymous) = (self.now, self.is_anonymous(shown.environment));
         let known = &mut self.environments[shown.environment];
@@ -457,7 +459,7 @@ impl Ledger {
         self.admit();
     }
 
-    /// What is owed to an environment though it may wait for a page that is under way.
+    /// True if the environment's next call may wait for a page that is under way.
     pub(crate) fn may_wait_for_page(&self, known: &Known) -> bool {
         match known.stage {
             Stage::ToCancel => self.refreshing > 0,
@@ -467,13 +469,13 @@ impl Ledger {
     }
 }
 
-/// The longest wait after so many failures.
+/// Returns the longest wait after this number of failures.
 pub(crate) fn longest_wait(failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(5);
     Duration::from_millis((100 << doublings).min(3000))
 }
 
-/// The wait between two polls of a deployment that has been followed for so long.
+/// Returns the wait between two polls of a deployment that was followed for this long.
 fn poll_wait(followed_for: Duration) -> Duration {
     (followed_for / 2).clamp(Duration::from_millis(100), Duration::from_secs(10))
 }

@@ -1,7 +1,7 @@
-//! The run's state machine alone, against a model of the service: no SDK, no bytes, no runtime. Time is
-//! a number, so a run costs microseconds and a million runs take minutes.
+//! The run's state machine alone, against a model of the service: without the SDK, bytes or a runtime. Time
+//! is a number, so a run costs microseconds and a million runs take minutes.
 //!
-//! A run is a seed. A failure names its seed and replays exactly:
+//! Each seed is one run. A failure names its seed, and a seed replays exactly:
 //!
 //! ```console
 //! $ SIMULATION_SEEDS=4711 cargo test --test machine whatever_happens
@@ -37,13 +37,13 @@ use crate::course::Course;
 use crate::coverage::Coverage;
 use crate::scenario::Scenario;
 
-/// The seeds that are run for each engine unless `SIMULATION_SEEDS` names others.
+/// The default of `SIMULATION_SEEDS`: the seeds that run for each engine.
 const SEEDS: Range<u64> = 0..100_000;
 
-/// So many seeds meet every situation.
+/// The number of seeds that meet every situation.
 const SEEDS_THAT_MEET_ALL: u64 = 50_000;
 
-/// Violations that one thread reports at the most.
+/// The most violations that one thread reports.
 const MOST_VIOLATIONS: usize = 10;
 
 fn seeds() -> Range<u64> {
@@ -100,7 +100,7 @@ fn simulate_all(engine: EngineKind) {
     }
 }
 
-/// Runs every seed that falls to this worker.
+/// Runs every seed of this worker.
 fn simulate_some(
     engine: EngineKind,
     seeds: Range<u64>,

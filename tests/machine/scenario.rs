@@ -1,4 +1,4 @@
-//! Scenarios by seed: what there is, why the function runs, what may go wrong.
+//! Scenarios by seed: the service, the trigger and the faults.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -14,16 +14,16 @@ use crate::calls::{At, START, State, name, timestamp};
 use crate::faults::{BadListing, Bucket, Faults, LastingFault};
 use crate::service::{ModelEnvironment, Paging, Script, Service};
 
-/// On a schedule, a deployment that is as old as this is stuck.
+/// The age from which a schedule takes a deployment as stuck.
 pub(crate) const STUCK_AFTER: Duration = Duration::from_hours(1);
 
 thread_local! {
-    /// `ENVIRONMENTS` and `PROTECTED_ENVIRONMENTS` of the scenarios that have them: to make them takes
-    /// longer than a run.
+    /// `ENVIRONMENTS` and `PROTECTED_ENVIRONMENTS` of the scenarios that have them. They are kept, because
+    /// making them takes longer than a run.
     static NAME_PATTERNS: Cell<Option<(Patterns, Patterns)>> = const { Cell::new(None) };
 }
 
-/// Why the function runs.
+/// The reason of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
     /// An alarm that fired at this time.
@@ -51,12 +51,12 @@ pub(crate) struct Scenario {
     pub(crate) faults: Faults,
 }
 
-/// How much goes wrong.
+/// The number of faults in a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Faultiness {
     None,
-    Some,
-    High,
+    Few,
+    Many,
 }
 
 impl Scenario {
@@ -64,8 +64,8 @@ impl Scenario {
         let random = &mut fastrand::Rng::with_seed(seed);
         let faultiness = match random.u8(0..20) {
             0..7 => Faultiness::None,
-            7..14 => Faultiness::Some,
-            _ => Faultiness::High,
+            7..14 => Faultiness::Few,
+            _ => Faultiness::Many,
         };
         let why = random.u8(0..20);
         let left = Duration::from_secs(*one_of(&LEFT, random));
@@ -81,7 +81,7 @@ impl Scenario {
         let paging = Paging {
             size: (random.usize(1..=count.max(2)) + 1).div_ceil(1 + random.usize(0..4)),
             shifts: random.bool(),
-            is_endless: faultiness == Faultiness::High && random.u8(0..20) == 0,
+            is_endless: faultiness == Faultiness::Many && random.u8(0..20) == 0,
         };
         let service = Service {
             engine,
@@ -135,7 +135,7 @@ impl Scenario {
         }
     }
 
-    /// What a run of the scenario may use.
+    /// Returns the limits of the scenario's run.
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             budget: Budget::new(timestamp(START), self.left),
@@ -198,14 +198,14 @@ impl Scenario {
         }
     }
 
-    /// Keeps what a policy of this scenario is made of.
+    /// Keeps the patterns of this scenario's policy for the next scenario.
     pub(crate) fn give_back(&self, policy: Policy) {
         if self.is_limited_by_name {
             NAME_PATTERNS.set(Some((policy.environments, policy.protected)));
         }
     }
 
-    /// Rules 1 and 2, as the scenario means them.
+    /// Applies rules 1 and 2 of the contract.
     pub(crate) fn name_rule(&self, environment: usize) -> Option<SkipReason> {
         match environment % 10 {
             3 | 9 if self.is_limited_by_name => Some(SkipReason::Protected),
@@ -214,7 +214,7 @@ impl Scenario {
         }
     }
 
-    /// Rules 1 to 6, as the scenario means them, for a deployment that an reply shows.
+    /// Applies rules 1 to 6 of the contract to a deployment that a response shows.
     pub(crate) fn rules(
         &self,
         environment: usize,
@@ -242,7 +242,7 @@ impl Scenario {
         }
     }
 
-    /// True if a tag has to be read before the rules are decided.
+    /// True if rule 5 needs the environment's tag.
     pub(crate) fn asks_tag(&self, environment: usize, start: Option<At>) -> bool {
         let fired_before = match (&self.why, start) {
             (Why::Alarm(fired_at), Some(start)) => start <= *fired_at,
@@ -251,7 +251,7 @@ impl Scenario {
         self.is_tagged && fired_before && self.name_rule(environment).is_none()
     }
 
-    /// True if there is time for all that there is to do: no fault lasts.
+    /// True if the run has time for every call: no fault lasts.
     pub(crate) fn has_time(&self) -> bool {
         let faults = &self.faults;
         let is_short = |range: &Range<At>| range.end - range.start <= Duration::from_secs(4);
@@ -278,7 +278,7 @@ fn seconds(range: Range<u64>, random: &mut fastrand::Rng) -> Duration {
     Duration::from_millis(random.u64(range.start * 1000..range.end * 1000))
 }
 
-/// An environment. A regular one has IDs and start times.
+/// Draws an environment. A regular one has IDs and start times.
 fn environment(
     engine: EngineKind,
     is_regular: bool,
@@ -299,7 +299,7 @@ fn environment(
     ModelEnvironment::new(scripts, random.u8(0..5) > 0, random.u8(0..4) == 0)
 }
 
-/// The first deployment has started, and has ended, ends soon or runs on.
+/// Starts the first deployment in the past. It has ended, ends soon or runs for hours.
 fn begin(first: &mut Script, random: &mut fastrand::Rng) {
     let age = match random.u8(0..4) {
         0 => seconds(1..120, random),
@@ -368,11 +368,11 @@ fn faults(
     let base = random.u64(5..150);
     let share = |random: &mut fastrand::Rng| match faultiness {
         Faultiness::None => 0,
-        Faultiness::Some => random.u64(0..40),
-        Faultiness::High => random.u64(0..80),
+        Faultiness::Few => random.u64(0..40),
+        Faultiness::Many => random.u64(0..80),
     };
     let has_faults = faultiness != Faultiness::None;
-    let has_many_faults = faultiness == Faultiness::High;
+    let has_many_faults = faultiness == Faultiness::Many;
     let some_time = |random: &mut fastrand::Rng| {
         let from = START + left.mul_f64(random.f64() / 2.0);
         from..from + seconds(1..40, random)

@@ -1,7 +1,7 @@
 //! The model of the service: environments whose deployments follow a script, for both engines.
 //!
-//! Where a deployment stands is a function of the time and of the cancels that took effect, so nothing
-//! has to happen between two calls.
+//! The state of a deployment is a function of the time and of the cancels that took effect. So nothing has
+//! to be simulated between two calls.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use proton_canceller::engine::EngineKind;
 
 use crate::calls::{At, Read, Reply, Shown, State, Trouble, name, timestamp};
 
-/// What a deployment does unless somebody cancels it, and what it does then.
+/// The script of a deployment: its course without a cancel, and after a cancel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Script {
-    /// How long after the end of the one before it starts. The first starts at this time.
+    /// The time from the end of the deployment before to the start. For the first one, the start.
     pub(crate) after: Duration,
     pub(crate) takes: Duration,
     pub(crate) end: State,
-    /// When somebody else cancels it, counted from its start.
+    /// The time from the start to a cancel by another caller.
     pub(crate) others_cancel_after: Option<Duration>,
-    /// How long an accepted cancel shows nothing.
+    /// How long the deployment stays `IN_PROGRESS` after an accepted cancel.
     pub(crate) lag: Duration,
     pub(crate) cancel_takes: Duration,
     pub(crate) cancel_end: State,
@@ -34,7 +34,7 @@ pub(crate) struct Started {
     pub(crate) at: At,
     /// When a cancel was accepted.
     pub(crate) accepted_at: Option<At>,
-    /// True if the run's cancel was accepted, and nobody else's.
+    /// True if the accepted cancel was the run's.
     pub(crate) is_ours: bool,
 }
 
@@ -72,9 +72,9 @@ pub(crate) struct ModelEnvironment {
     /// The deployments to come, the last one first.
     pub(crate) to_come: Vec<Script>,
     pub(crate) started: Vec<Started>,
-    /// True if its tag allows the alarm.
+    /// True if the environment's tag names the alarm.
     pub(crate) is_tagged: bool,
-    /// True if nothing tells how a deployment ended once a newer one is in place.
+    /// True if the service does not return a deployment's end once a newer deployment has started.
     pub(crate) hides_older_ends: bool,
     /// The deployments that this run's accepted cancels were meant for, and those they hit.
     tokens: Vec<(usize, usize)>,
@@ -92,7 +92,7 @@ impl ModelEnvironment {
         }
     }
 
-    /// Lets happen what has happened by now.
+    /// Starts and cancels the deployments that are due by now.
     pub(crate) fn advance(&mut self, now: At) {
         loop {
             let next = self.to_come.last().copied();
@@ -121,13 +121,13 @@ impl ModelEnvironment {
     }
 }
 
-/// How a listing is cut into pages.
+/// The pages of a listing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paging {
     pub(crate) size: usize,
-    /// True if what leaves the listing shifts what comes after it.
+    /// True if environments that leave the listing shift those after them.
     pub(crate) shifts: bool,
-    /// True if the tokens of later pages alternate for ever.
+    /// True if the tokens of later pages alternate without end.
     pub(crate) is_endless: bool,
 }
 
@@ -137,12 +137,12 @@ pub(crate) struct Service {
     pub(crate) engine: EngineKind,
     pub(crate) environments: Vec<ModelEnvironment>,
     pub(crate) paging: Paging,
-    /// True if the service says when a deployment ended.
+    /// True if the service returns when a deployment ended.
     pub(crate) returns_end_times: bool,
 }
 
 impl Service {
-    /// The latest deployment of an environment.
+    /// Returns the latest deployment of an environment.
     pub(crate) fn latest(&mut self, environment: usize, now: At) -> Option<Shown> {
         let model = &mut self.environments[environment];
         model.advance(now);
@@ -159,7 +159,7 @@ impl Service {
         }
     }
 
-    /// The deployment as the service describes it.
+    /// Returns the deployment as the service describes it.
     pub(crate) fn describe(&self, shown: Shown) -> Deployment {
         let Shown {
             environment,
@@ -182,7 +182,7 @@ impl Service {
         }
     }
 
-    /// The deployment that a description means, so far as it can be told: the latest, if it cannot.
+    /// Returns the deployment of a description. If its ID and start are unknown, the latest one.
     pub(crate) fn meant(&self, environment: usize, described: &Deployment) -> usize {
         let started = &self.environments[environment].started;
         let by_id = described
@@ -198,7 +198,7 @@ impl Service {
             .unwrap_or(started.len().saturating_sub(1))
     }
 
-    /// How many pages the listing has.
+    /// Returns the number of pages of the listing.
     pub(crate) fn pages(&mut self, now: At) -> usize {
         let count = if self.paging.shifts {
             (0..self.environments.len())
@@ -210,7 +210,7 @@ impl Service {
         count.div_ceil(self.paging.size).max(1)
     }
 
-    /// The latest deployment, if the listing shows the environment.
+    /// Returns the latest deployment. `None` if the listing does not show the environment.
     fn listed(&mut self, environment: usize, now: At) -> Option<Shown> {
         let shown = self.latest(environment, now)?;
         match self.engine {
@@ -291,7 +291,7 @@ impl Service {
         })
     }
 
-    /// Cancels whatever deployment is current. Returns the one that was hit.
+    /// Cancels the current deployment. Returns the deployment that was hit.
     pub(crate) fn cancel(
         &mut self,
         environment: usize,
