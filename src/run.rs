@@ -61,7 +61,7 @@ use crate::report::summary::Tally;
 use crate::timestamp::{self, Timestamp};
 use crate::trigger::{Cause, Trigger};
 
-/// How long one call may wait for its response.
+/// The timeout of a call.
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The limits of a run.
@@ -71,7 +71,7 @@ pub struct Limits {
     pub budget: Budget,
     /// Calls in flight at once, 1 or more.
     pub concurrency: usize,
-    /// How long a deployment that was cancelled is followed.
+    /// The time for which a cancelled deployment is followed.
     pub settle_timeout: Duration,
     /// The seed of the jitter.
     pub seed: u64,
@@ -93,11 +93,11 @@ pub enum Step {
 pub enum Report {
     /// An outcome.
     Outcome(Box<Outcome>, Word),
-    /// Something that is worth a log line.
+    /// A note for the log.
     Note(Note),
 }
 
-/// How an outcome relates to those of the same environment.
+/// The relation of an outcome to the others of its environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     /// `CANCELLING`: the end follows.
@@ -233,7 +233,7 @@ impl<'a> Run<'a> {
         std::mem::take(&mut self.reports)
     }
 
-    /// Why nothing could be found, once the run is done.
+    /// Returns why nothing could be found, once the run is done.
     #[must_use]
     pub fn failure(&self) -> Option<&CallError> {
         self.failure.as_ref()

@@ -24,7 +24,7 @@ use crate::settings::{BadSettings, Settings};
 /// The timeout of the report of a failed start to Lambda.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often the start yields to other tasks before the clients are made. The request for the first event
+/// The number of yields to other tasks before the clients are made. The request for the first event
 /// needs about half of these yields, to connect and to write.
 const STEPS_TO_THE_FIRST_REQUEST: usize = 8;
 

@@ -61,7 +61,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_cut_is_the_texts_beginning_and_a_mark(text in any::<String>(), limit in 0..64_usize) {
+        fn a_cut_text_is_its_beginning_and_an_ellipsis(text in any::<String>(), limit in 0..64_usize) {
             let kept = cut(&text, limit);
             if text.len() <= limit {
                 prop_assert_eq!(kept, text.as_str());
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_cut_between_characters_and_marked() {
+    fn long_text_is_cut_between_characters_and_ends_in_an_ellipsis() {
         assert_eq!(cut("abcdefgh", 6), "abc…");
         assert_eq!(cut("ääää", 7), "ää…");
         assert_eq!(cut("ääää", 6), "ä…");

@@ -82,7 +82,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_again(
+        fn a_written_time_is_read_as_the_same(
             seconds in -62_167_219_200_i64..253_402_300_800,
             nanoseconds in 0..1_000_000_000_u32,
         ) {

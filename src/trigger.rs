@@ -47,7 +47,7 @@ pub struct Trigger {
     pub arn: Option<String>,
     /// The event's own time.
     pub time: Option<Timestamp>,
-    /// Why the alarm fired, or the request's reason.
+    /// The alarm's state reason, or the request's reason.
     pub reason: Option<String>,
 }
 

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn who_persists_waits_no_longer_than_the_longest_wait() {
+    fn a_persistent_caller_waits_no_longer_than_the_longest_wait() {
         let mut random = fastrand::Rng::with_seed(7);
         let mut backoff = Backoff::default();
         for _ in 0..100 {

@@ -30,7 +30,7 @@ use tower::Service;
 /// The timeout of a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long an idle connection is kept. Services close idle connections after about a minute.
+/// The time for which an idle connection is kept. Services close idle connections after about a minute.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The default root certificates: Mozilla's.

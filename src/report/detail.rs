@@ -218,7 +218,7 @@ pub(crate) struct ErrorDetail<'a> {
     message: Cow<'a, str>,
 }
 
-/// Why the function ran.
+/// The trigger of a run, as events and summaries report it.
 #[derive(Debug, Serialize)]
 pub(crate) struct TriggerDetail<'a> {
     kind: &'static str,
@@ -288,7 +288,7 @@ impl<'a> Detail<'a> {
 }
 
 impl<'a> ErrorDetail<'a> {
-    /// Its texts are cut to `limit` bytes.
+    /// Makes the member. Its texts are cut to `limit` bytes.
     pub(crate) fn of(error: &'a CallError, limit: usize) -> Self {
         Self {
             code: text::cut(&error.code, limit),
@@ -311,7 +311,7 @@ impl<'a> TriggerDetail<'a> {
         }
     }
 
-    /// Its texts are cut to `limit` bytes.
+    /// Makes the member. Its texts are cut to `limit` bytes.
     pub(crate) fn of(trigger: &'a Trigger, limit: usize) -> Self {
         let cut_any = |text: &'a Option<String>| text.as_deref().map(|text| text::cut(text, limit));
         Self {
@@ -354,7 +354,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn whatever_the_texts_are_an_event_is_json_and_fits(
+        fn an_event_is_json_and_fits_whatever_its_texts(
             texts in prop::collection::vec(text(), 12),
         ) {
             let mut texts = texts.into_iter();

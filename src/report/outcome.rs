@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_left_alone_has_a_reason_and_only_what_went_wrong_an_error() {
+    fn only_skips_have_a_reason_and_only_errors_an_error() {
         for end in ends() {
             let reason = (end == skipped()).then_some(SkipReason::Protected);
             assert_eq!(end.skip_reason(), reason, "{end:?}");
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_service_says_is_the_end_and_what_goes_on_has_none() {
+    fn only_a_final_status_is_an_end() {
         assert_eq!(End::of(&Status::Cancelled), Some(End::Cancelled));
         assert_eq!(End::of(&Status::Failed), Some(End::Failed));
         assert_eq!(End::of(&Status::Succeeded), Some(End::Succeeded));

@@ -12,7 +12,7 @@ use crate::engine::{Continuation, TagPage};
 use crate::report::outcome::{End, Outcome};
 use crate::timestamp::Timestamp;
 
-/// How far a run is with an environment.
+/// The stage of an environment in a run.
 #[derive(Debug)]
 pub(super) enum Stage {
     /// A request names it, and it is to be read.
@@ -47,7 +47,7 @@ pub(super) struct Entry {
     pub(super) since: Timestamp,
     /// The retries of its calls.
     pub(super) backoff: Backoff,
-    /// Where a multi-call read continues.
+    /// The continuation of a multi-call read.
     pub(super) continuation: Option<Continuation>,
 }
 
@@ -109,7 +109,7 @@ impl Entry {
 /// When an environment is up next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// As soon as there is a permit.
+    /// Up as soon as there is a permit.
     Ready,
     /// Not before this time.
     At(Timestamp),
@@ -125,7 +125,7 @@ pub(super) enum Next {
 pub(super) struct Agenda {
     entries: BTreeMap<EnvironmentName, (Entry, Next)>,
     ready: Ready,
-    /// Those that are ready and followed. Their calls come last.
+    /// The followed environments that are ready. Their calls come last.
     polls: Ready,
     timers: BTreeSet<(Timestamp, EnvironmentName)>,
     undecided: usize,

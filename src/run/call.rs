@@ -36,13 +36,13 @@ pub enum Request {
 pub struct ListRequest {
     /// The page.
     pub token: PageToken,
-    /// Why it is listed.
+    /// The purpose of the call.
     pub purpose: ListPurpose,
     /// When the page is requested. The response may show any moment since then.
     pub(crate) asked_at: Timestamp,
 }
 
-/// Why a page is listed.
+/// The purpose of listing a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListPurpose {
     /// To find what is in progress.

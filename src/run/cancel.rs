@@ -32,7 +32,7 @@ pub(super) struct Cancel {
     is_lost: bool,
     /// When the cancel was asked for last.
     requested_at: Option<Timestamp>,
-    /// Why the last attempt failed. Before the first attempt: the error to report if none is made.
+    /// The error of the last attempt. Before the first attempt, the error to report if none is made.
     failure: CallError,
 }
 

@@ -20,7 +20,7 @@ use crate::timestamp::Timestamp;
 pub struct Driver<'a> {
     /// The engine.
     pub(crate) engine: &'a Engine,
-    /// Where outcomes go.
+    /// The client that publishes outcomes.
     pub(crate) event_bridge: &'a EventBridge,
     /// The time.
     pub(crate) clock: Clock,

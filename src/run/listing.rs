@@ -41,7 +41,7 @@ impl Listing {
         Some(self.next.clone())
     }
 
-    /// How many pages were read.
+    /// Returns the number of pages that were read.
     pub(super) fn pages(&self) -> usize {
         self.read.len()
     }

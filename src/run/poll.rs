@@ -12,7 +12,7 @@ use crate::deployment::EnvironmentName;
 use crate::engine::Page;
 use crate::timestamp::Timestamp;
 
-/// How polls find out where the deployments stand.
+/// The state of polling: by the listing, or one by one.
 #[derive(Debug, Default)]
 pub(super) struct Polls {
     /// The pages of the listing, as far as they are known.

@@ -114,7 +114,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-    /// How long so many calls take.
+    /// Returns the time that this number of calls takes.
     fn time_of(calls: usize, limiter: &mut RateLimiter, start: Timestamp) -> Duration {
         let mut now = start;
         for _ in 0..calls {

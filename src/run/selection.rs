@@ -50,7 +50,7 @@ pub(super) struct Selection<'a> {
     pub(super) trigger: &'a Trigger,
     pub(super) policy: &'a Policy,
     pub(super) mode: Mode,
-    /// How many were selected, admitted ones included.
+    /// The number of selected deployments, admitted ones included.
     selected: usize,
     waiting: Vec<Candidate>,
 }

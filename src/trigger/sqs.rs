@@ -54,7 +54,7 @@ pub struct ReportedTrigger {
     pub(crate) arn: Option<String>,
     /// The event's own time.
     pub time: Option<Timestamp>,
-    /// Why the alarm fired, or the request's reason.
+    /// The alarm's state reason, or the request's reason.
     pub(crate) reason: Option<String>,
 }
 
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_null_and_stays_unknown() {
+    fn a_null_value_stays_unknown() {
         for pointer in [
             "/detail/message",
             "/detail/deployment/id",

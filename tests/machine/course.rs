@@ -52,7 +52,7 @@ pub(crate) struct Course {
     pub(crate) first_accepted: Option<At>,
     /// The code of the error that failed the whole run.
     pub(crate) failure: Option<String>,
-    /// Why the run was stopped, if it did not end.
+    /// The reason why the run was stopped. `None` if it ended.
     pub(crate) stuck: Option<&'static str>,
 }
 

@@ -311,7 +311,7 @@ fn a_listing_that_failed_is_used_again_once_it_works() {
 }
 
 #[test]
-fn what_has_left_the_listing_is_read_once() {
+fn a_deployment_that_has_left_the_listing_is_read_once() {
     let mut scenario = running(EngineKind::CloudFormation, 40, seconds(10));
     scenario.service.paging.size = 20;
     let course = run(scenario);
@@ -336,7 +336,7 @@ fn one_deployment_is_not_searched_for_on_many_pages() {
 // Defect 6, and what the simulation has found.
 
 #[test]
-fn what_the_end_of_the_time_to_act_admits_is_not_cancelled() {
+fn an_environment_admitted_at_the_end_of_the_time_to_act_is_not_cancelled() {
     for engine in ENGINES {
         let mut scenario = running(engine, 4, seconds(1));
         scenario.why = Why::Alarm(START);

@@ -19,7 +19,7 @@ pub(crate) struct Script {
     pub(crate) end: State,
     /// The time from the start to a cancel by another caller.
     pub(crate) others_cancel_after: Option<Duration>,
-    /// How long the deployment stays `IN_PROGRESS` after an accepted cancel.
+    /// The time for which the deployment stays `IN_PROGRESS` after an accepted cancel.
     pub(crate) lag: Duration,
     pub(crate) cancel_takes: Duration,
     pub(crate) cancel_end: State,

@@ -86,7 +86,7 @@ struct Course {
     since: Option<Timestamp>,
     /// The newest status reason, that of the rollback's start excluded.
     words: Option<String>,
-    /// Why the update began to roll back.
+    /// The reason why the update began to roll back.
     rollback_reason: Option<String>,
     /// The token of the first event of the rollback.
     rollback_token: Option<String>,
