@@ -33,7 +33,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time for which an idle connection is kept. Services close idle connections after about a minute.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The default root certificates: Mozilla's.
+/// Returns the default root certificates: Mozilla's.
 fn usual_authorities() -> RootCertStore {
     RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),

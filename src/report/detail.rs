@@ -298,7 +298,7 @@ impl<'a> ErrorDetail<'a> {
 }
 
 impl<'a> TriggerDetail<'a> {
-    /// The trigger as the followed event reported it.
+    /// Makes the member for a follow: the trigger as the followed event reported it.
     fn again(trigger: &'a ReportedTrigger, limit: usize) -> Self {
         let cut_any = |text: &'a Option<String>| text.as_deref().map(|text| text::cut(text, limit));
         Self {
