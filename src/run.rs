@@ -135,7 +135,7 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// A run that cancels what the policy selects for a trigger.
+    /// Makes a run that cancels the deployments that the policy selects for a trigger.
     #[must_use]
     pub fn new(trigger: &'a Trigger, policy: &'a Policy, limits: Limits, now: Timestamp) -> Self {
         let mut run = Self::empty(limits);
@@ -147,7 +147,7 @@ impl<'a> Run<'a> {
         run
     }
 
-    /// A run that reads a deployment that is being cancelled, once, and cancels nothing.
+    /// Makes a run that reads a deployment that is being cancelled, once, and cancels nothing.
     #[must_use]
     pub fn follow(deployment: Deployment, limits: Limits, now: Timestamp) -> Self {
         let mut run = Self::empty(limits);
@@ -245,7 +245,7 @@ impl<'a> Run<'a> {
         self.tally
     }
 
-    /// When the service accepted the first cancel.
+    /// Returns when the service accepted the first cancel.
     #[must_use]
     pub fn first_accepted(&self) -> Option<Timestamp> {
         self.first_accepted
@@ -292,7 +292,7 @@ impl<'a> Run<'a> {
         self.failure.is_some()
     }
 
-    /// The calls that matter most come first. A call that is not chosen now takes no permit.
+    /// Chooses the next call: those that matter most come first. A call that is not chosen now takes no permit.
     fn choose(&mut self, now: Timestamp) -> Option<Call> {
         let listing = self.finding.as_mut().map(|finding| &mut finding.listing);
         if let Some(token) = listing.and_then(|listing| listing.ask(now)) {
@@ -401,7 +401,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// When a call is given up: after a timeout, or when the time is over.
+/// Returns when a call is given up: after a timeout, or when the time is over.
 fn sooner(now: Timestamp, timeout: Duration, until: Timestamp) -> Timestamp {
     timestamp::later(now, timeout).map_or(until, |at| at.min(until))
 }

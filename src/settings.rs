@@ -58,7 +58,7 @@ pub struct Settings {
     pub(crate) policy: Policy,
     /// The alarms that never start a run: `IGNORED_ALARMS`, default none.
     pub(crate) ignored_alarms: Patterns,
-    /// The time for which a run follows the deployments that it cancelled: `SETTLE_TIMEOUT_SECONDS`, default 600.
+    /// The time for which a run follows its deployments: `SETTLE_TIMEOUT_SECONDS`, default 600.
     pub(crate) settle_timeout: Duration,
     /// The event bus for outcomes, by name or ARN: `EVENT_BUS_NAME`, default `default`.
     pub event_bus: String,

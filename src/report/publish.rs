@@ -23,7 +23,7 @@ const MOST_ENTRIES: usize = 10;
 /// Calls to EventBridge in flight at once.
 const MOST_CALLS: usize = 16;
 
-/// The time for which an outcome waits for others, because outcomes that become known together fit into one call.
+/// The time for which an outcome waits for others, because one call can carry several.
 const LINGER: Duration = Duration::from_millis(5);
 
 /// The timeout of one call.

@@ -26,7 +26,7 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// The outcome of an environment that the run is done with.
+    /// Returns the outcome of an environment that the run is done with.
     pub(super) fn outcome(self, end: End) -> Outcome {
         match self {
             Self::Named(name) => Outcome::unread(Environment::named(name), end),
@@ -78,7 +78,7 @@ impl Entry {
         }
     }
 
-    /// The page that can refresh a stale reading before a cancel.
+    /// Returns the page that can refresh a stale reading before a cancel.
     pub(super) fn stale_page(&self, now: Timestamp) -> Option<&PageToken> {
         match &self.stage {
             Stage::Cancel(cancel) => cancel.stale_page(now),
@@ -196,13 +196,13 @@ impl Agenda {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// The environments that are ready and not followed yet, in order.
+    /// Returns the environments that are ready and not followed yet, in order.
     pub(super) fn ready(&self) -> impl Iterator<Item = &Entry> {
         let ready = self.ready.iter();
         ready.filter_map(|(_, name)| Some(&self.entries.get(name)?.0))
     }
 
-    /// The environments that are followed and to be polled, in order.
+    /// Returns the followed environments that are to be polled, in order.
     pub(super) fn polls(&self) -> impl Iterator<Item = &Entry> {
         let polls = self.polls.iter();
         polls.filter_map(|(_, name)| Some(&self.entries.get(name)?.0))
@@ -216,12 +216,12 @@ impl Agenda {
         }
     }
 
-    /// All environments, with when they are up next.
+    /// Returns all environments, with when they are up next.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&Entry, Next)> {
         self.entries.values().map(|(entry, next)| (entry, *next))
     }
 
-    /// The stage of an environment, with when it is up next.
+    /// Returns the stage of an environment, with when it is up next.
     pub(super) fn get(&self, name: &EnvironmentName) -> Option<(&Stage, Next)> {
         let (entry, next) = self.entries.get(name)?;
         Some((&entry.stage, *next))
@@ -242,7 +242,7 @@ impl Agenda {
         }
     }
 
-    /// Of how many environments rules 1 to 6 have not decided yet.
+    /// Returns the number of environments that rules 1 to 6 have not decided yet.
     pub(super) fn undecided(&self) -> usize {
         self.undecided
     }

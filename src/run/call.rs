@@ -69,7 +69,7 @@ pub enum Response {
 }
 
 impl Response {
-    /// The error, if the call failed.
+    /// Returns the error, if the call failed.
     pub(super) fn error(&self) -> Option<&CallError> {
         match self {
             Self::List(_, result) => result.as_ref().err(),
@@ -88,13 +88,13 @@ impl PageToken {
     /// The first page.
     pub(crate) const FIRST: Self = Self(None);
 
-    /// The page that comes after this one, if there is one.
+    /// Returns the page that comes after this one, if there is one.
     #[must_use]
     pub(crate) fn after(page: &Page) -> Option<Self> {
         page.next.as_deref().map(|token| Self(Some(token.into())))
     }
 
-    /// The token as the service gave it.
+    /// Returns the token as the service gave it.
     #[must_use]
     pub fn as_deref(&self) -> Option<&str> {
         self.0.as_deref()

@@ -71,7 +71,7 @@ impl Driver<'_> {
                 }
             };
             tokio::select! {
-                // In this order, so that a run replays exactly.
+                // The order is fixed, so that a run replays exactly.
                 biased;
                 Some(answer) = calls.next() => {
                     apply(answer, run, publisher, self.clock.now());

@@ -111,7 +111,7 @@ impl Run<'_> {
                 return;
             }
             Ok(is_complete) => {
-                // One that is longer than it is worth is not tried again for so few.
+                // The listing costs more calls than reads do, and is not tried again for so few deployments.
                 self.polls.pages = listing.pages() + usize::from(!is_complete);
                 self.read_by_themselves(is_complete);
             }

@@ -38,7 +38,7 @@ impl Candidate {
         }
     }
 
-    /// The outcome, if no cancel is asked for.
+    /// Returns the outcome, if no cancel is requested.
     pub(super) fn outcome(self, end: End) -> Outcome {
         Outcome::without_cancel(self.deployment, end)
     }
@@ -82,7 +82,7 @@ impl<'a> Selection<'a> {
         Some((admission, std::mem::take(&mut self.waiting)))
     }
 
-    /// The log line of a limit that was exceeded.
+    /// Returns the log line of an exceeded limit.
     pub(super) fn over_limit(&self) -> Note {
         Note::OverLimit {
             selected: self.selected,
