@@ -27,7 +27,7 @@ pub enum NameRule {
 
 /// A name that no environment can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is no {}", crate::text::cut(name, 140), rule.words())]
+#[error("invalid {} `{}`: {}", rule.noun(), crate::text::cut(name, 140), rule.accepts())]
 pub struct BadEnvironmentName {
     /// The name as it was given.
     pub(crate) name: String,
@@ -36,14 +36,19 @@ pub struct BadEnvironmentName {
 }
 
 impl NameRule {
-    fn words(self) -> &'static str {
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Proton => "environment name",
+            Self::CloudFormation => "stack name",
+        }
+    }
+
+    fn accepts(self) -> &'static str {
         match self {
             Self::Proton => {
-                "environment name: must be 1 to 100 letters, digits, `_` or `-`, the first a letter or a digit"
+                "must be 1 to 100 letters, digits, `_` or `-`, the first a letter or a digit"
             }
-            Self::CloudFormation => {
-                "stack name: must be 1 to 128 letters, digits or `-`, the first a letter"
-            }
+            Self::CloudFormation => "must be 1 to 128 letters, digits or `-`, the first a letter",
         }
     }
 

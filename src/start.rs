@@ -41,7 +41,7 @@ pub enum StartError {
     NotUnderLambda(&'static str),
     /// An endpoint of the AWS profile is not a URL. Endpoints in variables are checked with the settings.
     #[error(
-        "the endpoint `{0}` is no URL: set `endpoint_url` of the AWS profile to an `http` or `https` URL, such as `https://proton.example.com`"
+        "invalid endpoint `{0}`: set `endpoint_url` of the AWS profile to an `http` or `https` URL, such as `https://proton.example.com`"
     )]
     Endpoint(String),
     /// TLS could not be set up.

@@ -166,7 +166,7 @@ impl Sender {
         let Records { records } = typed("the payload's `Records`", payload)?;
         let [Object(record)] = records.as_slice() else {
             return Err(unsupported(format!(
-                "the payload has {} `Records`, where exactly one is taken",
+                "the payload has {} `Records`: must be exactly one",
                 records.len()
             )));
         };

@@ -111,7 +111,7 @@ impl Run<'_> {
                 return;
             }
             Ok(is_complete) => {
-                // The listing costs more calls than reads do, and is not tried again for so few deployments.
+                // An incomplete listing counts as one page longer, so that it is not read for so few again.
                 self.polls.pages = listing.pages() + usize::from(!is_complete);
                 self.read_by_themselves(is_complete);
             }

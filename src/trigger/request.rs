@@ -41,7 +41,7 @@ pub(super) fn request(
     let count = request.environments.len();
     if !(1..=MOST_NAMES).contains(&count) {
         return Err(unsupported(format!(
-            "the request names {count} environments, where 1 to {MOST_NAMES} are taken"
+            "the request names {count} environments: must be 1 to {MOST_NAMES}"
         )));
     }
     let mut environments: Vec<EnvironmentName> = Vec::with_capacity(count);
