@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::timestamp::{self, Timestamp};
 
-/// Tells the time of day by a clock that only goes forward: the system's is read once, when the
-/// run starts.
+/// A clock that returns the time of day and never goes back. The system's clock is read once, when the
+/// invocation starts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Timestamp,
@@ -15,7 +15,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// A clock that says `now` now.
+    /// Makes a clock whose present time is `now`.
     #[must_use]
     pub(crate) fn starting_at(now: Timestamp) -> Self {
         Self {
@@ -24,19 +24,19 @@ impl Clock {
         }
     }
 
-    /// The time of day.
+    /// Returns the time of day.
     #[must_use]
     pub(crate) fn now(&self) -> Timestamp {
         timestamp::later(self.start, self.started.elapsed()).unwrap_or(self.start)
     }
 
-    /// The instant at a time of day; the present one for a time that is past.
+    /// Returns the instant at a time of day. If that time is past, the present instant.
     #[must_use]
     pub(crate) fn instant(&self, time: Timestamp) -> Instant {
         Instant::now() + self.until(time)
     }
 
-    /// How long it is from now to a time of day; nothing if that is past.
+    /// Returns the time from now to a time of day. If that time is past, zero.
     #[must_use]
     pub(crate) fn until(&self, time: Timestamp) -> Duration {
         (time - self.now()).try_into().unwrap_or_default()

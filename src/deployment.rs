@@ -1,4 +1,4 @@
-//! The domain's nouns: an environment, one deployment to it, and the deployment's status.
+//! Environments, deployments and their status.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,15 +10,16 @@ use crate::timestamp::{self, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EnvironmentName(Arc<str>);
 
-/// Which names an engine's environments can have.
+/// The rule for the names of an engine's environments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameRule {
-    /// Proton's, 1 to 100 characters of `^[0-9A-Za-z]+[0-9A-Za-z_\-]*$`: `environmentName` in
+    /// Proton's rule: 1 to 100 characters of `^[0-9A-Za-z]+[0-9A-Za-z_\-]*$`. See `environmentName` in
     /// [CancelEnvironmentDeployment].
     ///
     /// [CancelEnvironmentDeployment]: https://docs.aws.amazon.com/proton/latest/APIReference/API_CancelEnvironmentDeployment.html
     Proton,
-    /// A stack's, 1 to 128 characters of `[a-zA-Z][-a-zA-Z0-9]*`: `StackName` in [CreateStack].
+    /// The rule for stacks: 1 to 128 characters of `[a-zA-Z][-a-zA-Z0-9]*`. See `StackName` in
+    /// [CreateStack].
     ///
     /// [CreateStack]: https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html
     CloudFormation,
@@ -26,23 +27,28 @@ pub enum NameRule {
 
 /// A name that no environment can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is no {}", crate::text::cut(name, 140), rule.words())]
+#[error("invalid {} `{}`: {}", rule.noun(), crate::text::cut(name, 140), rule.accepts())]
 pub struct BadEnvironmentName {
     /// The name as it was given.
     pub(crate) name: String,
-    /// The rule that it breaks.
+    /// The rule that the name breaks.
     pub(crate) rule: NameRule,
 }
 
 impl NameRule {
-    fn words(self) -> &'static str {
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Proton => "environment name",
+            Self::CloudFormation => "stack name",
+        }
+    }
+
+    fn accepts(self) -> &'static str {
         match self {
             Self::Proton => {
-                "environment name: must be 1 to 100 letters, digits, `_` or `-`, the first a letter or a digit"
+                "must be 1 to 100 letters, digits, `_` or `-`, the first a letter or a digit"
             }
-            Self::CloudFormation => {
-                "stack name: must be 1 to 128 letters, digits or `-`, the first a letter"
-            }
+            Self::CloudFormation => "must be 1 to 128 letters, digits or `-`, the first a letter",
         }
     }
 
@@ -63,7 +69,7 @@ impl NameRule {
 }
 
 impl EnvironmentName {
-    /// Takes a name that the rule allows.
+    /// Returns the name if the rule allows it.
     pub fn parse(name: &str, rule: NameRule) -> Result<Self, BadEnvironmentName> {
         if rule.allows(name) {
             Ok(Self(name.into()))
@@ -73,7 +79,7 @@ impl EnvironmentName {
         }
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -86,23 +92,23 @@ impl fmt::Display for EnvironmentName {
     }
 }
 
-/// The thing that is deployed, as far as the service described it.
+/// An environment, as far as the service has described it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
-    /// Its name, unique in an account and region.
+    /// The name, unique in an account and Region.
     pub name: EnvironmentName,
-    /// Its ARN; unknown until it was read.
+    /// The ARN. `None` until the environment was read.
     pub(crate) arn: Option<String>,
-    /// The account it is provisioned in, where that is another one.
+    /// The account in which the environment is provisioned, if that is another account.
     pub(crate) account_id: Option<String>,
-    /// The template it was made from.
+    /// The template that the environment was made from.
     pub(crate) template_name: Option<String>,
     /// The template's version, `major.minor`.
     pub(crate) template_version: Option<String>,
 }
 
 impl Environment {
-    /// An environment of which nothing but the name is known.
+    /// Returns an environment of which only the name is known.
     #[must_use]
     pub fn named(name: EnvironmentName) -> Self {
         Self {
@@ -115,25 +121,25 @@ impl Environment {
     }
 }
 
-/// Where a deployment stands.
+/// The status of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// The deployment runs, and a cancel may reach it.
+    /// The deployment is in progress and can be cancelled.
     InProgress,
-    /// A cancel was accepted; it has not ended yet.
+    /// A cancel was accepted, and the deployment has not ended yet.
     Cancelling,
     /// The deployment ended because it was cancelled.
     Cancelled,
-    /// The deployment failed. A cancel that fails ends so, too.
+    /// The deployment or its cancel failed.
     Failed,
-    /// The update went through.
+    /// The deployment succeeded.
     Succeeded,
-    /// Any other status, as the service wrote it: a deletion's, or one not known yet.
+    /// Any other status, as the service wrote it: such as that of a deletion, or an unknown one.
     Other(String),
 }
 
 impl Status {
-    /// The status as the service writes it.
+    /// Returns the status as Proton writes it.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         match self {
@@ -152,23 +158,24 @@ impl Status {
 pub struct Deployment {
     /// The environment.
     pub environment: Environment,
-    /// Its identity, where the service gives one.
+    /// The ID: the service's, or one that is derived from the start. `None` if neither is known.
     pub id: Option<String>,
-    /// When it started; `None` where the service did not say.
+    /// When the deployment started. `None` if the service returned no start time.
     pub started_at: Option<Timestamp>,
-    /// Where it stood when it was read.
+    /// The status when the deployment was read.
     pub status: Status,
-    /// The service's words on that status.
+    /// The service's message for that status.
     pub message: Option<String>,
-    /// When it ended, where the service says so.
+    /// When the deployment ended. `None` if the service returned no such time.
     pub ended_at: Option<Timestamp>,
-    /// The start that the service tells since its rollback began, where that has moved it.
+    /// The start that the service returns since the rollback began. `None` if the rollback has not
+    /// changed the start.
     pub moved_start: Option<Timestamp>,
 }
 
 impl Deployment {
-    /// This deployment as it was seen again. Its identity stays as it was first read; what was said
-    /// of its cancellation stands where the end has no words of its own.
+    /// Returns this deployment with the state of a later reading. The ID and the start stay as they were
+    /// first read. If the end has no message, the message of the cancel stays.
     #[must_use]
     pub(crate) fn seen_again(self, seen: Self) -> Self {
         let words = self.message.filter(|_| self.status == Status::Cancelling);
@@ -181,13 +188,13 @@ impl Deployment {
         }
     }
 
-    /// Its id, as far as a log line should carry it: a service's is no longer.
+    /// Returns the ID, cut to fit a log line. IDs of the services are never that long.
     #[must_use]
     pub(crate) fn id_for_a_line(&self) -> Option<Cow<'_, str>> {
         self.id.as_deref().map(|id| crate::text::cut(id, 255))
     }
 
-    /// The ID that the service gave, not one that was derived from the start.
+    /// Returns the service's ID. `None` if the ID was derived from the start.
     #[must_use]
     pub(crate) fn given_id(&self) -> Option<&str> {
         let derived = self
@@ -200,11 +207,11 @@ impl Deployment {
         id.filter(|id| Some(*id) != derived.as_deref())
     }
 
-    /// True if this reading is of the very deployment that was read before.
+    /// True if this reading is of the same deployment as the reading `before`.
     ///
-    /// IDs that the service gave decide where both readings have one. Else environment and start do: as
-    /// they were first read, or as the rollback has moved the start. A reading without a start
-    /// contradicts nothing.
+    /// If both readings have an ID of the service, the IDs decide. Else the environment and the start
+    /// decide: the start as it was first read, or as the rollback has changed it. A reading without a
+    /// start matches any start.
     #[must_use]
     pub(crate) fn is_same_as(&self, before: &Self) -> bool {
         let is_identical = match (self.given_id(), before.given_id()) {
@@ -217,15 +224,15 @@ impl Deployment {
         self.environment.name == before.environment.name && is_identical
     }
 
-    /// True if this reading tells the start to which that of the deployment has moved.
+    /// True if this reading has the start to which the rollback has changed that of the deployment.
     #[must_use]
     pub(crate) fn has_moved_start_of(&self, before: &Self) -> bool {
         self.started_at.is_some() && self.started_at == before.moved_start
     }
 }
 
-/// The identity of a stack's update where the service gives none: the stack's own, and when the update
-/// started. `None` if the ARN has no part of its own.
+/// Returns the ID of a stack's update for which the service returns none: the last part of the stack's
+/// ID, and the update's start in milliseconds.
 #[must_use]
 pub(crate) fn derived_id(stack_id: &str, started: Timestamp) -> Option<String> {
     let unique = stack_id.rsplit('/').next()?;
@@ -283,17 +290,18 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_name_is_told_with_what_its_engine_accepts() {
-        let words = |name: &str, rule| EnvironmentName::parse(name, rule).unwrap_err().to_string();
+    fn the_error_of_a_bad_name_says_which_names_the_engine_accepts() {
+        let message =
+            |name: &str, rule| EnvironmentName::parse(name, rule).unwrap_err().to_string();
         for (rule, noun, longest) in [
             (NameRule::Proton, "environment name", "1 to 100 letters"),
             (NameRule::CloudFormation, "stack name", "1 to 128 letters"),
         ] {
-            let told = words("-net", rule);
+            let error = message("-net", rule);
             for part in ["`-net`", noun, longest] {
-                assert!(told.contains(part), "{told}");
+                assert!(error.contains(part), "{error}");
             }
-            let huge = words(&"x".repeat(1_000_000), rule);
+            let huge = message(&"x".repeat(1_000_000), rule);
             assert!(huge.len() < 300, "{} bytes", huge.len());
         }
     }
@@ -348,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_derived_from_the_start_is_no_id_that_the_service_gave() {
+    fn an_id_derived_from_the_start_is_not_the_services() {
         let arn = "arn:aws:cloudformation:eu-west-1:1:stack/net/7f0c";
         let stack = |id: Option<&str>, started: i64| {
             let mut one = deployment(id, Some(started));
@@ -358,7 +366,7 @@ mod tests {
         };
         assert_eq!(stack(None, 1).given_id(), None);
         assert_eq!(stack(Some("a"), 1).given_id(), Some("a"));
-        // The service need not show an operation's ID again: a later operation hides it.
+        // The service may not show an operation's ID again, because a later operation hides it.
         assert!(stack(None, 1).is_same_as(&stack(Some("a"), 1)));
         assert!(stack(Some("a"), 1).is_same_as(&stack(None, 1)));
         assert!(!stack(None, 2).is_same_as(&stack(Some("a"), 1)));
@@ -377,33 +385,33 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_known_of_a_deployment_is_learnt_when_it_is_seen_again() {
+    fn a_later_reading_adds_what_was_unknown() {
         let again = deployment(None, None).seen_again(deployment(Some("a"), Some(1)));
         assert_eq!(again, deployment(Some("a"), Some(1)));
     }
 
     #[test]
-    fn what_was_said_of_the_cancellation_stands_until_the_end_has_words() {
-        let said = |status: &Status, message: Option<&str>| Deployment {
+    fn the_message_of_a_cancel_stays_until_the_end_has_one() {
+        let with = |status: &Status, message: Option<&str>| Deployment {
             status: status.clone(),
             message: message.map(str::to_owned),
             ..deployment(Some("a"), Some(1))
         };
-        let words = |before: &Status, end| {
-            let before = said(before, Some("before"));
-            before.seen_again(said(&Status::Failed, end)).message
+        let message = |before: &Status, end| {
+            let before = with(before, Some("before"));
+            before.seen_again(with(&Status::Failed, end)).message
         };
         let cancelling = Status::Cancelling;
-        assert_eq!(words(&cancelling, None).as_deref(), Some("before"));
-        assert_eq!(words(&cancelling, Some("end")).as_deref(), Some("end"));
-        // What was said while nothing cancelled it explains no end.
+        assert_eq!(message(&cancelling, None).as_deref(), Some("before"));
+        assert_eq!(message(&cancelling, Some("end")).as_deref(), Some("end"));
+        // A message from before the cancel does not explain the end.
         let in_progress = Status::InProgress;
-        assert_eq!(words(&in_progress, None), None);
-        assert_eq!(words(&in_progress, Some("end")).as_deref(), Some("end"));
+        assert_eq!(message(&in_progress, None), None);
+        assert_eq!(message(&in_progress, Some("end")).as_deref(), Some("end"));
     }
 
     #[test]
-    fn a_log_line_carries_a_services_id_whole_and_no_more() {
+    fn a_log_line_has_a_services_id_whole() {
         let id = |length: usize| "a".repeat(length);
         let on_a_line = |id: Option<&str>| {
             let deployment = deployment(id, None);

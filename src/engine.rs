@@ -1,7 +1,7 @@
-//! The port to what deploys: a closed set of engines that list, read and cancel deployments.
+//! The engines: the services that list, read and cancel deployments. A closed set.
 //!
-//! Triggers, decisions and publishing know only [`Deployment`]s; an engine turns what its service
-//! says into them. To add one, add a module and a variant: the compiler names the rest.
+//! Triggers, decisions and publishing know only [`Deployment`]s. An engine turns the responses of its
+//! service into them. To add an engine, add a module and a variant: the compiler names the rest.
 
 mod cloudformation;
 mod proton;
@@ -22,7 +22,7 @@ pub enum Engine {
     CloudFormation(CloudFormation),
 }
 
-/// Which engine, by name.
+/// The name of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineKind {
     /// AWS Proton.
@@ -32,7 +32,7 @@ pub enum EngineKind {
 }
 
 impl EngineKind {
-    /// The engine, as `ENGINE` names it.
+    /// Returns the engine's name as `ENGINE` has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl EngineKind {
         }
     }
 
-    /// Which names its environments can have.
+    /// Returns the rule for the names of the engine's environments.
     #[must_use]
     pub fn name_rule(self) -> NameRule {
         match self {
@@ -50,8 +50,8 @@ impl EngineKind {
         }
     }
 
-    /// Which environments are touched unless the settings say otherwise. Never every stack of an
-    /// account.
+    /// Returns the default of `ENVIRONMENTS`. With CloudFormation, the default excludes all stacks but
+    /// those of Proton.
     #[must_use]
     pub(crate) fn usual_environments(self) -> &'static str {
         match self {
@@ -66,18 +66,18 @@ impl EngineKind {
 pub struct Page {
     /// The latest deployment of each environment on the page.
     pub deployments: Vec<Deployment>,
-    /// How many environments the page held, those with an unusable description included.
+    /// The number of environments on the page, those with an unusable description included.
     pub count: u64,
-    /// The token of the next page, if there is one.
+    /// The token of the next page. `None` on the last page.
     pub next: Option<String>,
 }
 
-/// The tag that says which alarms concern an environment.
+/// The tag with the globs of the alarms that concern an environment.
 #[derive(Clone, Debug)]
 pub struct AlarmsTag {
-    /// Its value, if the environment has it.
+    /// The tag's value. `None` if the environment has no such tag.
     pub value: Option<String>,
-    /// The environment's latest deployment, where the answer that told the tag shows it.
+    /// The environment's latest deployment, if the same response shows it.
     pub deployment: Option<Deployment>,
 }
 
@@ -86,37 +86,38 @@ pub struct AlarmsTag {
 pub enum ReadStep {
     /// The result of the read.
     Done(Reading),
-    /// The read takes another call.
+    /// The read needs another call.
     More(Continuation),
 }
 
-/// The state of one certain deployment.
+/// The state of one deployment.
 #[derive(Clone, Debug)]
 pub enum Reading {
-    /// The deployment: where it stands, or how it ended.
+    /// The deployment, in progress or ended.
     Of(Box<Deployment>),
-    /// How the deployment ended, and the newer deployment that our cancel has hit instead.
+    /// The deployment's end, and the newer deployment that the cancel has hit instead.
     HitNewer {
-        /// The deployment that was meant.
+        /// The deployment that the cancel was meant for.
         meant: Box<Deployment>,
         /// The newer deployment.
         newer: Box<Deployment>,
     },
-    /// Another deployment is in its place, and nothing tells how this one ended.
+    /// A newer deployment has replaced it, and the service does not return how this one ended.
     Superseded,
 }
 
-/// How far a multi-call read has come: what the calls before have shown.
+/// The state of a multi-call read: the results of the calls before.
 #[derive(Clone, Debug)]
 pub enum Continuation {
-    /// Proton's.
+    /// A read of Proton.
     Proton(Box<proton::Refused>),
-    /// CloudFormation's.
+    /// A read of CloudFormation.
     CloudFormation(Box<cloudformation::EventPages>),
 }
 
 impl Continuation {
-    /// Returns what earlier calls have shown, if the read can go no further.
+    /// Returns the result of the calls so far, for a read that cannot continue. `None` if they show too
+    /// little.
     #[must_use]
     pub(crate) fn known(&self) -> Option<Reading> {
         match self {
@@ -131,7 +132,7 @@ impl Continuation {
 pub enum TagStep {
     /// The tag.
     Done(Box<AlarmsTag>),
-    /// The tags go on.
+    /// There are more pages of tags.
     More(TagPage),
 }
 
@@ -139,13 +140,13 @@ pub enum TagStep {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagPage {
     token: String,
-    /// How many pages come before.
+    /// The number of pages before this one.
     number: usize,
 }
 
-/// The SDK's futures are large and many are alive at once: each is boxed.
+// Each future is boxed, because the SDK's futures are large and many are alive at once.
 impl Engine {
-    /// Lists environments with their latest deployment, one page; without a token, the first.
+    /// Lists one page of environments with their latest deployment: without a token, the first page.
     pub(crate) async fn list(&self, token: Option<&str>) -> Result<Page, CallError> {
         match self {
             Self::Proton(proton) => Box::pin(proton.list(token)).await,
@@ -153,8 +154,8 @@ impl Engine {
         }
     }
 
-    /// Reads an environment's latest deployment; nothing if the name is that of something that is
-    /// none of this engine's environments.
+    /// Reads an environment's latest deployment. `None` if the name is not that of an environment, such as
+    /// a nested stack's.
     pub(crate) async fn read_environment(
         &self,
         name: &EnvironmentName,
@@ -165,8 +166,8 @@ impl Engine {
         }
     }
 
-    /// Reads what became of a certain deployment, whatever its environment does meanwhile. Each call to
-    /// the service is one of its own: a call that failed can be repeated with the same continuation.
+    /// Reads the state of one deployment, even if a newer one has started. Makes one call to the service.
+    /// A call that failed can be repeated with the same continuation.
     pub(crate) async fn read_deployment(
         &self,
         deployment: &Deployment,
@@ -190,8 +191,8 @@ impl Engine {
         }
     }
 
-    /// Asks to cancel the environment's current deployment; returns that deployment as the service
-    /// then sees it, if the answer tells.
+    /// Cancels the environment's current deployment. Returns the deployment that the response shows, if
+    /// any.
     pub(crate) async fn cancel(
         &self,
         deployment: &Deployment,
@@ -204,7 +205,7 @@ impl Engine {
         }
     }
 
-    /// Reads the environment's tag `proton-canceller:alarms`, a page of tags a call.
+    /// Reads the environment's tag `proton-canceller:alarms`, one page of tags a call.
     pub(crate) async fn alarms_tag(
         &self,
         environment: &Environment,
@@ -218,7 +219,7 @@ impl Engine {
         }
     }
 
-    /// The service, by name.
+    /// Returns the service's name.
     #[must_use]
     pub(crate) fn service(&self) -> &'static str {
         match self {
@@ -227,7 +228,7 @@ impl Engine {
         }
     }
 
-    /// Why the service may be out of reach for good, and the way on.
+    /// Returns why the service may be out of reach for good, and the remedy.
     #[must_use]
     pub(crate) fn ended(&self) -> Option<&'static str> {
         match self {

@@ -11,8 +11,8 @@ use crate::report::publish::{Publisher, Unpublished};
 use crate::run::{Driver, Limits, Note, Report, Run, Word};
 use crate::trigger::Follow;
 
-/// The answer to an SQS batch. A member that is misspelt or missing, or no answer at all, would delete the
-/// message: see [partial batch responses].
+/// The response to an SQS batch. Without this member, Lambda deletes the message: see
+/// [partial batch responses].
 ///
 /// [partial batch responses]: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting
 #[derive(Debug, Serialize)]
@@ -32,14 +32,14 @@ struct BatchItemFailure<'a> {
 pub(crate) enum Verdict {
     /// The outcome is published, and the message deleted.
     Publish(Arc<Outcome>),
-    /// The message comes again.
+    /// The queue delivers the message again.
     Again,
-    /// A person must act.
+    /// The invocation fails, because an operator must act.
     Fail(CallError),
 }
 
 impl Verdict {
-    /// Decides what the last word of a read leads to.
+    /// Returns the consequence of a read with this outcome.
     fn of(outcome: Outcome, word: Word) -> Self {
         match &outcome.end {
             _ if word != Word::Last => Self::Again,
@@ -56,8 +56,8 @@ impl Verdict {
     }
 }
 
-/// Reads the deployment once and publishes its end if it has one. Returns what that leads to, and what
-/// EventBridge did not take.
+/// Reads the deployment once and publishes its end if it has one. Returns the consequence, and the
+/// outcomes that could not be published.
 pub(crate) async fn follow(
     driver: Driver<'_>,
     limits: Limits,
@@ -74,7 +74,8 @@ pub(crate) async fn follow(
     (reading.verdict, publisher.into_unpublished())
 }
 
-/// Returns the answer to the delivery of a message: whether the queue delivers it again.
+/// Returns the response to the delivery of a message. The response lists the message if the queue must
+/// deliver it again.
 #[must_use]
 pub(crate) fn answer(verdict: &Verdict, follow: &Follow) -> String {
     let batch_item_failures = match verdict {
@@ -107,7 +108,7 @@ impl<'a> LastReading<'a> {
         }
     }
 
-    /// Takes in what the run reports; returns what is to be published.
+    /// Applies a report of the run. Returns the outcome to publish, if any.
     fn take_in(&mut self, report: Report) -> Option<Arc<Outcome>> {
         let (outcome, word) = match report {
             Report::Note(note) => {
@@ -132,7 +133,7 @@ impl<'a> LastReading<'a> {
         }
     }
 
-    /// The outcome with what the message says of the environment and of the deployment's identity.
+    /// Returns the outcome with the message's environment and the message's identity of the deployment.
     fn as_reported(&self, outcome: Outcome) -> Outcome {
         let error = outcome.end.error();
         let is_read = error.is_none_or(CallError::is_unexpected_status);
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_published_and_what_has_not_ended_comes_again() {
+    fn an_end_is_published_and_an_open_deployment_is_delivered_again() {
         for end in [End::Cancelled, End::Failed, End::Succeeded] {
             assert!(matches!(verdict(end, Word::Last), Verdict::Publish(_)));
         }
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_comes_again_is_published_or_fails_by_what_it_means() {
+    fn an_errors_kind_decides_between_a_retry_an_event_and_a_failure() {
         for fault in [
             Fault::Throttled,
             Fault::Broken,

@@ -1,4 +1,4 @@
-//! One invocation: from the payload's bytes to the function's answer.
+//! One invocation: from the payload's bytes to the function's response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,30 +24,30 @@ use crate::text;
 use crate::timestamp::{self, Timestamp};
 use crate::trigger::{Alarm, Cause, Follow, Payload, Trigger};
 
-/// The longest name of a trigger that log lines carry.
+/// The most bytes of a trigger's name in log lines.
 const LONGEST_LOGGED_NAME: usize = 255;
 
-/// The function, set up.
+/// The function, with its settings and clients.
 #[derive(Debug)]
 pub struct Handler {
-    /// How the function was set up.
+    /// The settings.
     pub settings: Settings,
     /// The engine.
     pub engine: Engine,
-    /// Where outcomes go.
+    /// The client that publishes outcomes.
     pub event_bridge: EventBridge,
-    /// Where a run's line of metrics goes.
+    /// The function that writes a run's line of metrics.
     pub metrics: fn(&str),
 }
 
 /// One invocation.
 #[derive(Clone, Copy, Debug)]
 pub struct Invocation<'a> {
-    /// The payload's bytes, whatever they are.
+    /// The payload's bytes, not parsed yet.
     pub payload: &'a [u8],
-    /// The Lambda request's id.
+    /// The ID of the Lambda request.
     pub request_id: &'a str,
-    /// The function's name, which its metrics carry.
+    /// The function's name, a dimension of the metrics.
     pub function_name: &'a str,
     /// When Lambda ends the invocation.
     pub deadline: Timestamp,
@@ -56,12 +56,12 @@ pub struct Invocation<'a> {
 }
 
 impl Handler {
-    /// Handles an invocation. Returns the summary of a run, or the answer of a follow, as JSON.
+    /// Handles an invocation. Returns the summary of a run, or the response of a follow, as JSON.
     pub async fn handle(
         &self,
         invocation: Invocation<'_>,
     ) -> Result<Box<RawValue>, InvocationError> {
-        // Before the payload is read: a large one takes its time.
+        // The clock starts before the payload is parsed, because a large payload takes time.
         let clock = Clock::starting_at(invocation.now);
         let request_id = invocation.request_id;
         let payload = Payload::parse(invocation.payload, self.settings.engine, request_id)
@@ -70,7 +70,7 @@ impl Handler {
                 let _span = tracing::error_span!("run", requestId = request_id).entered();
                 log_failure(error, "the payload is not supported");
             })?;
-        // A span is filtered like a line: at its own level it is there wherever any line is.
+        // A span is filtered by its level, like a line. At `ERROR`, every line has its span.
         match &payload {
             Payload::Run(trigger) => {
                 let name = trigger.name.as_deref().unwrap_or_default();
@@ -183,7 +183,7 @@ impl Handler {
         }
     }
 
-    /// Runs: finds, cancels, follows and publishes.
+    /// Runs: lists, decides, cancels, follows and publishes.
     async fn run(
         &self,
         trigger: &Trigger,
@@ -213,7 +213,7 @@ impl Handler {
         })
     }
 
-    /// Returns why this alarm asks for nothing, by its own words or by `IGNORED_ALARMS`.
+    /// Returns why this alarm is ignored: by its own state, or by `IGNORED_ALARMS`.
     fn ignored(&self, alarm: &Alarm) -> Option<String> {
         alarm.ignored().or_else(|| {
             let name = text::cut(&alarm.name, LONGEST_LOGGED_NAME);
@@ -224,7 +224,7 @@ impl Handler {
         })
     }
 
-    /// Logs each outcome that EventBridge did not take, whole. Returns the error, if there is one.
+    /// Logs each outcome that could not be published, whole. Returns the error if there is such an outcome.
     fn log_unpublished(
         &self,
         unpublished: &[Unpublished],
@@ -247,7 +247,7 @@ impl Handler {
     }
 }
 
-/// Writes the log line of an invocation that fails, with the word that Lambda is answered with.
+/// Writes the log line of an invocation that fails. The line and the response have the same `errorType`.
 fn log_failure(error: &InvocationError, what: &str) {
     tracing::error!(
         errorType = error.error_type(),
@@ -256,7 +256,8 @@ fn log_failure(error: &InvocationError, what: &str) {
     );
 }
 
-/// Logs what a run reports, keeps the last word on each environment, and returns what is published.
+/// Logs a report of the run and keeps the last outcome of each environment. Returns the outcome to publish,
+/// if any.
 fn take_in(report: Report, outcomes: &mut Vec<Arc<Outcome>>) -> Option<Arc<Outcome>> {
     let (outcome, word) = match report {
         Report::Note(note) => {
@@ -279,19 +280,19 @@ fn take_in(report: Report, outcomes: &mut Vec<Arc<Outcome>>) -> Option<Arc<Outco
     (word != Word::Unchanged && outcome.end.is_published()).then_some(outcome)
 }
 
-/// JSON that is not parsed again.
+/// Returns JSON that is not parsed again.
 fn raw(json: String) -> Box<RawValue> {
     RawValue::from_string(json).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
-/// The system's time of day.
+/// Returns the system's time of day.
 #[must_use]
 pub fn system_time() -> Timestamp {
     Timestamp::now()
 }
 
-/// The time of a deadline that Lambda gives in milliseconds since the epoch; without one that can
-/// be used, the longest an invocation can take from now.
+/// Returns the time of a deadline that Lambda gives in milliseconds since the epoch. An unusable deadline
+/// counts as 15 minutes from now, the longest an invocation can take.
 #[must_use]
 pub fn deadline(milliseconds: u64, now: Timestamp) -> Timestamp {
     const LONGEST: Duration = Duration::from_mins(15);

@@ -1,4 +1,4 @@
-//! Why an invocation fails, with a stable `errorType` and words for the operator.
+//! The errors of an invocation, each with a stable `errorType` and a message for the operator.
 
 use std::any::Any;
 
@@ -15,31 +15,31 @@ const MOST_NAMED: usize = 20;
 /// The `errorType` of a panic, which is a bug of this function.
 pub(crate) const PANIC: &str = "Panic";
 
-/// The `errorType` by which Lambda itself reports a runtime that ended.
+/// The `errorType` that Lambda itself reports if the runtime ends.
 pub const RUNTIME_ENDED: &str = "Runtime.ExitError";
 
 /// An invocation that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InvocationError {
-    /// The payload is of no kind that the function understands.
+    /// The payload is of none of the kinds that the function accepts.
     #[error("nothing was cancelled: {0}")]
     UnsupportedPayload(#[from] UnsupportedPayload),
     /// The environments could not be listed.
     #[error("{0}")]
     ListFailed(String),
-    /// EventBridge did not take an outcome.
+    /// An outcome could not be published.
     #[error("{0}")]
     PublishFailed(String),
-    /// An environment's error may pass when the event is tried again.
+    /// An environment failed with a transient error, and Lambda retries the event.
     #[error("{0}")]
     Incomplete(String),
-    /// The deployment that is followed could not be read, and a person must act.
+    /// The deployment that is followed could not be read, and an operator must act.
     #[error("{0}")]
     FollowFailed(String),
 }
 
 impl InvocationError {
-    /// The type that Lambda reports.
+    /// Returns the type that Lambda reports.
     #[must_use]
     pub fn error_type(&self) -> &'static str {
         match self {
@@ -51,12 +51,12 @@ impl InvocationError {
         }
     }
 
-    /// The environments could not be listed, or, for a request, read.
+    /// Returns the error of a listing that failed or, for a request, of reads that failed.
     #[must_use]
     pub(crate) fn list_failed(error: &CallError, engine: &Engine) -> Self {
         let service = engine.service();
         let mut remedy = remedy(error, service);
-        // Where nobody answers, or with something else than before, it may be the end.
+        // If the service is out of reach or returns unusual errors, AWS may have ended it.
         if let Some(ended) = engine.ended()
             && !matches!(
                 error.fault,
@@ -72,16 +72,16 @@ impl InvocationError {
         ))
     }
 
-    /// EventBridge did not take `count` outcomes.
+    /// Returns the error of `count` outcomes that could not be published.
     #[must_use]
     pub(crate) fn publish_failed(count: usize, bus: &str, why: &str) -> Self {
         let why = text::cut(why, 1000);
         Self::PublishFailed(format!(
-            "{count} outcomes could not be published to the event bus `{bus}` ({why}): the log has each of them whole under `unpublished outcome`; check that the bus exists and that the function's role allows `events:PutEvents` on it"
+            "{count} outcomes could not be published to the event bus `{bus}` ({why}): the log has each of them under `unpublished outcome`; check that the bus exists and that the function's role allows `events:PutEvents` on it"
         ))
     }
 
-    /// The deployment that is followed could not be read.
+    /// Returns the error of a followed deployment that could not be read.
     #[must_use]
     pub(crate) fn follow_failed(error: &CallError, engine: &Engine) -> Self {
         let service = engine.service();
@@ -97,7 +97,8 @@ impl InvocationError {
         ))
     }
 
-    /// For these environments a transient error outlasted the retries.
+    /// Returns the error of a run in which these environments failed with a transient error. `None` if there
+    /// are none.
     #[must_use]
     pub(crate) fn incomplete<'a>(
         errors: impl Iterator<Item = (&'a str, &'a CallError)>,
@@ -118,44 +119,48 @@ impl InvocationError {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
+        let count = match errors.len() {
+            1 => "1 environment".to_owned(),
+            count => format!("{count} environments"),
+        };
         Some(Self::Incomplete(format!(
-            "not everything could be cancelled or read in time: {}{more}; Lambda tries the event again, which finds what is still `IN_PROGRESS`",
+            "{count} failed with a transient error: {}{more}; Lambda retries this event and cancels what is still `IN_PROGRESS`",
             named.join(", ")
         )))
     }
 }
 
-/// Returns the remedy for a listing, which has one call in flight, that failed with this error.
+/// Returns the remedy for a listing that failed with this error.
 fn remedy(error: &CallError, service: &str) -> String {
     match error.fault {
         Fault::Unreachable => {
             format!("{service} cannot be reached: check the network, the region and the endpoint")
         }
-        // The error's own words name the remedy.
+        // The error's message has the remedy.
         Fault::Untrusted => "nothing was sent".to_owned(),
         Fault::Late => "raise the function's timeout".to_owned(),
         Fault::Throttled => format!(
-            "{service} throttles this account: see what else calls {service}, or ask for a higher quota; Lambda tries the event again"
+            "{service} throttles this account: find what else calls {service}, or ask for a higher quota; Lambda retries the event"
         ),
-        Fault::Broken | Fault::Lost => "Lambda tries the event again".to_owned(),
+        Fault::Broken | Fault::Lost => "Lambda retries the event".to_owned(),
         Fault::Conflict | Fault::NotFound | Fault::Refused => match error.code.as_str() {
-            // A listing sends nothing that can be invalid but the page token that it was given.
+            // Only the page token of a listing can be invalid.
             "ValidationException" | "ValidationError" | "EndlessListing" => format!(
-                "{service} refuses the page token that it gave: Lambda tries the event again, which lists from the first page"
+                "{service} refuses its own page token: Lambda retries the event and lists from the first page"
             ),
             _ => "check the function's role, credentials and region".to_owned(),
         },
     }
 }
 
-/// Returns what Lambda is answered with after a panic, whose place is in the log.
+/// Returns the response to Lambda after a panic. The log has the panic's location.
 #[must_use]
 pub fn panicked(panic: &(dyn Any + Send)) -> Diagnostic {
     let words = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let words = text::cut(words.unwrap_or("no words"), 1000);
+    let words = text::cut(words.unwrap_or("no message"), 1000);
     Diagnostic {
         error_type: PANIC.to_owned(),
         error_message: format!("the function panicked: {words}; report this as a bug"),
@@ -185,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_throttled_listing_is_not_told_to_lower_what_it_does_not_use() {
+    fn the_remedy_for_a_throttled_listing_does_not_name_concurrency() {
         let remedy = remedy_of(Fault::Throttled, "ThrottlingException");
         assert!(remedy.contains("a higher quota"), "{remedy}");
         assert!(!remedy.contains("CONCURRENCY"), "{remedy}");

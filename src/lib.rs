@@ -6,8 +6,8 @@
 //! payload → [`trigger::Trigger`] → (listed) [`deployment::Deployment`]s → [`plan::Verdict`]s →
 //! cancels → [`report::outcome::Outcome`]s → published [`report::detail::Entry`]s → [`report::summary`].
 //!
-//! Data flows one way, and the modules stand in that order. `ARCHITECTURE.md` has the invariants.
-//! Public is what the program, the tests and the fuzz target need; all else is `pub(crate)`.
+//! Data flows one way, and the modules are in that order. `ARCHITECTURE.md` has the invariants.
+//! Items that the program, the tests or the fuzz target need are public; all others are `pub(crate)`.
 
 pub mod logging;
 pub mod settings;

@@ -1,7 +1,7 @@
-//! Structured logs on standard output, in the format and from the level that Lambda asks for.
+//! Structured logs on standard output, in the format and at the level that Lambda sets.
 //!
-//! See [advanced logging controls][controls]. Only this crate's own lines follow the level: the
-//! SDK's and the runtime's would show requests and payloads, so they are heard from `WARN` on.
+//! See [advanced logging controls][controls]. The level applies to this crate's own lines. The SDK and the
+//! runtime log at `WARN` or above only, because their other lines show requests and payloads.
 //!
 //! [controls]: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-advanced.html
 
@@ -13,24 +13,23 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::invocation_error::PANIC;
 
-/// Starts logging by `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL`. A panic becomes a log line,
-/// too.
+/// Starts logging by `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL`. Panics are logged, too.
 pub fn start() {
     let format = std::env::var("AWS_LAMBDA_LOG_FORMAT").unwrap_or_default();
     let level = level(&std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_default());
     let targets = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target(env!("CARGO_CRATE_NAME"), level)
-        // It repeats, without the request's id, the errors that are logged here.
+        // This layer logs the same panics again, without the request ID.
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
-        // After an error that passes it calls it one that our connections are not the SDK's own.
+        // After a transient error, this module logs an error because the connector is not the SDK's own.
         .with_target(
             "aws_smithy_runtime::client::http::connection_poisoning",
             LevelFilter::OFF,
         );
     let lines = tracing_subscriber::fmt::layer().with_target(false);
     let registry = tracing_subscriber::registry();
-    // A subscriber that is set already stays: there is but one start.
+    // If a subscriber is set already, it stays.
     let _ = if format.eq_ignore_ascii_case("json") {
         let json = lines
             .json()
@@ -51,7 +50,7 @@ pub fn start() {
     }));
 }
 
-/// Lambda's level, as tracing knows it; `INFO` where Lambda says nothing.
+/// Returns Lambda's level as a level of tracing. Without one, `INFO`.
 fn level(name: &str) -> LevelFilter {
     match name.to_ascii_uppercase().as_str() {
         "TRACE" => LevelFilter::TRACE,

@@ -1,4 +1,4 @@
-//! The function, as Lambda starts it.
+//! The program that Lambda starts.
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -34,7 +34,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
-    // The clients are made while Lambda is asked for the first event.
+    // The clients are made while the runtime requests the first event.
     let starting = tokio::spawn(start::handler_once_asked(settings))
         .map(|started| Arc::new(started.unwrap_or(Err(StartError::Panic))))
         .shared();

@@ -1,7 +1,7 @@
-//! The payload's own bytes.
+//! The payload's bytes, before any decoding.
 //!
-//! The Lambda runtime's default decoding answers bytes that are no JSON itself, with an error that
-//! is not this function's. This layer keeps the bytes and hands the handler a `null` to decode.
+//! If the bytes are not JSON, the Lambda runtime fails the invocation with an error type of its own. So
+//! this layer keeps the bytes and hands the runtime a `null` to decode.
 
 use std::task::{Context, Poll};
 
@@ -14,13 +14,13 @@ tokio::task_local! {
     static PAYLOAD: Bytes;
 }
 
-/// The bytes of the invocation that is being handled.
+/// Returns the bytes of the current invocation's payload.
 #[must_use]
 pub fn bytes() -> Bytes {
     PAYLOAD.try_with(Bytes::clone).unwrap_or_default()
 }
 
-/// Keeps each invocation's bytes for [`bytes()`].
+/// A layer that keeps each invocation's bytes for [`bytes()`].
 #[derive(Clone, Copy, Debug)]
 pub struct KeepBytes;
 
@@ -32,7 +32,7 @@ impl<S> Layer<S> for KeepBytes {
     }
 }
 
-/// See [`KeepBytes`].
+/// The service of [`KeepBytes`].
 #[derive(Clone, Debug)]
 pub struct KeepingBytes<S>(S);
 

@@ -1,8 +1,8 @@
-//! The decision: what is to be done with each environment. No IO, no clock, no SDK type.
+//! The rules: which deployments are cancelled. No IO, no clock, no SDK type.
 //!
-//! The rules stand in the order in which they apply; the first that does wins. [`name_rules`] holds
-//! those that need a name only, [`Verdict::of`] those that need the deployment, [`tag_allows`] the
-//! one that needs the environment's tag, and [`admission`] the one that looks at them all.
+//! The rules are in the order in which they apply, and the first that applies wins. [`name_rules`] has
+//! the rules that need a name only, and [`Verdict::of`] those that need the deployment. [`tag_allows`] has
+//! the rule that needs the environment's tag, and [`admission`] the rule that counts all environments.
 
 pub mod patterns;
 
@@ -16,15 +16,15 @@ use crate::trigger::{Cause, Trigger};
 /// The policy: which deployments may be cancelled, and when.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Only environments whose name matches are touched.
+    /// The names of the environments that may be cancelled.
     pub environments: Patterns,
-    /// These are never cancelled, whatever else matches.
+    /// The names of the environments that are never cancelled, even if `environments` matches.
     pub protected: Patterns,
-    /// Which environments an alarm concerns.
+    /// The environments that an alarm concerns.
     pub alarm_scope: AlarmScope,
-    /// On a schedule, how long ago a deployment must have started to be stuck.
+    /// The age from which a schedule takes a deployment as stuck.
     pub stuck_after: Duration,
-    /// More selected than this: none is cancelled.
+    /// Maximum cancellations per run. If more environments are selected, the run cancels none of them.
     pub max_cancellations: u64,
     /// The mode: live or dry run.
     pub mode: Mode,
@@ -33,44 +33,44 @@ pub struct Policy {
 /// The mode of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Decide, cancel, publish.
+    /// The run decides, cancels and publishes.
     Live,
-    /// Decide and publish; make no mutating call.
+    /// The run decides and publishes, and makes no mutating call.
     DryRun,
 }
 
-/// Which environments an alarm concerns.
+/// The environments that an alarm concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlarmScope {
-    /// Every one.
+    /// All environments.
     All,
     /// The environments whose tag names the alarm.
     Tagged,
 }
 
-/// Why an environment is left alone.
+/// The reason why an environment is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SkipReason {
-    /// Its name matches `PROTECTED_ENVIRONMENTS`.
+    /// The name matches `PROTECTED_ENVIRONMENTS`.
     Protected,
-    /// Its name matches no `ENVIRONMENTS` glob.
+    /// The name matches no `ENVIRONMENTS` glob.
     NotIncluded,
-    /// A request names it, and nothing runs there.
+    /// A request names the environment, and no deployment is in progress.
     NotInProgress,
-    /// Its deployment started after the alarm fired.
+    /// The deployment started after the alarm fired.
     StartedAfterAlarm,
-    /// Its tag does not name the alarm.
+    /// The environment's tag does not name the alarm.
     NotTagged,
-    /// Its deployment started too recently for a schedule to call it stuck.
+    /// The deployment is too young for a schedule to take it as stuck.
     NotStuck,
-    /// The service did not say when its deployment started.
+    /// The service returned no start time.
     StartUnknown,
-    /// More were selected than one run may cancel.
+    /// More environments were selected than one run may cancel.
     OverLimit,
 }
 
 impl SkipReason {
-    /// The reason as outcomes name it.
+    /// Returns the reason as outcomes have it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -99,7 +99,7 @@ impl Policy {
     }
 }
 
-/// Rules 1 and 2: what the name alone decides.
+/// Applies rules 1 and 2, which need the name only.
 #[must_use]
 pub(crate) fn name_rules(policy: &Policy, name: &EnvironmentName) -> Option<SkipReason> {
     if policy.protected.matches(name.as_str()) {
@@ -123,7 +123,7 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    /// Applies rules 1 to 6, but for the tag that rule 5 needs.
+    /// Applies rules 1 to 6, except for the tag of rule 5.
     #[must_use]
     pub(crate) fn of(
         trigger: &Trigger,
@@ -158,8 +158,8 @@ fn is_stuck(started: Timestamp, stuck_after: Duration, now: Timestamp) -> bool {
     timestamp::later(started, stuck_after).is_some_and(|stuck_at| stuck_at <= now)
 }
 
-/// Rule 5: whether an environment's tag, globs of alarm names separated by spaces, names the alarm.
-/// The globs that cannot be read name none.
+/// Applies rule 5. Returns true if an environment's tag names the alarm, and the globs that cannot be read.
+/// The tag holds globs of alarm names, separated by spaces.
 #[must_use]
 pub(crate) fn tag_allows(tag: Option<&str>, alarm_name: &str) -> (bool, Vec<BadGlob>) {
     let (globs, bad) = Patterns::space_separated(tag.unwrap_or_default());
@@ -169,16 +169,16 @@ pub(crate) fn tag_allows(tag: Option<&str>, alarm_name: &str) -> (bool, Vec<BadG
 /// The decision on the deployments that rules 1 to 6 select.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// They are cancelled.
+    /// The run cancels them.
     Cancel,
-    /// They would be cancelled, were it not for the dry run.
+    /// The run reports them as `DRY_RUN`.
     DryRun,
-    /// More were selected than one run may cancel: none of them is cancelled.
+    /// The run cancels none of them, because there are more than `MAX_CANCELLATIONS`.
     OverLimit,
 }
 
-/// Applies rule 7 to `selected` deployments while rules 1 to 6 have not decided of `undecided` more.
-/// `None` if that depends on the undecided.
+/// Applies rule 7 to `selected` deployments, while rules 1 to 6 have not decided on `undecided` more.
+/// `None` if the undecided ones can change the result.
 #[must_use]
 pub(crate) fn admission(
     policy: &Policy,
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_to_be_stuck_beyond_all_calendars_selects_nothing() {
+    fn a_stuck_after_beyond_all_calendars_selects_nothing() {
         let policy = Policy {
             stuck_after: Duration::MAX,
             ..policy()
@@ -426,10 +426,10 @@ mod tests {
         for (policy, selected, undecided, expected) in [
             (policy(), 10, 0, Some(Admission::Cancel)),
             (policy(), 11, 0, Some(Admission::OverLimit)),
-            // Whatever becomes of the undecided, the decision stands.
+            // The undecided environments cannot change the decision.
             (policy(), 3, 7, Some(Admission::Cancel)),
             (policy(), 11, 90, Some(Admission::OverLimit)),
-            // It depends on the undecided.
+            // The undecided environments can change the decision.
             (policy(), 3, 8, None),
             (policy(), 1, usize::MAX, None),
             (none.clone(), 0, 0, Some(Admission::Cancel)),

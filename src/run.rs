@@ -61,7 +61,7 @@ use crate::report::summary::Tally;
 use crate::timestamp::{self, Timestamp};
 use crate::trigger::{Cause, Trigger};
 
-/// How long one call may wait for its response.
+/// The timeout of a call.
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The limits of a run.
@@ -71,7 +71,7 @@ pub struct Limits {
     pub budget: Budget,
     /// Calls in flight at once, 1 or more.
     pub concurrency: usize,
-    /// How long a deployment that was cancelled is followed.
+    /// The time for which a cancelled deployment is followed.
     pub settle_timeout: Duration,
     /// The seed of the jitter.
     pub seed: u64,
@@ -93,11 +93,11 @@ pub enum Step {
 pub enum Report {
     /// An outcome.
     Outcome(Box<Outcome>, Word),
-    /// Something that is worth a log line.
+    /// A note for the log.
     Note(Note),
 }
 
-/// How an outcome relates to those of the same environment.
+/// The relation of an outcome to the others of its environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     /// `CANCELLING`: the end follows.
@@ -135,7 +135,7 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// A run that cancels what the policy selects for a trigger.
+    /// Makes a run that cancels the deployments that the policy selects for a trigger.
     #[must_use]
     pub fn new(trigger: &'a Trigger, policy: &'a Policy, limits: Limits, now: Timestamp) -> Self {
         let mut run = Self::empty(limits);
@@ -147,7 +147,7 @@ impl<'a> Run<'a> {
         run
     }
 
-    /// A run that reads a deployment that is being cancelled, once, and cancels nothing.
+    /// Makes a run that reads a deployment that is being cancelled, once, and cancels nothing.
     #[must_use]
     pub fn follow(deployment: Deployment, limits: Limits, now: Timestamp) -> Self {
         let mut run = Self::empty(limits);
@@ -228,12 +228,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Takes what the run has to say since it was asked last.
+    /// Takes the reports that were added since the last call.
     pub fn take_reports(&mut self) -> Vec<Report> {
         std::mem::take(&mut self.reports)
     }
 
-    /// Why nothing could be found, once the run is done.
+    /// Returns why nothing could be found, once the run is done.
     #[must_use]
     pub fn failure(&self) -> Option<&CallError> {
         self.failure.as_ref()
@@ -245,7 +245,7 @@ impl<'a> Run<'a> {
         self.tally
     }
 
-    /// When the service accepted the first cancel.
+    /// Returns when the service accepted the first cancel.
     #[must_use]
     pub fn first_accepted(&self) -> Option<Timestamp> {
         self.first_accepted
@@ -292,7 +292,7 @@ impl<'a> Run<'a> {
         self.failure.is_some()
     }
 
-    /// The calls that matter most come first. A call that is not chosen now takes no permit.
+    /// Chooses the next call: those that matter most come first. A call that is not chosen now takes no permit.
     fn choose(&mut self, now: Timestamp) -> Option<Call> {
         let listing = self.finding.as_mut().map(|finding| &mut finding.listing);
         if let Some(token) = listing.and_then(|listing| listing.ask(now)) {
@@ -401,7 +401,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// When a call is given up: after a timeout, or when the time is over.
+/// Returns when a call is given up: after a timeout, or when the time is over.
 fn give_up_at(now: Timestamp, timeout: Duration, until: Timestamp) -> Timestamp {
     timestamp::later(now, timeout).map_or(until, |at| at.min(until))
 }

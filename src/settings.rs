@@ -32,7 +32,7 @@ const AWS_ENDPOINT_URL_CLOUDFORMATION: &str = "AWS_ENDPOINT_URL_CLOUDFORMATION";
 const AWS_ENDPOINT_URL_EVENTBRIDGE: &str = "AWS_ENDPOINT_URL_EVENTBRIDGE";
 const AWS_IGNORE_CONFIGURED_ENDPOINT_URLS: &str = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS";
 
-/// The variables that are this function's own.
+/// The function's own environment variables.
 pub const VARIABLES: [&str; 11] = [
     ENGINE,
     DRY_RUN,
@@ -47,33 +47,32 @@ pub const VARIABLES: [&str; 11] = [
     CONCURRENCY,
 ];
 
-/// How the function was set up.
+/// The settings of the function.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The engine: `ENGINE`, default `proton`.
     pub engine: EngineKind,
-    /// The policy. From `DRY_RUN` (default `false`), `ENVIRONMENTS`
-    /// (`*`; with CloudFormation `AWSProton-*`),
-    /// `PROTECTED_ENVIRONMENTS` (none), `ALARM_SCOPE` (`all`), `STUCK_AFTER_MINUTES` (60) and
-    /// `MAX_CANCELLATIONS` (10).
+    /// The policy, with these variables and defaults: `DRY_RUN` (`false`), `ENVIRONMENTS` (`*`; with
+    /// CloudFormation `AWSProton-*`), `PROTECTED_ENVIRONMENTS` (none), `ALARM_SCOPE` (`all`),
+    /// `STUCK_AFTER_MINUTES` (60) and `MAX_CANCELLATIONS` (10).
     pub(crate) policy: Policy,
-    /// The alarms that never start a run; `IGNORED_ALARMS`, none.
+    /// The alarms that never start a run: `IGNORED_ALARMS`, default none.
     pub(crate) ignored_alarms: Patterns,
-    /// How long a run follows the deployments it cancelled; `SETTLE_TIMEOUT_SECONDS`, 600.
+    /// The time for which a run follows its deployments: `SETTLE_TIMEOUT_SECONDS`, default 600.
     pub(crate) settle_timeout: Duration,
-    /// The bus that outcomes go to, by name or ARN; `EVENT_BUS_NAME`, `default`.
+    /// The event bus for outcomes, by name or ARN: `EVENT_BUS_NAME`, default `default`.
     pub event_bus: String,
-    /// Calls to the engine in flight at once, 1 to 100; `CONCURRENCY`, 10.
+    /// Calls to the engine in flight at once, 1 to 100: `CONCURRENCY`, default 10.
     pub(crate) concurrency: usize,
-    /// The certificate authorities to trust instead of the usual ones; `AWS_CA_BUNDLE`.
+    /// The certificate authorities to trust instead of the default ones: `AWS_CA_BUNDLE`.
     pub(crate) certificate_authorities: Option<RootCertStore>,
 }
 
-/// Every value that cannot be used.
+/// All invalid values.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BadSettings(Vec<BadSetting>);
 
-/// One value that cannot be used.
+/// An invalid value.
 #[derive(Debug, PartialEq, Eq)]
 struct BadSetting {
     variable: &'static str,
@@ -106,7 +105,7 @@ impl Settings {
         })
     }
 
-    /// Reads the settings from what `variable` says; unset and empty mean the default.
+    /// Reads the settings from the values that `variable` returns. Unset and empty mean the default.
     pub fn read(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, BadSettings> {
         let mut reader = Reader {
             variable,
@@ -144,8 +143,8 @@ impl Settings {
     }
 }
 
-/// Reads one variable after the other and keeps what is wrong with them; the value it returns for
-/// a bad one is never used.
+/// A reader of environment variables that collects the invalid values. The value that it returns for an
+/// invalid one is never used.
 struct Reader<F> {
     variable: F,
     bad: Vec<BadSetting>,
@@ -207,7 +206,7 @@ impl<F: Fn(&'static str) -> Option<String>> Reader<F> {
         default
     }
 
-    /// Checks the SDK's own variables that name an endpoint of a service that is called.
+    /// Checks the SDK's own variables for the endpoints of the services that the function calls.
     fn endpoints(&mut self, engine: EngineKind) {
         let is_ignored = self
             .value(AWS_IGNORE_CONFIGURED_ENDPOINT_URLS)
@@ -274,7 +273,7 @@ impl<F: Fn(&'static str) -> Option<String>> Reader<F> {
         Patterns::none()
     }
 
-    /// The name rule and the ARN form are those of `EventBusName` in [PutEvents].
+    /// Reads the event bus. The name rule and the ARN format are those of `EventBusName` in [PutEvents].
     ///
     /// [PutEvents]: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html
     fn event_bus(&mut self) -> String {

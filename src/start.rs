@@ -1,4 +1,4 @@
-//! Starting: from settings to clients, and a word to Lambda where that fails.
+//! The start of the process: settings, clients, and the report to Lambda if the start fails.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -21,39 +21,39 @@ use crate::report::event_bridge::EventBridge;
 use crate::report::metrics;
 use crate::settings::{BadSettings, Settings};
 
-/// How long Lambda may take to hear of a failed start.
+/// The timeout of the report of a failed start to Lambda.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often others get their turn before the clients are made. The request for the first event takes
-/// about half of them: to connect, which is within the machine, to hand over and to write.
+/// The number of yields to other tasks before the clients are made. The request for the first event
+/// needs about half of these yields, to connect and to write.
 const STEPS_TO_THE_FIRST_REQUEST: usize = 8;
 
-/// Why the function does not start.
+/// A reason why the function does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Settings that cannot be used.
+    /// Some settings are invalid.
     #[error("bad settings: {0}")]
     Settings(#[from] BadSettings),
-    /// The process was not started by Lambda, or by something that stands in for it.
+    /// The process was not started by Lambda or an emulator of Lambda.
     #[error(
         "{0} is not set: this program runs under AWS Lambda; to try it here, run `cargo local events/alarm.json`"
     )]
     NotUnderLambda(&'static str),
-    /// An endpoint of the AWS profile that is no URL. Those of variables are checked with the settings.
+    /// An endpoint of the AWS profile is not a URL. Endpoints in variables are checked with the settings.
     #[error(
-        "the endpoint `{0}` is no URL: set `endpoint_url` of the AWS profile to an `http` or `https` URL, such as `https://proton.example.com`"
+        "invalid endpoint `{0}`: set `endpoint_url` of the AWS profile to an `http` or `https` URL, such as `https://proton.example.com`"
     )]
     Endpoint(String),
-    /// The TLS library does not work.
+    /// TLS could not be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
-    /// A panic.
+    /// The start panicked.
     #[error("the function panicked while it started: report this as a bug")]
     Panic,
 }
 
 impl StartError {
-    /// The type that Lambda reports.
+    /// Returns the type that Lambda reports.
     #[must_use]
     pub(crate) fn error_type(&self) -> &'static str {
         match self {
@@ -73,10 +73,10 @@ pub fn settings() -> Result<Settings, StartError> {
     Ok(settings)
 }
 
-/// Makes the clients as [`handler`] does, once the request for the first event is on its way: it is
-/// what Lambda waits for, and this thread's time would be in its way.
+/// Makes the clients as [`handler`] does, but after the request for the first event is sent. Lambda waits
+/// for that request, and making the clients would delay it.
 ///
-/// If that fails, the error is logged once, and each event is answered with it.
+/// If the clients cannot be made, the error is logged once, and every event gets it as response.
 pub async fn handler_once_asked(settings: Settings) -> Result<Handler, StartError> {
     for _ in 0..STEPS_TO_THE_FIRST_REQUEST {
         tokio::task::yield_now().await;
@@ -94,10 +94,10 @@ pub fn log(error: &StartError) {
     );
 }
 
-/// The configuration that the SDK's own variables and shared files ask for.
+/// Returns the configuration from the SDK's own variables and shared files.
 ///
-/// The SDK's retries and timeouts are off: there is one layer of both, [`crate::run`], that
-/// knows when a cancel may be repeated.
+/// The SDK's retries and timeouts are off. Only [`crate::run`] retries, because it knows when a cancel may
+/// be repeated.
 async fn sdk_config(transport: &Transport) -> SdkConfig {
     let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(transport.http_client())
@@ -131,7 +131,7 @@ pub(crate) async fn handler(mut settings: Settings) -> Result<Handler, StartErro
     })
 }
 
-/// The variables without which the Lambda runtime panics.
+/// Checks the variables without which the Lambda runtime panics.
 fn under_lambda() -> Result<(), StartError> {
     let needed = [
         "AWS_LAMBDA_RUNTIME_API",
@@ -157,7 +157,7 @@ impl From<&StartError> for Diagnostic {
     }
 }
 
-/// Tells Lambda why the function does not start, by the [Runtime API].
+/// Reports to Lambda why the function does not start, through the [Runtime API].
 ///
 /// [Runtime API]: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html#runtimes-api-initerror
 pub async fn report(error: &StartError) {
@@ -167,7 +167,7 @@ pub async fn report(error: &StartError) {
     {
         tracing::warn!(
             error = error.to_string(),
-            "Lambda could not be told of the failed start"
+            "the failed start could not be reported to Lambda"
         );
     }
 }

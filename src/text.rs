@@ -1,8 +1,8 @@
-//! Text that came from outside, cut to a length that it must not exceed.
+//! Limits for the length of text from outside.
 
 use std::borrow::Cow;
 
-/// The text, at most `limit` bytes of it; what was cut shows by an ellipsis at the end.
+/// Returns at most `limit` bytes of the text. A text that was cut ends in an ellipsis.
 #[must_use]
 pub(crate) fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     const MARK: &str = "…";
@@ -14,7 +14,7 @@ pub(crate) fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{kept}{MARK}"))
 }
 
-/// Bytes as hexadecimal digits.
+/// Returns bytes as hexadecimal digits.
 #[must_use]
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] = [
@@ -27,7 +27,7 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// The lengths in bytes that one text is cut to, tried in turn until all texts fit together.
+/// The lengths in bytes that each text is cut to, tried one after the other until all texts fit together.
 const LIMITS: [usize; 8] = [
     usize::MAX,
     256 * 1024,
@@ -39,8 +39,8 @@ const LIMITS: [usize; 8] = [
     1024,
 ];
 
-/// Returns what `write` makes of texts that are cut only as far as they must be, so that it is no larger
-/// than `most` bytes. It is given the limit of each text.
+/// Returns the result of `write` with the highest limit at which the result has at most `most` bytes.
+/// `write` cuts each text to the limit that it is given.
 #[must_use]
 pub(crate) fn fit(most: usize, write: impl Fn(usize) -> String) -> String {
     let mut written = String::new();
@@ -61,16 +61,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_cut_is_the_texts_beginning_and_a_mark(text in any::<String>(), limit in 0..64_usize) {
+        fn a_cut_text_is_its_beginning_and_an_ellipsis(text in any::<String>(), limit in 0..64_usize) {
             let kept = cut(&text, limit);
             if text.len() <= limit {
                 prop_assert_eq!(kept, text.as_str());
             } else {
-                // The mark itself takes three bytes, whatever the limit.
+                // The ellipsis has three bytes, whatever the limit.
                 prop_assert!(kept.len() <= limit.max(3));
                 let beginning = kept.strip_suffix('…').unwrap();
                 prop_assert!(text.starts_with(beginning));
-                // No more is lost than the mark and a character take.
+                // The loss is at most the ellipsis and one character.
                 prop_assert!(beginning.len() + 6 >= limit.min(text.len()));
             }
         }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_cut_between_characters_and_marked() {
+    fn long_text_is_cut_between_characters_and_ends_in_an_ellipsis() {
         assert_eq!(cut("abcdefgh", 6), "abc…");
         assert_eq!(cut("ääää", 7), "ää…");
         assert_eq!(cut("ääää", 6), "ä…");

@@ -1,4 +1,4 @@
-//! Points in time as AWS writes them, and as this function does.
+//! Timestamps: how AWS writes them, and how this function does.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use time::{OffsetDateTime, UtcDateTime};
 /// A point in time, in UTC.
 pub type Timestamp = UtcDateTime;
 
-/// Reads a time as AWS writes it: RFC 3339, or CloudWatch's own form whose offset has no colon,
-/// `2019-10-02T17:04:40.989+0000`. What cannot be written again is no time.
+/// Reads a time as AWS writes it: RFC 3339, or CloudWatch's format with an offset without a colon,
+/// `2019-10-02T17:04:40.989+0000`. `None` if the time has no RFC 3339 format.
 #[must_use]
 pub fn parse(text: &str) -> Option<Timestamp> {
     OffsetDateTime::parse(text, &Rfc3339)
@@ -21,19 +21,19 @@ pub fn parse(text: &str) -> Option<Timestamp> {
         .filter(can_be_written)
 }
 
-/// A time with a colon between its offset's hours and minutes.
+/// Returns a time with a colon between the hours and minutes of its offset.
 fn with_colon(text: &str) -> Option<String> {
     let (before, minutes) = text.split_at_checked(text.len().checked_sub(2)?)?;
     Some(format!("{before}:{minutes}"))
 }
 
-/// The point in time that many milliseconds after the epoch, if RFC 3339 has a form for it.
+/// Returns the time that many milliseconds after the epoch. `None` if RFC 3339 has no format for it.
 #[must_use]
 pub(crate) fn from_milliseconds(milliseconds: i64) -> Option<Timestamp> {
     from_nanoseconds(i128::from(milliseconds) * 1_000_000)
 }
 
-/// The point in time that many nanoseconds after the epoch, if RFC 3339 has a form for it.
+/// Returns the time that many nanoseconds after the epoch. `None` if RFC 3339 has no format for it.
 #[must_use]
 pub(crate) fn from_nanoseconds(nanoseconds: i128) -> Option<Timestamp> {
     Timestamp::from_unix_timestamp_nanos(nanoseconds)
@@ -41,25 +41,25 @@ pub(crate) fn from_nanoseconds(nanoseconds: i128) -> Option<Timestamp> {
         .filter(can_be_written)
 }
 
-/// The point in time so much later, if there is one.
+/// Returns a later time. `None` if it is out of range.
 #[must_use]
 pub(crate) fn later(time: Timestamp, by: Duration) -> Option<Timestamp> {
     time.checked_add(by.try_into().ok()?)
 }
 
-/// How many whole milliseconds after the epoch it is.
+/// Returns the whole milliseconds from the epoch to a time.
 #[must_use]
 pub(crate) fn milliseconds(time: Timestamp) -> i64 {
-    // A year has four digits: there is room for a thousand times as many.
+    // The product cannot overflow, because years have four digits.
     time.unix_timestamp() * 1000 + i64::from(time.millisecond())
 }
 
-/// True if RFC 3339 has a form for it: its years have four digits.
+/// True if RFC 3339 has a format for the time, whose years have four digits.
 fn can_be_written(time: &Timestamp) -> bool {
     (0..=9999).contains(&time.year())
 }
 
-/// Writes a time as RFC 3339 in UTC, with as many digits of the second as it has: none, 3, 6 or 9.
+/// Writes a time as RFC 3339 in UTC, with as many digits of the second as needed: none, 3, 6 or 9.
 #[must_use]
 pub fn format(time: Timestamp) -> String {
     let (year, month, day) = time.to_calendar_date();
@@ -82,7 +82,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_again(
+        fn a_written_time_is_read_as_the_same(
             seconds in -62_167_219_200_i64..253_402_300_800,
             nanoseconds in 0..1_000_000_000_u32,
         ) {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_none() {
+    fn an_invalid_time_is_not_read() {
         for text in [
             "",
             "yesterday",

@@ -1,7 +1,7 @@
-//! Why the function runs: the payload, classified by explicit discriminators and parsed once.
+//! Triggers: the payload, classified by explicit discriminators and parsed once.
 //!
-//! The envelopes (EventBridge's, SNS's, SQS's) are those of `aws_lambda_events`. The discriminators
-//! stand in front of them, because a derived struct takes an array for an object.
+//! The envelopes of EventBridge, SNS and SQS are those of `aws_lambda_events`. The discriminators are
+//! checked first, because a derived struct also accepts an array.
 
 mod alarm;
 mod event;
@@ -22,19 +22,19 @@ use self::json::{Object, told, typed};
 use crate::engine::EngineKind;
 use crate::timestamp::Timestamp;
 
-/// The expected payloads, for the operator who sent something else.
+/// The expected payloads, for the error message of an unsupported one.
 const EXPECTED: &str = "expected a CloudWatch alarm state change (from EventBridge, from the alarm's own Lambda action, or through SNS), a `Scheduled Event`, a request such as {\"environments\": [\"prod-net\"]}, or one SQS record with this function's own `CANCELLING` event";
 
 /// The purpose of a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
-    /// A run.
+    /// A run, with its trigger.
     Run(Box<Trigger>),
-    /// The end of a deployment whose cancel was accepted in an earlier run.
+    /// A follow of a deployment whose cancel was accepted in an earlier run.
     Follow(Box<Follow>),
 }
 
-/// Why the function runs.
+/// The reason of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trigger {
     /// The cause.
@@ -47,22 +47,22 @@ pub struct Trigger {
     pub arn: Option<String>,
     /// The event's own time.
     pub time: Option<Timestamp>,
-    /// Why the alarm fired, or the request's reason.
+    /// The alarm's state reason, or the request's reason.
     pub reason: Option<String>,
 }
 
-/// The cause of a run, with what the decision needs of it.
+/// The cause of a run, with the facts that the rules need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// An alarm changed its state.
     Alarm(Alarm),
-    /// A rule's or schedule's time came.
+    /// A rule or a schedule fired.
     Schedule,
-    /// Somebody asks for certain environments.
+    /// A request names environments.
     Request(Request),
 }
 
-/// A payload that is none of those the function understands.
+/// A payload of none of the kinds that the function accepts.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {EXPECTED}")]
 pub struct UnsupportedPayload {
@@ -70,7 +70,7 @@ pub struct UnsupportedPayload {
 }
 
 impl Cause {
-    /// The kind of trigger, as outcomes and log lines name it.
+    /// Returns the kind of trigger, as outcomes and log lines have it.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -82,7 +82,7 @@ impl Cause {
 }
 
 impl Payload {
-    /// Reads a payload for this engine, in the Lambda request of this id.
+    /// Reads a payload for this engine, from the Lambda request with this ID.
     pub fn parse(
         payload: &[u8],
         engine: EngineKind,
@@ -125,7 +125,7 @@ fn unsupported(what: impl AsRef<str>) -> UnsupportedPayload {
     }
 }
 
-/// Which discriminators a payload has. `null` counts as absent.
+/// The discriminators of a payload. `null` counts as absent.
 #[derive(Deserialize)]
 struct Shape<'a> {
     #[serde(borrow, rename = "detail-type", default)]
@@ -138,7 +138,7 @@ struct Shape<'a> {
     environments: Option<&'a RawValue>,
 }
 
-/// Who sent the one record of a payload.
+/// The service that sent the one record of a payload.
 enum Sender {
     Sns,
     Sqs,
@@ -150,7 +150,7 @@ struct Records {
     records: Vec<Object<Record>>,
 }
 
-/// Which service a record is from: each writes the member in its own way.
+/// The source of a record. Each service spells the member in its own way.
 #[derive(Deserialize)]
 struct Record {
     #[serde(rename = "EventSource", default, deserialize_with = "told")]
@@ -166,7 +166,7 @@ impl Sender {
         let Records { records } = typed("the payload's `Records`", payload)?;
         let [Object(record)] = records.as_slice() else {
             return Err(unsupported(format!(
-                "the payload has {} `Records`, where exactly one is taken",
+                "the payload has {} `Records`: must be exactly one",
                 records.len()
             )));
         };

@@ -1,10 +1,10 @@
-//! How long to wait before a call is repeated, and how often.
+//! Retries with exponential backoff: the number of repeats of a call, and the waits between them.
 
 use std::time::Duration;
 
 use crate::timestamp::{self, Timestamp};
 
-/// Repeats of one call at the most. With the waits below they take some ten seconds.
+/// The most repeats of one call. With the waits below they take some ten seconds.
 const MOST_REPEATS: u32 = 8;
 
 /// The longest wait before the first repeat. The wait doubles from one repeat to the next.
@@ -20,7 +20,7 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Returns when the next repeat may be made. `None` if enough were made, or if the deadline
+    /// Returns when the next repeat may be made. `None` if the repeats are used up, or if the deadline
     /// `until` comes first.
     pub(crate) fn next(
         &mut self,
@@ -89,7 +89,7 @@ mod tests {
             waits.sort();
             assert!(waits[0] >= longest / 2, "{waits:?}");
             assert!(waits[199] <= longest, "{waits:?}");
-            // Calls that were throttled together do not come back together.
+            // Calls that were throttled together are not repeated together.
             assert!(waits[199] > waits[0] + longest / 4, "{waits:?}");
         }
         let mut more = many
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn who_persists_waits_no_longer_than_the_longest_wait() {
+    fn a_persistent_caller_waits_no_longer_than_the_longest_wait() {
         let mut random = fastrand::Rng::with_seed(7);
         let mut backoff = Backoff::default();
         for _ in 0..100 {

@@ -9,15 +9,15 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::text;
 
-/// The longest code that is kept of what a service says.
+/// The most bytes of a service's error code that are kept.
 const LONGEST_CODE: usize = 255;
 
-/// The longest message that is kept of what a service says: a log line that carries it stays below
-/// the 256 KiB that CloudWatch keeps of one, even if each byte takes six to be escaped.
+/// The most bytes of a service's error message that are kept. A log line with such a message stays below
+/// CloudWatch's limit of 256 KiB, even if each byte takes six to be escaped.
 const LONGEST_MESSAGE: usize = 32 * 1024;
 
-/// The beginnings of the parts of a request that must not be shown: AWS repeats a request whose signature
-/// it cannot verify, the session's token with it.
+/// The beginnings of the parts of a request that must not be logged. If AWS cannot verify a signature,
+/// its error message repeats the request and the session token.
 const SECRET_PARTS: [&str; 4] = [
     "the canonical string",
     "x-amz-security-token",
@@ -25,10 +25,10 @@ const SECRET_PARTS: [&str; 4] = [
     "aws4-hmac-sha256",
 ];
 
-/// This function's word for a status that means nothing for a cancel.
+/// The code for a status that means nothing for a cancel.
 const UNEXPECTED_STATUS: &str = "UnexpectedStatus";
 
-/// This function's word for a deployment that another one has replaced.
+/// The code for a deployment that a newer one has replaced.
 const SUPERSEDED: &str = "Superseded";
 
 /// A call that did not succeed.
@@ -37,32 +37,32 @@ const SUPERSEDED: &str = "Superseded";
 pub struct CallError {
     /// The meaning of the error for the caller.
     pub fault: Fault,
-    /// The service's code; where the service said nothing, this function's own word.
+    /// The service's code, or a code of this function if the service returned none.
     pub code: String,
-    /// The service's message, or what went wrong on the way.
+    /// The service's message, or the reason why no response arrived.
     pub message: String,
 }
 
 /// The meaning of a failed call for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The service refused it for its rate; it had no effect.
+    /// The service throttled the call, which had no effect.
     Throttled,
-    /// The service broke over it; it may have had its effect.
+    /// The service failed (5xx). The call may have had its effect.
     Broken,
-    /// No answer came; it may have had its effect.
+    /// The response was lost. The call may have had its effect.
     Lost,
-    /// The run's time was over before its turn came; nothing was sent.
+    /// The run's time was over before the call was made.
     Late,
-    /// No connection came about; nothing was sent.
+    /// No connection could be made; nothing was sent.
     Unreachable,
     /// The server's certificate is not trusted; nothing was sent.
     Untrusted,
     /// The call conflicts with the state of the resource.
     Conflict,
-    /// There is no such thing.
+    /// The resource does not exist.
     NotFound,
-    /// The service refused it, and will again.
+    /// The service refused the call; a retry would fail, too.
     Refused,
 }
 
@@ -93,29 +93,29 @@ impl CallError {
         }
     }
 
-    /// True if the service says that it has had this very call before.
+    /// True if the service has received a call with this token before.
     #[must_use]
     pub(crate) fn says_it_is_a_repeat(&self) -> bool {
         self.code == "TokenAlreadyExistsException"
     }
 
-    /// True if no service was met at all.
+    /// True if no service was reached.
     #[must_use]
     pub(crate) fn is_without_service(&self) -> bool {
         matches!(self.fault, Fault::Unreachable | Fault::Untrusted)
     }
 
-    /// A call that was given up because its answer did not come in time.
+    /// Returns the error of a call whose response did not arrive in time.
     #[must_use]
     pub(crate) fn unanswered(after: std::time::Duration) -> Self {
         Self {
             fault: Fault::Lost,
             code: "RequestTimeout".to_owned(),
-            message: format!("no answer within {:.1} seconds", after.as_secs_f64()),
+            message: format!("no response within {:.1} seconds", after.as_secs_f64()),
         }
     }
 
-    /// A response that lacks what was asked for.
+    /// Returns the error of a response that lacks a required member.
     #[must_use]
     pub(crate) fn incomplete(service: &str, what: &str) -> Self {
         Self {
@@ -125,28 +125,29 @@ impl CallError {
         }
     }
 
-    /// A call whose turn did not come before the run's time was over.
+    /// Returns the error of a call that was not made before the run's time was over.
     #[must_use]
     pub(crate) fn late() -> Self {
         Self {
             fault: Fault::Late,
             code: "DeadlineExceeded".to_owned(),
-            message: "the deadline came before its turn".to_owned(),
+            message: "the deadline came before the call was made".to_owned(),
         }
     }
 
-    /// A deployment whose end nobody can tell: another one is in its place, and the service does not tell
-    /// how this one ended.
+    /// Returns the error of a deployment whose end is unknown: a newer deployment has replaced it, and the
+    /// service does not return how this one ended.
     #[must_use]
     pub(crate) fn superseded() -> Self {
         Self {
             fault: Fault::Conflict,
             code: SUPERSEDED.to_owned(),
-            message: "another deployment has started since, and the service does not tell how this one ended".to_owned(),
+            message: "another deployment has started since, and the service does not return how this one ended".to_owned(),
         }
     }
 
-    /// A deployment that another one has replaced, and whose end is further back than events are read.
+    /// Returns the error of a deployment that a newer one has replaced, and whose end is older than the
+    /// events that are read.
     #[must_use]
     pub(crate) fn beyond_the_events() -> Self {
         Self {
@@ -155,20 +156,20 @@ impl CallError {
         }
     }
 
-    /// True if the deployment was read, in a status that means nothing here.
+    /// True if the deployment was read and has a status that means nothing for a cancel.
     #[must_use]
     pub(crate) fn is_unexpected_status(&self) -> bool {
         self.code == UNEXPECTED_STATUS
     }
 
-    /// True if nothing will ever tell how the deployment ended: it does not exist, another one is in its
-    /// place, or its status means nothing here.
+    /// True if no read can show how the deployment ended: it does not exist, a newer one has replaced it,
+    /// or its status means nothing for a cancel.
     #[must_use]
     pub(crate) fn tells_that_no_end_will_come(&self) -> bool {
         self.fault == Fault::NotFound || self.code == SUPERSEDED || self.is_unexpected_status()
     }
 
-    /// A deployment that was seen in a status that says nothing about its cancellation.
+    /// Returns the error of a deployment whose status means nothing for a cancel.
     #[must_use]
     pub(crate) fn unexpected_status(status: &str) -> Self {
         let status = text::cut(status, LONGEST_CODE);
@@ -176,14 +177,13 @@ impl CallError {
             fault: Fault::Refused,
             code: UNEXPECTED_STATUS.to_owned(),
             message: format!(
-                "the deployment's status is `{status}`: see whether its environment is being deleted"
+                "the deployment's status is `{status}`: check whether its environment is being deleted"
             ),
         }
     }
 
-    /// Classifies what the SDK reports. Proton answers all but one of its errors with HTTP 400, so
-    /// the code tells them apart and the status only where there is none. A 400 without a code is an
-    /// answer that was spoilt on its way, and says as little as none.
+    /// Classifies an error of the SDK. Proton returns all but one of its errors with HTTP 400, so the code
+    /// decides, and the status only if there is no code. A 400 without a code counts as a lost response.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the SDK's enum is open; all else fails before it is sent"
@@ -198,12 +198,11 @@ impl CallError {
                 let meta = context.err().meta();
                 Self::answered(status, meta.code(), meta.message())
             }
-            // Its status came, but not what it says: neither that the call had an effect nor that it
-            // had none.
+            // The status arrived without the body: the call may have had its effect or not.
             SdkError::ResponseError(context) => Self {
                 fault: Fault::Lost,
                 code: format!("Http{}", context.raw().status().as_u16()),
-                message: format!("the answer cannot be read: {}", words(error)),
+                message: format!("the response cannot be read: {}", words(error)),
             },
             SdkError::TimeoutError(_) => Self {
                 fault: Fault::Lost,
@@ -256,7 +255,7 @@ impl CallError {
         };
         let code = code.map_or_else(|| format!("Http{status}"), str::to_owned);
         let message = message.map_or_else(
-            || format!("the service answered with HTTP status {status}").into(),
+            || format!("the service returned HTTP status {status}").into(),
             without_credentials,
         );
         Self {
@@ -307,7 +306,7 @@ impl CallError {
     }
 }
 
-/// A service's words, up to where they repeat what signs a request.
+/// Returns a service's message, cut before the first part of a request that must not be logged.
 fn without_credentials(message: &str) -> Cow<'_, str> {
     let lower = message.to_ascii_lowercase();
     let first = SECRET_PARTS
@@ -320,8 +319,8 @@ fn without_credentials(message: &str) -> Cow<'_, str> {
     }
 }
 
-/// The words of an error and of its causes, each once. The SDK's own way to write them shows whole
-/// requests.
+/// Returns the messages of an error and of its causes, each once. The SDK's own format of error chains
+/// shows whole requests.
 fn words(error: &(dyn Error + 'static)) -> String {
     let mut words: Vec<String> = Vec::new();
     for link in chain(error) {
@@ -333,7 +332,7 @@ fn words(error: &(dyn Error + 'static)) -> String {
     text::cut(&words.join(": "), 500).into_owned()
 }
 
-/// An error and those below it. An `io::Error` hides the one it carries from `source`.
+/// Returns an error and its causes. `source` of an `io::Error` skips the error that it wraps.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
         match error.downcast_ref::<std::io::Error>() {
@@ -368,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn the_code_tells_what_the_status_does_not() {
+    fn the_code_classifies_what_the_status_does_not() {
         assert_eq!(fault(400, Some("ThrottlingException")), Fault::Throttled);
         assert_eq!(fault(400, Some("ConflictException")), Fault::Conflict);
         assert_eq!(
@@ -407,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_tells_where_there_is_no_code() {
+    fn without_a_code_the_status_classifies() {
         assert_eq!(fault(503, None), Fault::Broken);
         assert_eq!(fault(429, None), Fault::Throttled);
         assert_eq!(fault(403, None), Fault::Refused);
@@ -420,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_breaks_off_is_lost_whatever_its_status() {
+    fn a_response_that_breaks_off_is_lost_whatever_its_status() {
         for status in [200, 400, 403, 429, 500] {
             let response = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
             let error = SdkError::<GenericError, _>::response_error("it ended early", response);

@@ -1,10 +1,10 @@
-//! The address that a service's calls go to, before the first call is made.
+//! The endpoint of a service, known before the first call.
 
 use aws_types::SdkConfig;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use http::Uri;
 
-/// Reads the text as an endpoint's URL; `None` if no call can go there.
+/// Reads an endpoint's URL. `None` if the text is not an `http` or `https` URL.
 #[must_use]
 pub(crate) fn parse(text: &str) -> Option<Uri> {
     text.parse().ok().filter(|address: &Uri| {
@@ -14,7 +14,7 @@ pub(crate) fn parse(text: &str) -> Option<Uri> {
 }
 
 /// Makes an empty `AWS_ENDPOINT_URL` and its like mean the default, as empty variables do everywhere
-/// in this function. To the SDK an empty one is an endpoint, to which no call can go.
+/// in this function. The SDK takes an empty variable for an endpoint, which no call can reach.
 #[must_use]
 pub(crate) fn without_empty(config: SdkConfig) -> SdkConfig {
     #[derive(Debug)]
@@ -46,8 +46,8 @@ pub(crate) fn configured(config: &SdkConfig, service_id: &str) -> Option<String>
         .or_else(|| config.endpoint_url().map(str::to_owned))
 }
 
-/// Returns the URL of the service's endpoint: the configured one, or else what the rules of this
-/// service's SDK make of the region. A macro, because each SDK has resolver types of its own.
+/// Returns the URL of the service's endpoint: the configured one, or else the SDK's endpoint for the
+/// region. This is a macro because each SDK has its own resolver types.
 macro_rules! of {
     ($config:expr, $service_id:literal, $sdk:ident) => {{
         use $sdk::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};

@@ -1,8 +1,8 @@
 //! The HTTPS connection to AWS: one pool for every client of the SDK.
 //!
-//! The SDK's own connector reads the system's root certificates and is built twice for each
-//! client. This one is built once, on roots that are compiled in (or those of `AWS_CA_BUNDLE`), so
-//! that a cold start reads nothing; and it can connect before the first call is made.
+//! The SDK's own connector reads the system's root certificates and is built twice for each client.
+//! This connector is built once, with roots that are compiled in or those of `AWS_CA_BUNDLE`. So a cold
+//! start reads no certificates, and connections can be made before the first call.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -27,13 +27,13 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tower::Service;
 
-/// How long a TCP connection may take to come about.
+/// The timeout of a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a connection that nobody uses is kept. Services close theirs after a minute or so.
+/// The time for which an idle connection is kept. Services close idle connections after about a minute.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Certificates to trust unless others are given: Mozilla's.
+/// Returns the default root certificates: Mozilla's.
 fn usual_authorities() -> RootCertStore {
     RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
@@ -48,12 +48,12 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    /// Connections that trust these authorities, or else the usual ones.
+    /// Makes connections that trust these authorities, or the default ones.
     ///
-    /// Timeouts and retries are the caller's: see [`crate::run`].
+    /// The caller has the timeouts and retries: see [`crate::run`].
     pub(crate) fn new(authorities: Option<RootCertStore>) -> Result<Self, rustls::Error> {
         let mut provider = rustls::crypto::ring::default_provider();
-        // First the suite for which processors have instructions, its hash included.
+        // The cipher suite that processors have instructions for comes first.
         provider
             .cipher_suites
             .sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
@@ -87,14 +87,14 @@ impl Transport {
         })
     }
 
-    /// The HTTP client that all clients of the SDK share.
+    /// Returns the HTTP client that all clients of the SDK share.
     #[must_use]
     pub(crate) fn http_client(&self) -> SharedHttpClient {
         self.client.clone()
     }
 
-    /// Starts to connect, TLS included, for the first call to that address. Nothing is sent, and
-    /// nobody waits; if it fails, the call connects by itself.
+    /// Starts a TCP and TLS connection for the first call to this address. Sends nothing and waits for
+    /// nothing. If the connection fails, the call makes its own.
     pub(crate) fn connect_early(&self, address: &Uri) {
         let mut https = self.connector.https.clone();
         let connection = https.call(address.clone());
@@ -119,9 +119,9 @@ impl HttpConnector for Pool {
                 return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into())));
             }
         };
-        let answer = self.0.request(request);
+        let response = self.0.request(request);
         HttpConnectorFuture::new(async move {
-            match answer.await {
+            match response.await {
                 Ok(response) => HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
                     .map_err(|error| ConnectorError::other(error.into(), None)),
                 Err(error) => Err(ConnectorError::io(error.into())),
@@ -134,14 +134,14 @@ type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Connects, or hands out a connection that was started early.
+/// A connector that uses a connection that was started early, if there is one.
 #[derive(Clone)]
 struct Connector {
     https: HttpsConnector<TcpConnector>,
     early: Arc<Mutex<HashMap<Origin, Vec<Early>>>>,
 }
 
-/// The part of an address that a connection leads to.
+/// The scheme, host and port of an address.
 type Origin = (Option<http::uri::Scheme>, Option<http::uri::Authority>);
 
 fn origin(address: &Uri) -> Origin {
@@ -152,7 +152,8 @@ fn origin(address: &Uri) -> Origin {
 #[derive(Debug)]
 struct Early {
     connecting: JoinHandle<Option<Stream>>,
-    /// By the system's clock: the other one may stand still while the function is frozen.
+    /// When the connection was started, by the system's clock: the monotonic clock may stop while the
+    /// function is frozen.
     since: SystemTime,
 }
 

@@ -29,14 +29,14 @@ use crate::engine::{AlarmsTag, Continuation, Page, ReadStep, Reading};
 use crate::text;
 use crate::timestamp::{self, Timestamp};
 
-/// The statuses that a listing asks for: an update that runs, and one that is rolled back.
+/// The statuses that a listing filters by: those of an update in progress and of its rollback.
 const LISTED: [StackStatus; 3] = [
     StackStatus::UpdateInProgress,
     StackStatus::UpdateRollbackInProgress,
     StackStatus::UpdateRollbackCompleteCleanupInProgress,
 ];
 
-/// The tag that says which alarms concern a stack.
+/// The tag with the globs of the alarms that concern a stack.
 const ALARMS_TAG: &str = "proton-canceller:alarms";
 
 /// The most pages of a stack's events that are read to find how an update ended.
@@ -90,7 +90,7 @@ impl From<Stack> for StackFacts {
     }
 }
 
-/// True if a stack belongs to another one. A root stack names neither.
+/// True if a stack belongs to another one. A root stack has neither ID.
 fn is_nested(parent_id: Option<String>, root_id: Option<String>) -> bool {
     [parent_id, root_id]
         .into_iter()
@@ -99,7 +99,7 @@ fn is_nested(parent_id: Option<String>, root_id: Option<String>) -> bool {
 }
 
 impl StackFacts {
-    /// The stack's latest update, as a deployment.
+    /// Returns the stack's latest update as a deployment.
     fn into_deployment(self) -> Option<Deployment> {
         let name = self.name.unwrap_or_default();
         let name = EnvironmentName::parse(&name, NameRule::CloudFormation)
@@ -122,7 +122,7 @@ impl StackFacts {
             },
             id,
             started_at,
-            // The reason of an update that runs says who started it.
+            // The reason of an update in progress is why it was started.
             message: message(status, self.reason, self.is_express)
                 .filter(|_| mapped != Status::InProgress),
             status: mapped,
@@ -141,12 +141,13 @@ impl CloudFormation {
         Self(Client::from_conf(builder.build()))
     }
 
-    /// The address that calls go to, where it can be told before one is made.
+    /// Returns the endpoint, if it is known before the first call.
     pub(crate) async fn endpoint(config: &SdkConfig) -> Option<String> {
         endpoint::of!(config, "CloudFormation", aws_sdk_cloudformation)
     }
 
-    /// Nested stacks are never counted: their root's update is what can be cancelled.
+    /// Lists one page of root stacks. Nested stacks are not counted, because only their root stack's
+    /// update can be cancelled.
     pub(super) async fn list(&self, token: Option<&str>) -> Result<Page, CallError> {
         let output = self
             .0
@@ -178,15 +179,16 @@ impl CloudFormation {
         name: &EnvironmentName,
     ) -> Result<Option<Deployment>, CallError> {
         let stack = StackFacts::from(self.describe(name.as_str()).await?);
-        // An alias answers with a stack of another name.
+        // The response may show a stack of another name.
         if stack.is_nested || stack.name.as_deref() != Some(name.as_str()) {
             return Ok(None);
         }
         Ok(stack.into_deployment())
     }
 
-    /// The stack tells where its latest update stands. How one ended, when and why, its events tell: the
-    /// stack itself gives no time, and need not give the reason any more.
+    /// Reads the state of an update. The stack shows the status of its latest update. The stack's events
+    /// show how an update ended, when and why: the stack itself has no such time, and may have lost the
+    /// reason.
     pub(super) async fn read_deployment(
         &self,
         deployment: &Deployment,
@@ -255,9 +257,9 @@ impl CloudFormation {
         Ok(ReadStep::More(continuation))
     }
 
-    /// A `ValidationError` says that the stack has left `UPDATE_IN_PROGRESS`, or that there is no
-    /// such stack: the stack, read again, decides. So it does on a token that was used before.
-    /// The answer is empty: nothing in it tells what was cancelled.
+    /// Cancels the stack's current update. A `ValidationError` means that the stack has left
+    /// `UPDATE_IN_PROGRESS`, or that it does not exist: a read of the stack decides. A token that was used
+    /// before is resolved in the same way. The response is empty and does not show what was cancelled.
     pub(super) async fn cancel(&self, deployment: &Deployment) -> Result<(), CallError> {
         self.0
             .cancel_update_stack()
@@ -309,7 +311,7 @@ impl CloudFormation {
     }
 }
 
-/// A read that the stack's events must answer, page by page.
+/// A read that needs the stack's events, page by page.
 #[derive(Clone, Debug)]
 pub struct EventPages {
     search: Search,
@@ -317,7 +319,7 @@ pub struct EventPages {
     is_express: bool,
     /// The token of the next page.
     token: Option<String>,
-    /// How many pages were read.
+    /// The number of pages that were read.
     number: usize,
 }
 
@@ -341,7 +343,8 @@ fn event_of(event: StackEvent, is_express: bool) -> Event {
     }
 }
 
-/// The error of a read. By its name or ID alone, a stack that does not exist is a `ValidationError`.
+/// Returns the error of a read. If only a name or an ID is given, a `ValidationError` means that the stack
+/// does not exist.
 fn no_such_stack(error: CallError) -> CallError {
     if error.code == "ValidationError" {
         CallError {
@@ -353,8 +356,8 @@ fn no_such_stack(error: CallError) -> CallError {
     }
 }
 
-/// Checks that a response ends as CloudFormation ends it. Of an operation without output the SDK reads
-/// nothing at all, so that any page with status 200 would do.
+/// Checks that a response ends with the element that CloudFormation ends it with. If an operation has no
+/// output, the SDK does not read the body and accepts any page with status 200.
 fn check(
     operation: &str,
     context: &AfterDeserializationInterceptorContextRef<'_>,
@@ -370,7 +373,7 @@ fn check(
     if is_whole {
         Ok(())
     } else {
-        Err("the response does not end as CloudFormation ends one: it was cut short, or comes from somebody else".to_owned())
+        Err("the response does not end as CloudFormation's responses do: it was truncated, or another server sent it".to_owned())
     }
 }
 
@@ -381,7 +384,7 @@ fn ends_with_the_end_of(body: &[u8], element: &str) -> bool {
         .is_some_and(|body| body.ends_with(b"</"))
 }
 
-/// Returns the meaning of a stack's status for its update. Creation, import, review and deletion are none.
+/// Returns the meaning of a stack's status for its update. Creation, import, review and deletion have none.
 fn mapped(status: &str) -> Status {
     match status {
         "UPDATE_IN_PROGRESS" => Status::InProgress,
@@ -395,15 +398,15 @@ fn mapped(status: &str) -> Status {
     }
 }
 
-/// The stack's reason, and, where a person must act, the call to make. Real reasons have spaces at their
-/// end.
+/// Returns the stack's status reason. If an operator must act, the message ends with the remedy. Reasons
+/// of real stacks end with spaces.
 fn message(status: &str, reason: Option<String>, is_express: bool) -> Option<String> {
     let reason = reason
         .map(|reason| reason.trim().to_owned())
         .filter(|reason| !reason.is_empty());
     let remedy = match status {
         "UPDATE_ROLLBACK_FAILED" => {
-            "the rollback failed: mend its cause, then call `ContinueUpdateRollback`"
+            "the rollback failed: fix its cause, then call `ContinueUpdateRollback`"
         }
         // `RollbackStack` refuses an update in express mode.
         "UPDATE_FAILED" if is_express => {
@@ -420,8 +423,8 @@ fn message(status: &str, reason: Option<String>, is_express: bool) -> Option<Str
     })
 }
 
-/// The id of the newest update among a stack's operations, which stand newest first; a rollback
-/// stands before the update that it undoes, with an id of its own.
+/// Returns the ID of the newest update in a stack's operations, which come newest first. A rollback has
+/// its own ID and comes before the update that it undoes.
 fn newest_update(operations: &[OperationEntry]) -> Option<String> {
     operations
         .iter()
@@ -429,7 +432,7 @@ fn newest_update(operations: &[OperationEntry]) -> Option<String> {
         .and_then(|operation| operation.operation_id.clone())
 }
 
-/// The stack, by id where it is known: a name may be given to another stack meanwhile.
+/// Returns the stack's ID, or its name if the ID is unknown. A new stack can take the same name meanwhile.
 fn stack_of(deployment: &Deployment) -> &str {
     let environment = &deployment.environment;
     environment
@@ -438,8 +441,8 @@ fn stack_of(deployment: &Deployment) -> &str {
         .unwrap_or(environment.name.as_str())
 }
 
-/// A token that is the same for each attempt to cancel this update: a retry, a repeated delivery, a
-/// second alarm.
+/// Returns the token of an update's cancel. All attempts have the same token: retries, repeated deliveries
+/// and second alarms.
 fn token_of(deployment: &Deployment) -> String {
     let mut hash = Sha256::new();
     hash.update(stack_of(deployment));
@@ -522,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_names_the_call_that_mends_it() {
+    fn a_failure_names_the_remedy() {
         let message = |status, is_express| message(status, Some("no ".to_owned()), is_express);
         for (status, is_express, call) in [
             ("UPDATE_ROLLBACK_FAILED", false, "`ContinueUpdateRollback`"),
@@ -540,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_whole_if_its_end_is_there() {
+    fn a_response_is_whole_if_it_has_its_end() {
         let whole = "<ListStacksResponse><ListStacksResult/></ListStacksResponse>";
         let is_whole = |body: &str| ends_with_the_end_of(body.as_bytes(), "ListStacksResponse");
         assert!(is_whole(whole));

@@ -31,7 +31,7 @@ use crate::timestamp::{self, Timestamp};
 /// The most environments that `ListEnvironments` puts on a page.
 const PAGE_SIZE: i32 = 100;
 
-/// The tag that says which alarms concern an environment.
+/// The tag with the globs of the alarms that concern an environment.
 const ALARMS_TAG: &str = "proton-canceller:alarms";
 
 /// The most pages of tags that are read: a resource has 50 tags at most.
@@ -41,7 +41,7 @@ const MOST_TAG_PAGES: usize = 50;
 #[derive(Clone, Debug)]
 pub struct Proton(Client);
 
-/// The members of responses, of which one must be there.
+/// The members of responses. Each operation requires one of them.
 #[derive(Deserialize)]
 struct Members {
     environments: Option<IgnoredAny>,
@@ -50,7 +50,8 @@ struct Members {
     tags: Option<IgnoredAny>,
 }
 
-/// Checks a response. Pages are large, and one that shows environments has them.
+/// Checks that a response has its required member. A page with environments is not parsed again, because
+/// pages are large.
 fn check(
     operation: &str,
     context: &AfterDeserializationInterceptorContextRef<'_>,
@@ -68,9 +69,9 @@ fn check(
     )
 }
 
-/// Checks that an operation's response has the member that it must have.
-fn whole(operation: &str, answer: &[u8]) -> Result<(), String> {
-    let members: Members = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
+/// Checks that the body of an operation's response has the required member.
+fn whole(operation: &str, body: &[u8]) -> Result<(), String> {
+    let members: Members = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     let (name, member) = match operation {
         "ListEnvironments" => ("environments", members.environments),
         "GetEnvironment" | "CancelEnvironmentDeployment" => ("environment", members.environment),
@@ -93,7 +94,7 @@ impl Proton {
         Self(Client::from_conf(builder.build()))
     }
 
-    /// The address that calls go to, where it can be told before one is made.
+    /// Returns the endpoint, if it is known before the first call.
     pub(crate) async fn endpoint(config: &SdkConfig) -> Option<String> {
         endpoint::of!(config, "Proton", aws_sdk_proton)
     }
@@ -130,9 +131,9 @@ impl Proton {
         current(name, output.environment)
     }
 
-    /// `GetDeployment` tells the end of a deployment that another has followed, and when it ended.
-    /// Where there is no id to ask for, or the service refuses the question, the environment's
-    /// latest deployment answers, if it still is that one.
+    /// Reads the state of a deployment. `GetDeployment` returns its end and the time, even after a newer
+    /// deployment has started. If there is no ID, or the service refuses the call, the environment's
+    /// latest deployment is read. Its state counts if it is the same deployment.
     pub(super) async fn read_deployment(
         &self,
         deployment: &Deployment,
@@ -217,12 +218,12 @@ impl Proton {
     }
 }
 
-/// A read that the environment's latest deployment must answer: the service refused to read the
-/// deployment by its id.
+/// A read that continues with the environment's latest deployment, because the service refused to read the
+/// deployment by its ID.
 #[derive(Clone, Debug)]
 pub struct Refused(CallError);
 
-/// The environment that a call by name returned, which must be the one that was named.
+/// Returns the deployment of the environment in a response. Fails if the environment has another name.
 fn current(
     name: &EnvironmentName,
     environment: Option<ProtonEnvironment>,
@@ -252,7 +253,7 @@ fn current(
     })
 }
 
-/// A summary's deployment; a summary whose name no environment can have is used for nothing.
+/// Returns a summary's deployment. `None` if the name is invalid.
 fn from_summary(summary: EnvironmentSummary) -> Option<Deployment> {
     let name = EnvironmentName::parse(&summary.name, NameRule::Proton)
         .inspect_err(|error| {
@@ -293,12 +294,12 @@ fn status(status: &DeploymentStatus) -> Status {
     }
 }
 
-/// The SDK fills a required status that the service did not send with words of its own.
+/// True if the service sent the status. The SDK fills a missing status with a text of its own.
 fn is_known(status: &DeploymentStatus) -> bool {
     !matches!(status.as_str(), "" | "no value was set")
 }
 
-/// The SDK fills a required text that the service did not send with the empty one.
+/// Returns a text if the service sent it. The SDK fills a missing text with the empty one.
 fn known(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
@@ -307,10 +308,10 @@ fn version(major: &str, minor: &str) -> Option<String> {
     (!major.is_empty() && !minor.is_empty()).then(|| format!("{major}.{minor}"))
 }
 
-/// The SDK fills a required time that the service did not send with the epoch.
+/// Returns a time if the service sent it, rounded to the millisecond. The SDK fills a missing time with
+/// the epoch.
 ///
-/// The service writes times as fractions of a second in binary, whose millisecond is the last that
-/// means anything.
+/// The service writes times as binary fractions of a second, which are exact to the millisecond.
 fn known_time(time: DateTime) -> Option<Timestamp> {
     let rounded = time.as_nanos() + 500_000;
     let milliseconds = i64::try_from(rounded.div_euclid(1_000_000)).ok()?;
@@ -341,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_must_have_what_was_asked_for() {
+    fn a_response_must_have_its_required_member() {
         for (operation, member) in [
             ("ListEnvironments", "environments"),
             ("GetEnvironment", "environment"),
@@ -349,15 +350,15 @@ mod tests {
             ("GetDeployment", "deployment"),
             ("ListTagsForResource", "tags"),
         ] {
-            let answer = format!(r#"{{"new": ["\ud800"], "{member}": [], "nextToken": null}}"#);
-            assert_eq!(whole(operation, answer.as_bytes()), Ok(()), "{operation}");
+            let body = format!(r#"{{"new": ["\ud800"], "{member}": [], "nextToken": null}}"#);
+            assert_eq!(whole(operation, body.as_bytes()), Ok(()), "{operation}");
             let null = format!(r#"{{"{member}": null, "other": "{member}"}}"#);
-            for answer in ["{}", r#"{"nextToken": "1"}"#, &null] {
-                let error = whole(operation, answer.as_bytes()).unwrap_err();
+            for body in ["{}", r#"{"nextToken": "1"}"#, &null] {
+                let error = whole(operation, body.as_bytes()).unwrap_err();
                 assert_eq!(error, format!("it has no `{member}`"));
             }
-            for answer in ["", "null", "[]", "<html>"] {
-                assert!(whole(operation, answer.as_bytes()).is_err(), "{answer}");
+            for body in ["", "null", "[]", "<html>"] {
+                assert!(whole(operation, body.as_bytes()).is_err(), "{body}");
             }
         }
     }

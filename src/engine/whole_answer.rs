@@ -1,7 +1,7 @@
-//! A response that lacks what was asked for is no response.
+//! Checks that responses are whole. A response that lacks a required member counts as lost.
 //!
-//! The SDK fills what a service must send and did not, and reads as much of an XML response as there is:
-//! of a response that was cut short it makes a listing without environments.
+//! The SDK fills missing members with defaults, and reads an XML response as far as it goes. So it reads a
+//! truncated response as a listing without environments.
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::AfterDeserializationInterceptorContextRef;
@@ -10,11 +10,11 @@ use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
-/// Checks the response to an operation, which the SDK has read as a whole by then.
+/// A check of an operation's response, after the SDK has received all of it.
 pub(super) type Check =
     fn(operation: &str, &AfterDeserializationInterceptorContextRef<'_>) -> Result<(), String>;
 
-/// Refuses responses that are not whole.
+/// An interceptor that fails calls whose response is not whole.
 #[derive(Debug)]
 pub(super) struct WholeAnswer(pub(super) Check);
 

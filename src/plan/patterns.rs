@@ -1,22 +1,21 @@
 //! Globs over names: what `ENVIRONMENTS`, `PROTECTED_ENVIRONMENTS`, `IGNORED_ALARMS` and an
 //! environment's tag hold.
 //!
-//! globset matches bytes. So in a name that is not ASCII, which only an alarm can have, `?` stands for
-//! one byte of a character and a class for bytes: use `*` there.
+//! globset matches bytes. In a name that is not ASCII, which only an alarm can have, `?` and classes match
+//! one byte of a character. Use `*` there.
 
 use globset::{Glob, GlobBuilder, GlobSet};
 
-/// A set of globs; a name matches when one of them does.
+/// A set of globs. A name matches if one of the globs does.
 ///
-/// `*` stands for any characters, `/` included, `?` for one, `[..]` for one of a class, `{a,b}` for
-/// either.
+/// `*` matches any characters, `/` included; `?` one character; `[..]` one of a class; `{a,b}` either.
 #[derive(Clone, Debug)]
 pub struct Patterns(Names);
 
-/// Which names match.
+/// The names that match.
 #[derive(Clone, Debug)]
 enum Names {
-    /// The default of the settings: no matcher is made for it at each start.
+    /// All names, the default of the settings. Needs no matcher, so a start is faster.
     All,
     Of(GlobSet),
 }
@@ -25,21 +24,21 @@ enum Names {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the glob `{glob}` cannot be read: {why}")]
 pub struct BadGlob {
-    /// The glob as it was written.
+    /// The glob, as given.
     pub(crate) glob: String,
     /// The reason.
     pub(crate) why: String,
 }
 
 impl Patterns {
-    /// Reads globs separated by commas. A comma inside braces separates nothing; spaces round a
-    /// glob are ignored, and so is an empty one.
+    /// Reads globs separated by commas. A comma inside braces does not separate globs. Spaces around globs
+    /// and empty globs are ignored.
     pub fn comma_separated(text: &str) -> Result<Self, BadGlob> {
         Self::from_globs(split_outside_braces(text))
     }
 
-    /// Reads globs separated by white space; those that cannot be read match nothing and are given
-    /// back beside the others.
+    /// Reads globs separated by white space. Returns the globs that cannot be read separately: they match
+    /// no name.
     #[must_use]
     pub(crate) fn space_separated(text: &str) -> (Self, Vec<BadGlob>) {
         let mut good = Vec::new();
@@ -68,7 +67,7 @@ impl Patterns {
         GlobSet::new(&read)
             .map(|set| Self(Names::Of(set)))
             .map_err(|error| {
-                // What is read may still be too much for the matcher. The error does not name it.
+                // A valid glob may be too complex for the matcher, whose error does not name the glob.
                 let alone = read.iter().find(|one| GlobSet::new([*one]).is_err());
                 BadGlob {
                     glob: alone.map_or_else(String::new, |one| one.glob().to_owned()),
@@ -80,7 +79,7 @@ impl Patterns {
             })
     }
 
-    /// No glob at all: nothing matches.
+    /// Returns a set without globs, which matches no name.
     #[must_use]
     pub fn none() -> Self {
         Self(Names::Of(GlobSet::empty()))
@@ -95,7 +94,7 @@ impl Patterns {
         }
     }
 
-    /// True if there is no glob at all, so that nothing can match.
+    /// True if there is no glob, so that no name matches.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         matches!(&self.0, Names::Of(globs) if globs.is_empty())
@@ -112,7 +111,7 @@ fn glob(text: &str) -> Result<Glob, BadGlob> {
         })
 }
 
-/// How far a class, `[..]`, has come: a `]` that comes first is one of its characters.
+/// The progress in a class, `[..]`. A `]` that comes first is one of the class's characters.
 #[derive(Clone, Copy)]
 enum Class {
     Opened,
@@ -120,7 +119,7 @@ enum Class {
     Filled,
 }
 
-/// The parts between the commas that stand outside braces and classes, trimmed, without the empty ones.
+/// Splits a text at the commas outside braces and classes. Returns the parts trimmed, without empty ones.
 fn split_outside_braces(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_usize;
     let mut escaped = false;
@@ -154,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    /// A glob with braces, and all the names that it stands for.
+    /// Returns a glob with braces, and all the names that it matches.
     fn braced() -> impl Strategy<Value = (String, Vec<String>)> {
         let word = "[a-z0-9_-]{0,3}";
         (word, prop::collection::vec(word, 1..4), word).prop_map(|(before, each, after)| {
@@ -304,19 +303,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_escaped_stands_for_itself_and_groups_nothing() {
+    fn an_escaped_character_is_literal() {
         let both = patterns(r"\{a,b");
         assert!(both.matches("{a") && both.matches("b"));
         let either = patterns(r"{a\},b}-net");
         assert!(either.matches("a}-net") && either.matches("b-net"));
         assert!(patterns(r"a\,b").matches("a,b"));
-        // A backslash that is escaped itself escapes nothing.
+        // An escaped backslash does not escape the next character.
         let both = patterns(r"a\\,b");
         assert!(both.matches(r"a\") && both.matches("b"));
     }
 
     #[test]
-    fn the_glob_that_stands_unless_it_is_changed_costs_no_expression() {
+    fn the_default_glob_needs_no_matcher() {
         assert!(matches!(patterns("*").0, Names::All));
         assert!(matches!(patterns("*, prod").0, Names::Of(_)));
         assert!(patterns("*, prod").matches("net"));
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn spaces_round_a_glob_and_empty_globs_are_ignored() {
+    fn spaces_around_a_glob_and_empty_globs_are_ignored() {
         let both = patterns(" prod-* ,, dev ,");
         assert!(both.matches("dev"));
         assert!(both.matches("prod-1"));
@@ -345,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_a_class_is_of_the_class_alone() {
+    fn braces_and_commas_in_a_class_are_literal() {
         for class in [
             "[{]", "[,]", "[a,b]", "[!,]", "[],]", "[^],{]", "[!!]", "[^!,]", r"[\\]", r"\[",
         ] {

@@ -1,4 +1,4 @@
-//! The event that tells of an outcome.
+//! The event that reports an outcome.
 
 use std::borrow::Cow;
 
@@ -35,15 +35,15 @@ const LONGEST_RESOURCE: usize = 2048;
 /// The parts that all outcomes of an invocation have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// Why there is something to report.
+    /// The trigger, or the event that is followed.
     pub origin: Origin<'a>,
     /// The mode: live or dry run.
     pub mode: Mode,
-    /// The Lambda request's id.
+    /// The ID of the Lambda request.
     pub request_id: &'a str,
 }
 
-/// Why there is something to report.
+/// The origin of an outcome: a run or a follow.
 #[derive(Clone, Copy, Debug)]
 pub enum Origin<'a> {
     /// A trigger started a run.
@@ -62,7 +62,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The event that tells of an outcome. Its texts are cut where they are too long for one call.
+    /// Returns the event that reports an outcome. Its texts are cut if they are too long for one call.
     #[must_use]
     pub fn of(outcome: &Outcome, context: Context<'_>) -> Self {
         let id = id(outcome, context.origin);
@@ -75,7 +75,7 @@ impl Entry {
         } else {
             MOST_BYTES
         };
-        // Each resource has quotation marks and a comma around it where it is delivered.
+        // In a delivered event, each resource has quotation marks and a comma.
         let rest = SOURCE.len() + DETAIL_TYPE.len() + total(&resources) + 3 * resources.len();
         let detail = text::fit(most.saturating_sub(rest), |limit| {
             let detail = Detail::of(outcome, context, &id, limit);
@@ -85,7 +85,7 @@ impl Entry {
         Self { detail, resources }
     }
 
-    /// Its size as EventBridge counts it.
+    /// Returns the event's size in bytes, as EventBridge counts it.
     #[must_use]
     pub fn size(&self) -> usize {
         SOURCE.len() + DETAIL_TYPE.len() + self.detail.len() + total(&self.resources)
@@ -111,8 +111,8 @@ fn resources(outcome: &Outcome, trigger: &Trigger) -> Vec<String> {
         .collect()
 }
 
-/// The ID of an event: 31 digits that stand for the trigger, the environment and the deployment, and one
-/// that tells `CANCELLING` from an end.
+/// Returns the ID of an event: 31 digits for the trigger, the environment and the deployment, and one
+/// digit that is `0` for `CANCELLING` and `1` for any other outcome.
 fn id(outcome: &Outcome, origin: Origin<'_>) -> String {
     let mut id = match origin {
         Origin::Trigger(trigger) => stands_for(outcome, trigger),
@@ -126,8 +126,8 @@ fn id(outcome: &Outcome, origin: Origin<'_>) -> String {
     id
 }
 
-/// Digits that are the same again when the trigger's delivery is repeated, so that those who receive
-/// an event twice can tell.
+/// Returns the digits for the trigger, the environment and the deployment. They are the same if the
+/// trigger is delivered again, so that subscribers can recognise duplicates.
 fn stands_for(outcome: &Outcome, trigger: &Trigger) -> String {
     let mut hash = Sha256::new();
     let mut add = |part: &str| {
@@ -165,7 +165,7 @@ fn stands_for(outcome: &Outcome, trigger: &Trigger) -> String {
     digits
 }
 
-/// A time, or null where none is known.
+/// A time, or `null` if the time is unknown.
 #[derive(Debug)]
 struct Rfc3339(Option<Timestamp>);
 
@@ -211,14 +211,14 @@ struct DeploymentDetail<'a> {
     settled_at: Rfc3339,
 }
 
-/// The error, in the service's words.
+/// The error: the service's code and message.
 #[derive(Debug, Serialize)]
 pub(crate) struct ErrorDetail<'a> {
     code: Cow<'a, str>,
     message: Cow<'a, str>,
 }
 
-/// Why the function ran.
+/// The trigger of a run, as events and summaries report it.
 #[derive(Debug, Serialize)]
 pub(crate) struct TriggerDetail<'a> {
     kind: &'static str,
@@ -288,7 +288,7 @@ impl<'a> Detail<'a> {
 }
 
 impl<'a> ErrorDetail<'a> {
-    /// Its texts are cut to `limit` bytes.
+    /// Makes the member. Its texts are cut to `limit` bytes.
     pub(crate) fn of(error: &'a CallError, limit: usize) -> Self {
         Self {
             code: text::cut(&error.code, limit),
@@ -298,7 +298,7 @@ impl<'a> ErrorDetail<'a> {
 }
 
 impl<'a> TriggerDetail<'a> {
-    /// As the event that is followed reported it.
+    /// Makes the member for a follow: the trigger as the followed event reported it.
     fn again(trigger: &'a ReportedTrigger, limit: usize) -> Self {
         let cut_any = |text: &'a Option<String>| text.as_deref().map(|text| text::cut(text, limit));
         Self {
@@ -311,7 +311,7 @@ impl<'a> TriggerDetail<'a> {
         }
     }
 
-    /// Its texts are cut to `limit` bytes.
+    /// Makes the member. Its texts are cut to `limit` bytes.
     pub(crate) fn of(trigger: &'a Trigger, limit: usize) -> Self {
         let cut_any = |text: &'a Option<String>| text.as_deref().map(|text| text::cut(text, limit));
         Self {
@@ -336,7 +336,7 @@ mod tests {
     use crate::report::outcome::Subject;
     use crate::trigger::Alarm;
 
-    /// A text of up to three megabytes once it is written as JSON.
+    /// Returns a text of up to three megabytes as JSON.
     fn text() -> impl Strategy<Value = String> {
         let piece = prop_oneof![
             Just("x".to_owned()),
@@ -354,7 +354,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn whatever_the_texts_are_an_event_is_json_and_fits(
+        fn an_event_is_json_and_fits_whatever_its_texts(
             texts in prop::collection::vec(text(), 12),
         ) {
             let mut texts = texts.into_iter();
@@ -408,9 +408,9 @@ mod tests {
                 ("/trigger/reason", trigger.reason.as_deref()),
                 ("/message", outcome.deployment.as_ref().and_then(|seen| seen.message.as_deref())),
             ] {
-                let (told, whole) = (detail.pointer(pointer).and_then(Value::as_str).unwrap(), whole.unwrap());
-                let is_cut = told.strip_suffix('…').is_some_and(|kept| whole.starts_with(kept));
-                prop_assert!(told == whole || is_cut, "{pointer}");
+                let (cut, whole) = (detail.pointer(pointer).and_then(Value::as_str).unwrap(), whole.unwrap());
+                let is_cut = cut.strip_suffix('…').is_some_and(|kept| whole.starts_with(kept));
+                prop_assert!(cut == whole || is_cut, "{pointer}");
             }
         }
     }

@@ -18,10 +18,10 @@ pub struct EventBridge {
     bus: String,
 }
 
-/// The response of EventBridge to one entry.
+/// EventBridge's response to one entry.
 pub(crate) type Receipt = Result<(), Refusal>;
 
-/// Why EventBridge did not take an entry.
+/// The reason why EventBridge rejected an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub(crate) struct Refusal {
@@ -44,7 +44,7 @@ impl Refusal {
         )
     }
 
-    /// EventBridge's words, as far as a log line should carry them.
+    /// Takes EventBridge's code and message, cut to fit a log line.
     fn of(code: &str, message: &str) -> Self {
         Self {
             code: text::cut(code, 255).into_owned(),
@@ -63,18 +63,18 @@ impl EventBridge {
         }
     }
 
-    /// The address that calls go to, where it can be told before one is made.
+    /// Returns the endpoint, if it is known before the first call.
     pub(crate) async fn endpoint(config: &SdkConfig) -> Option<String> {
         endpoint::of!(config, "EventBridge", aws_sdk_eventbridge)
     }
 
-    /// The bus that events go to.
+    /// Returns the event bus, by name or ARN.
     #[must_use]
     pub(crate) fn bus(&self) -> &str {
         &self.bus
     }
 
-    /// Puts events, 10 and 1 MiB at the most; a receipt for each, in their order.
+    /// Puts at most 10 events of at most 1 MiB together. Returns a receipt for each, in the same order.
     pub(crate) async fn put(&self, entries: &[&Entry]) -> Result<Vec<Receipt>, CallError> {
         let request = entries.iter().map(|entry| {
             PutEventsRequestEntry::builder()
@@ -104,7 +104,7 @@ impl EventBridge {
             },
             None => Err(Refusal {
                 code: "NoReceipt".to_owned(),
-                message: "EventBridge's answer says nothing of the entry".to_owned(),
+                message: "EventBridge's response lacks the entry".to_owned(),
             }),
         });
         Ok(receipts.collect())

@@ -1,8 +1,8 @@
 //! The run's metrics, in CloudWatch's [embedded metric format][emf] on standard output.
 //!
-//! The metrics come out whatever the log level, one JSON object a line. With JSON logs [Lambda filters
+//! The metrics are written at every log level, one JSON object a line. With JSON logs, [Lambda filters
 //! standard output][filter]: a line without `level`, or without an RFC 3339 `timestamp`, counts as `INFO`.
-//! So the line has both, at a level that no filter drops.
+//! So the line has both, with a level that no filter drops.
 //!
 //! [filter]: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
 //! [emf]: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
@@ -17,11 +17,11 @@ use crate::report::record::Record;
 use crate::timestamp::{self, Timestamp};
 use crate::trigger::Trigger;
 
-/// The namespace that the metrics are found in.
+/// The namespace of the metrics.
 const NAMESPACE: &str = "proton-canceller";
 
-/// The least verbose level that Lambda knows, by the page on filters above: the line passes at every
-/// level, and a query for lines at `ERROR` does not match it.
+/// Lambda's least verbose log level, by the page on filters above. A line at this level passes every filter,
+/// and a query for lines at `ERROR` does not match it.
 const LEVEL: &str = "FATAL";
 
 /// The counts of a run.
@@ -34,7 +34,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Counts what a run did.
+    /// Counts a run's outcomes.
     #[must_use]
     pub(crate) fn of(record: &Record, trigger: &Trigger) -> Self {
         let count = |name: &str| {
@@ -66,7 +66,7 @@ impl Metrics {
         }
     }
 
-    /// The metrics as one line of JSON.
+    /// Returns the metrics as one line of JSON.
     #[must_use]
     pub(crate) fn line(&self, function: &str, request_id: &str, now: Timestamp) -> String {
         self.document(function, request_id, now).to_string()
@@ -104,19 +104,19 @@ impl Metrics {
     }
 }
 
-/// Writes a run's line where Lambda reads metrics.
+/// Writes a run's line to standard output, where Lambda reads metrics.
 pub(crate) fn to_standard_output(line: &str) {
-    // One write: whoever reads the other end sees whole lines.
+    // One write, so that a reader gets whole lines.
     let line = format!("{line}\n");
     let mut stdout = std::io::stdout().lock();
-    // Nobody can be told if standard output is gone.
+    // If standard output is closed, there is no place to report the error.
     let _ = stdout
         .write_all(line.as_bytes())
         .and_then(|()| stdout.flush());
 }
 
-/// The metric that counts an outcome; a dry run's are what `Cancelled` would have been, and count
-/// as nothing that happened.
+/// Returns the metric that counts an outcome. `None` for a dry run's outcomes, because nothing was
+/// cancelled.
 fn metric_name(outcome: &str) -> Option<&'static str> {
     match outcome {
         "CANCELLED" => Some("Cancelled"),

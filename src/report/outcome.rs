@@ -8,34 +8,34 @@ use crate::timestamp::Timestamp;
 /// The outcome of one environment in one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// The environment, as far as it is known.
+    /// The environment, with the members that are known.
     pub environment: Environment,
-    /// Its deployment as it was last seen; `None` where it could not be read.
+    /// The deployment as it was last read. `None` if it could not be read.
     pub deployment: Option<Deployment>,
     /// The deployment that the outcome's ID stands for.
     pub subject: Subject,
-    /// When its cancellation was asked for, if it was.
+    /// When the cancel was requested. `None` if it was not.
     pub cancel_requested_at: Option<Timestamp>,
-    /// When the deployment ended, if it did.
+    /// When the deployment ended. `None` if it has not.
     pub settled_at: Option<Timestamp>,
-    /// True if nothing was read of the deployment since its `CANCELLING` was reported.
+    /// True if the deployment was not read since its `CANCELLING` was reported.
     pub(crate) is_unread: bool,
     /// The end itself.
     pub end: End,
 }
 
-/// The deployment that an outcome's ID stands for: as it was reported first, whatever is learnt about
-/// it later.
+/// The deployment that an outcome's ID stands for, as it was reported first. Later readings do not change
+/// it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
-    /// The deployment's ID, where the service gave one.
+    /// The deployment's ID, if the service returned one.
     pub(crate) id: Option<String>,
     /// When the deployment started.
     pub(crate) started_at: Option<Timestamp>,
 }
 
 impl Subject {
-    /// Returns what identifies a deployment.
+    /// Returns the identity of a deployment.
     #[must_use]
     pub(crate) fn of(deployment: &Deployment) -> Self {
         Self {
@@ -45,26 +45,26 @@ impl Subject {
     }
 }
 
-/// How it went.
+/// The end of an environment in a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The deployment was seen `CANCELLED`.
+    /// The deployment was read as `CANCELLED`.
     Cancelled,
-    /// The deployment was seen `FAILED`.
+    /// The deployment was read as `FAILED`.
     Failed,
-    /// The deployment was seen `SUCCEEDED`.
+    /// The deployment was read as `SUCCEEDED`.
     Succeeded,
-    /// The cancel was accepted; the deployment was not seen to end.
+    /// The cancel was accepted; the deployment's end is not known yet.
     Cancelling,
-    /// The run would have cancelled the deployment, were it not for the dry run.
+    /// The deployment passed all rules, and the run is a dry run.
     DryRun,
     /// The run skipped the environment.
     Skipped(SkipReason),
-    /// Something went wrong, in the service's words.
+    /// A call for the environment failed.
     Error(CallError),
 }
 
-/// The outcomes by name, in the order in which they are counted.
+/// The names of the outcomes, in the order in which they are counted.
 pub const NAMES: [&str; 7] = [
     "CANCELLED",
     "FAILED",
@@ -76,7 +76,7 @@ pub const NAMES: [&str; 7] = [
 ];
 
 impl End {
-    /// The outcome's name.
+    /// Returns the outcome's name.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -90,7 +90,7 @@ impl End {
         }
     }
 
-    /// Why the environment was left alone, if it was.
+    /// Returns why the environment was skipped. `None` if it was not.
     #[must_use]
     pub fn skip_reason(&self) -> Option<SkipReason> {
         match self {
@@ -125,7 +125,8 @@ impl End {
             .is_none_or(|reason| reason == SkipReason::OverLimit)
     }
 
-    /// How a deployment that stands so ended; `None` while it runs or is being cancelled.
+    /// Returns the end that a deployment with this status has. `None` while it is in progress or being
+    /// cancelled.
     #[must_use]
     pub(crate) fn of(status: &Status) -> Option<Self> {
         match status {
@@ -139,7 +140,7 @@ impl End {
 }
 
 impl Outcome {
-    /// The outcome of an environment that no cancel was asked for.
+    /// Returns the outcome of an environment without a cancel.
     #[must_use]
     pub fn without_cancel(deployment: Deployment, end: End) -> Self {
         Self {
@@ -153,7 +154,8 @@ impl Outcome {
         }
     }
 
-    /// The status of the deployment as it was last read. `None` if it could not be read again, or at all.
+    /// Returns the status of the deployment as it was last read. `None` if no read succeeded, or none since
+    /// `CANCELLING` was reported.
     #[must_use]
     pub(crate) fn status(&self) -> Option<&Status> {
         self.deployment
@@ -162,7 +164,7 @@ impl Outcome {
             .filter(|_| !self.is_unread)
     }
 
-    /// The outcome of an environment whose deployment could not be read, or was not.
+    /// Returns the outcome of an environment whose deployment was not read.
     #[must_use]
     pub fn unread(environment: Environment, end: End) -> Self {
         Self {
@@ -189,7 +191,7 @@ mod tests {
         End::Error(CallError::late())
     }
 
-    /// One of each.
+    /// Returns one end of each kind.
     fn ends() -> [End; 7] {
         [
             End::Cancelled,
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_left_alone_has_a_reason_and_only_what_went_wrong_an_error() {
+    fn only_skips_have_a_reason_and_only_errors_an_error() {
         for end in ends() {
             let reason = (end == skipped()).then_some(SkipReason::Protected);
             assert_eq!(end.skip_reason(), reason, "{end:?}");
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_service_says_is_the_end_and_what_goes_on_has_none() {
+    fn only_a_final_status_is_an_end() {
         assert_eq!(End::of(&Status::Cancelled), Some(End::Cancelled));
         assert_eq!(End::of(&Status::Failed), Some(End::Failed));
         assert_eq!(End::of(&Status::Succeeded), Some(End::Succeeded));
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_tells_nothing_of_a_cancel_ends_as_an_error_that_names_it() {
+    fn a_status_that_means_nothing_for_a_cancel_is_an_error_that_names_it() {
         let end = End::of(&Status::Other("DELETE_IN_PROGRESS".to_owned())).unwrap();
         let message = &end.error().unwrap().message;
         assert!(message.contains("DELETE_IN_PROGRESS"), "{message}");

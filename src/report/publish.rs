@@ -1,8 +1,8 @@
 //! Publishing: every outcome as soon as it is known, in batches of ten, rejected entries one by one.
 //!
-//! The next batch is a function of what is known and of the time. The driver makes the calls.
+//! The publisher makes no calls and reads no clock: it returns the next batch, and the driver puts it.
 //!
-//! An outcome is small, and its event may be a megabyte: each repeats the trigger's texts. So an event
+//! An outcome is small, but its event repeats the trigger's texts and may have a megabyte. So each event
 //! is written just before it is put.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,18 +23,18 @@ const MOST_ENTRIES: usize = 10;
 /// Calls to EventBridge in flight at once.
 const MOST_CALLS: usize = 16;
 
-/// How long an outcome waits for others: outcomes often become known together, and fit into one call.
+/// The time for which an outcome waits for others, because one call can carry several.
 const LINGER: Duration = Duration::from_millis(5);
 
-/// How long one call may wait for its response.
+/// The timeout of one call.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An outcome whose event EventBridge did not take.
+/// An outcome whose event could not be published.
 #[derive(Debug)]
 pub(crate) struct Unpublished {
     /// The outcome.
     pub(crate) outcome: Arc<Outcome>,
-    /// Why, in EventBridge's words.
+    /// The reason: EventBridge's code and message.
     pub(crate) why: String,
 }
 
@@ -65,27 +65,27 @@ impl Batch {
 /// The next step of the driver for the publisher.
 #[derive(Debug)]
 pub(crate) enum PublishStep {
-    /// Puts this batch, and asks again.
+    /// Put this batch, then ask again.
     Put(Batch),
-    /// Waits until this time.
+    /// Wait until this time.
     WaitUntil(Timestamp),
-    /// Waits for a response, or for an outcome.
+    /// Wait for a response or an outcome.
     Wait,
-    /// Nothing: all that was known is published, or cannot be.
+    /// Stop: every outcome is published or has failed for good.
     Done,
 }
 
-/// Publishes the outcomes of an invocation.
+/// A publisher of an invocation's outcomes.
 #[derive(Debug)]
 pub(crate) struct Publisher<'a> {
     context: Context<'a>,
     until: Timestamp,
     random: fastrand::Rng,
-    /// The outcomes that wait, in the order in which they came, and when they came.
+    /// The outcomes that wait, in the order in which they were added, with the time.
     waiting: VecDeque<(Arc<Outcome>, Timestamp)>,
-    /// The event of the first one, which was too large for the batch before.
+    /// The event of the first waiting outcome, if it was too large for the last batch.
     first: Option<Letter>,
-    /// The batches that are put again, by time.
+    /// The batches to put again, by time.
     again: BTreeMap<(Timestamp, u64), Batch>,
     batches: u64,
     in_flight: usize,
@@ -96,7 +96,7 @@ pub(crate) struct Publisher<'a> {
 }
 
 impl<'a> Publisher<'a> {
-    /// A publisher that tries again until the time is up. Jitter is drawn from `seed`.
+    /// Makes a publisher that retries until the time is up. Jitter is drawn from `seed`.
     #[must_use]
     pub(crate) fn new(context: Context<'a>, until: Timestamp, seed: u64) -> Self {
         Self {
@@ -119,7 +119,7 @@ impl<'a> Publisher<'a> {
         self.waiting.push_back((outcome, now));
     }
 
-    /// No more outcomes come.
+    /// Closes the publisher: no more outcomes are added.
     pub(crate) fn close(&mut self) {
         self.is_closed = true;
     }
@@ -154,7 +154,8 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Until when what waits waits for more. `None` if it fills a batch, or if no more comes.
+    /// Returns until when the waiting outcomes wait for more. `None` if they fill a batch, or if no more
+    /// outcomes are added.
     fn lingers_until(&self) -> Option<Timestamp> {
         if self.is_closed || self.first.is_some() || self.waiting.len() >= MOST_ENTRIES {
             return None;
@@ -172,7 +173,7 @@ impl<'a> Publisher<'a> {
         })
     }
 
-    /// Takes as many as one call may carry.
+    /// Takes as many outcomes as one call can carry.
     fn next_letters(&mut self) -> Vec<Letter> {
         let mut letters = Vec::new();
         let mut size = 0;
@@ -225,7 +226,7 @@ impl<'a> Publisher<'a> {
                 }
             }
             Err(error) if error.is_transient() => self.again(batch, &error, now),
-            // One entry may be at fault for all of them.
+            // One bad entry may have failed the whole call: each is put alone.
             Err(error) if batch.letters.len() > 1 => {
                 for letter in batch.letters {
                     self.again_alone(letter, batch.backoff, false, &error.to_string(), now);
@@ -241,7 +242,7 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Puts a batch again, as long as there is time.
+    /// Plans to put a batch again, as long as there is time.
     fn again(&mut self, mut batch: Batch, error: &CallError, now: Timestamp) {
         let at = batch.backoff.persist(now, &mut self.random);
         if at >= self.until {
@@ -255,7 +256,7 @@ impl<'a> Publisher<'a> {
         self.schedule(at, batch);
     }
 
-    /// Puts a rejected entry again, alone: as long as there is time if the reason is transient.
+    /// Plans to put a rejected entry again, alone. If the reason is transient, as long as there is time.
     fn again_alone(
         &mut self,
         letter: Letter,
@@ -294,7 +295,8 @@ impl<'a> Publisher<'a> {
         self.unpublished.extend(unpublished);
     }
 
-    /// Returns what could not be published. A `CANCELLING` whose end was published is not missed.
+    /// Returns the outcomes that could not be published. A `CANCELLING` whose end was published is not one
+    /// of them.
     #[must_use]
     pub(crate) fn into_unpublished(mut self) -> Vec<Unpublished> {
         self.unpublished.retain(|one| {

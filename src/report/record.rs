@@ -1,4 +1,4 @@
-//! The record of a run: what it found and did.
+//! The record of a run: its counts and its outcomes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +12,21 @@ use crate::report::summary::Tally;
 use crate::timestamp::Timestamp;
 use crate::trigger::Trigger;
 
-/// The findings and outcomes of a run.
+/// The counts and outcomes of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    /// The counts of what was found.
+    /// The counts of the listing.
     pub(crate) tally: Tally,
-    /// The last word on each candidate, each once.
+    /// The last outcome of each candidate.
     pub(crate) outcomes: Vec<Arc<Outcome>>,
     /// When the service accepted the first cancel.
     pub(crate) first_accepted: Option<Timestamp>,
-    /// The outcomes that EventBridge did not take.
+    /// The outcomes that could not be published.
     pub(crate) unpublished: Vec<Unpublished>,
 }
 
 impl Record {
-    /// How long after the trigger's own time the first cancel was accepted.
+    /// Returns the time from the trigger to the first accepted cancel.
     #[must_use]
     pub(crate) fn time_to_first_cancel(&self, trigger: &Trigger) -> Option<Duration> {
         let accepted = self.first_accepted?;
@@ -34,7 +34,7 @@ impl Record {
         Some((accepted - time).try_into().unwrap_or_default())
     }
 
-    /// The environments with a transient error, with that error.
+    /// Returns the environments with a transient error, with that error.
     pub(crate) fn incomplete(&self) -> impl Iterator<Item = (&str, &CallError)> {
         self.outcomes.iter().filter_map(|outcome| {
             let error = outcome.end.error().filter(|error| error.is_transient())?;

@@ -1,4 +1,4 @@
-//! The function's answer: what a run found and did.
+//! The function's response: the summary of a run.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::trigger::Trigger;
 /// The counts of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Environments listed; for a request, those that were read.
+    /// Environments listed. For a request, environments read.
     pub listed: u64,
     /// Environments whose deployment was `IN_PROGRESS`.
     pub in_progress: u64,
@@ -23,12 +23,12 @@ pub struct Tally {
     pub already_cancelling: u64,
 }
 
-/// The most bytes of an answer: Lambda takes [6 MB], its own envelope included.
+/// The most bytes of a response. Lambda's limit is [6 MB], the envelope included.
 ///
 /// [6 MB]: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 const MOST_BYTES: usize = 6_000_000;
 
-/// The function's answer: the summary of a run.
+/// The function's response: the summary of a run.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Summary<'a> {
@@ -53,7 +53,7 @@ struct EnvironmentSummary<'a> {
 }
 
 impl<'a> Summary<'a> {
-    /// The summary of a run that ended with these outcomes; each text from outside is cut to `limit`.
+    /// Returns the summary of a run with these outcomes. Each text from outside is cut to `limit` bytes.
     fn of(
         trigger: &'a Trigger,
         mode: Mode,
@@ -91,7 +91,7 @@ impl<'a> Summary<'a> {
     }
 }
 
-/// The answer of a run that ended with these outcomes, as JSON.
+/// Returns the summary of a run with these outcomes, as JSON.
 #[must_use]
 pub fn answer(trigger: &Trigger, mode: Mode, tally: Tally, outcomes: &[Arc<Outcome>]) -> String {
     text::fit(MOST_BYTES, |limit| {
@@ -99,7 +99,7 @@ pub fn answer(trigger: &Trigger, mode: Mode, tally: Tally, outcomes: &[Arc<Outco
     })
 }
 
-/// The answer of a run that ended before anything was listed, as JSON.
+/// Returns the summary of a run that ended before the listing, as JSON.
 #[must_use]
 pub fn ignored(trigger: &Trigger, mode: Mode, why: &str) -> String {
     text::fit(MOST_BYTES, |limit| {
@@ -110,12 +110,12 @@ pub fn ignored(trigger: &Trigger, mode: Mode, why: &str) -> String {
     })
 }
 
-/// Texts, numbers and lists of them always have a JSON form.
+/// Writes a summary as JSON. Texts, numbers and lists of them always have a JSON form.
 fn json(summary: &Summary<'_>) -> String {
     serde_json::to_string(summary).unwrap_or_default()
 }
 
-/// How many outcomes there are of each name.
+/// Returns the number of outcomes by name.
 fn counts(outcomes: &[Arc<Outcome>]) -> BTreeMap<&'static str, u64> {
     let mut counts: BTreeMap<_, _> = NAMES.into_iter().map(|name| (name, 0)).collect();
     for outcome in outcomes {

@@ -12,7 +12,7 @@ use crate::engine::{Continuation, TagPage};
 use crate::report::outcome::{End, Outcome};
 use crate::timestamp::Timestamp;
 
-/// How far a run is with an environment.
+/// The stage of an environment in a run.
 #[derive(Debug)]
 pub(super) enum Stage {
     /// A request names it, and it is to be read.
@@ -26,7 +26,7 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// The outcome of an environment that the run is done with.
+    /// Returns the outcome of an environment that the run is done with.
     pub(super) fn outcome(self, end: End) -> Outcome {
         match self {
             Self::Named(name) => Outcome::unread(Environment::named(name), end),
@@ -43,11 +43,11 @@ pub(super) struct Entry {
     pub(super) stage: Stage,
     /// When the time for this stage is over.
     pub(super) until: Timestamp,
-    /// When its last call was made or, where none is under way, was answered.
+    /// When the last call was made or, if none is under way, when its response arrived.
     pub(super) since: Timestamp,
     /// The retries of its calls.
     pub(super) backoff: Backoff,
-    /// Where a multi-call read continues.
+    /// The continuation of a multi-call read.
     pub(super) continuation: Option<Continuation>,
 }
 
@@ -78,7 +78,7 @@ impl Entry {
         }
     }
 
-    /// The page that can refresh a stale reading before a cancel.
+    /// Returns the page that can refresh a stale reading before a cancel.
     pub(super) fn stale_page(&self, now: Timestamp) -> Option<&PageToken> {
         match &self.stage {
             Stage::Cancel(cancel) => cancel.stale_page(now),
@@ -109,7 +109,7 @@ impl Entry {
 /// When an environment is up next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// As soon as there is a permit.
+    /// Up as soon as there is a permit.
     Ready,
     /// Not before this time.
     At(Timestamp),
@@ -125,15 +125,15 @@ pub(super) enum Next {
 pub(super) struct Agenda {
     entries: BTreeMap<EnvironmentName, (Entry, Next)>,
     ready: Ready,
-    /// Those that are ready and followed. Their calls come last.
+    /// The followed environments that are ready. Their calls come last.
     polls: Ready,
     timers: BTreeSet<(Timestamp, EnvironmentName)>,
     undecided: usize,
     followed: usize,
 }
 
-/// When an environment must be seen to: at its time or, if that comes first, when its time is over. The
-/// end of a call under way is its response.
+/// Returns when an environment is due: at the time of its next call or, if earlier, at the end of its
+/// stage's time. `None` while a call is under way: its response comes first.
 fn timer(entry: &Entry, next: Next) -> Option<Timestamp> {
     match next {
         Next::Ready | Next::Listed => Some(entry.until),
@@ -196,13 +196,13 @@ impl Agenda {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// The environments that are ready and not followed yet, in order.
+    /// Returns the environments that are ready and not followed yet, in order.
     pub(super) fn ready(&self) -> impl Iterator<Item = &Entry> {
         let ready = self.ready.iter();
         ready.filter_map(|(_, name)| Some(&self.entries.get(name)?.0))
     }
 
-    /// The environments that are followed and to be polled, in order.
+    /// Returns the followed environments that are to be polled, in order.
     pub(super) fn polls(&self) -> impl Iterator<Item = &Entry> {
         let polls = self.polls.iter();
         polls.filter_map(|(_, name)| Some(&self.entries.get(name)?.0))
@@ -216,12 +216,12 @@ impl Agenda {
         }
     }
 
-    /// All environments, with when they are up next.
+    /// Returns all environments, with when they are up next.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&Entry, Next)> {
         self.entries.values().map(|(entry, next)| (entry, *next))
     }
 
-    /// The stage of an environment, with when it is up next.
+    /// Returns the stage of an environment, with when it is up next.
     pub(super) fn get(&self, name: &EnvironmentName) -> Option<(&Stage, Next)> {
         let (entry, next) = self.entries.get(name)?;
         Some((&entry.stage, *next))
@@ -242,7 +242,7 @@ impl Agenda {
         }
     }
 
-    /// Of how many environments rules 1 to 6 have not decided yet.
+    /// Returns the number of environments that rules 1 to 6 have not decided yet.
     pub(super) fn undecided(&self) -> usize {
         self.undecided
     }

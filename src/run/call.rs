@@ -1,4 +1,4 @@
-//! The calls that a run asks for, and their answers.
+//! The calls that a run makes, and their responses.
 
 use std::sync::Arc;
 
@@ -36,13 +36,13 @@ pub enum Request {
 pub struct ListRequest {
     /// The page.
     pub token: PageToken,
-    /// Why it is listed.
+    /// The purpose of the call.
     pub purpose: ListPurpose,
-    /// When it is asked for. The service may answer from any moment since.
+    /// When the page is requested. The response may show any moment since then.
     pub(crate) asked_at: Timestamp,
 }
 
-/// Why a page is listed.
+/// The purpose of listing a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListPurpose {
     /// To find what is in progress.
@@ -69,7 +69,7 @@ pub enum Response {
 }
 
 impl Response {
-    /// The error, if the call failed.
+    /// Returns the error, if the call failed.
     pub(super) fn error(&self) -> Option<&CallError> {
         match self {
             Self::List(_, result) => result.as_ref().err(),
@@ -88,13 +88,13 @@ impl PageToken {
     /// The first page.
     pub(crate) const FIRST: Self = Self(None);
 
-    /// The page that comes after this one, if there is one.
+    /// Returns the page that comes after this one, if there is one.
     #[must_use]
     pub(crate) fn after(page: &Page) -> Option<Self> {
         page.next.as_deref().map(|token| Self(Some(token.into())))
     }
 
-    /// The token as the service gave it.
+    /// Returns the token as the service gave it.
     #[must_use]
     pub fn as_deref(&self) -> Option<&str> {
         self.0.as_deref()

@@ -32,7 +32,7 @@ pub(super) struct Cancel {
     is_lost: bool,
     /// When the cancel was asked for last.
     requested_at: Option<Timestamp>,
-    /// Why the last attempt failed. Before the first attempt: the error to report if none is made.
+    /// The error of the last attempt. Before the first attempt, the error to report if none is made.
     failure: CallError,
 }
 
@@ -64,14 +64,14 @@ impl Cancel {
         self.phase == Phase::Due && !candidate.is_doubtful && now - candidate.read_at <= FRESH
     }
 
-    /// The page that can refresh a stale reading.
+    /// Returns the page that can refresh a stale reading.
     pub(super) fn stale_page(&self, now: Timestamp) -> Option<&PageToken> {
         let is_stale = self.phase == Phase::Due && !self.is_confirmed(now);
         let page = self.candidate.page.as_ref();
         page.filter(|_| is_stale && !self.candidate.is_doubtful)
     }
 
-    /// The call to make now, and until when its response is waited for.
+    /// Returns the call to make now, and when to stop waiting for its response.
     pub(super) fn ask(
         &mut self,
         continuation: Option<Continuation>,
@@ -100,7 +100,7 @@ impl Cancel {
         }
     }
 
-    /// The outcome of this cancel, with the deployment as it was last read.
+    /// Returns the outcome of this cancel, with the deployment as it was last read.
     pub(super) fn outcome(self, end: End) -> Outcome {
         Outcome {
             cancel_requested_at: self.requested_at,
@@ -108,7 +108,7 @@ impl Cancel {
         }
     }
 
-    /// The outcome of a cancel that failed.
+    /// Returns the outcome of a cancel that failed.
     fn failed(self) -> Outcome {
         let end = End::Error(self.failure.clone());
         self.outcome(end)
@@ -173,7 +173,7 @@ impl Run<'_> {
             (Phase::Conflict | Phase::GivenUp, Some(reading)) => {
                 return self.on_reading_for_cancel(cancel, Backoff::default(), reading, now);
             }
-            // What the conflict hides was not read: the retry of the event will.
+            // There was no read after the conflict: the retry of the event makes one.
             (Phase::Conflict, None) => CallError::late(),
             (Phase::Due | Phase::GivenUp, _) => cancel.failure.clone(),
         };
@@ -229,7 +229,7 @@ impl Run<'_> {
             self.note(Note::MayHaveHitNewer(deployment.environment.name.clone()));
         }
         cancel.candidate.deployment = deployment;
-        // The attempt whose response was lost was accepted if the service calls this one a repeat.
+        // If the service calls this cancel a repeat, it has accepted the attempt whose response was lost.
         let is_repeat = cancel.is_lost && cancel.failure.says_it_is_a_repeat();
         match cancel.phase {
             Phase::Due if is_in_progress => {

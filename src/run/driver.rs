@@ -20,7 +20,7 @@ use crate::timestamp::Timestamp;
 pub struct Driver<'a> {
     /// The engine.
     pub(crate) engine: &'a Engine,
-    /// Where outcomes go.
+    /// The client that publishes outcomes.
     pub(crate) event_bridge: &'a EventBridge,
     /// The time.
     pub(crate) clock: Clock,
@@ -71,14 +71,14 @@ impl Driver<'_> {
                 }
             };
             tokio::select! {
-                // In this order, so that a run replays exactly.
+                // The order is fixed, so that a run replays exactly.
                 biased;
                 Some(answer) = calls.next() => {
                     apply(answer, run, publisher, self.clock.now());
                 }
                 () = self.sleep_until(due.into_iter().chain(publish_due).min()) => {}
             }
-            // What is answered together is reported together.
+            // Responses that arrive together are reported together.
             while let Some(Some(answer)) = calls.next().now_or_never() {
                 apply(answer, run, publisher, self.clock.now());
             }

@@ -10,7 +10,7 @@ use crate::timestamp::Timestamp;
 /// When tests begin.
 pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-/// So many milliseconds after tests begin.
+/// Returns the time that many milliseconds after tests begin.
 pub(super) fn after(milliseconds: u64) -> Timestamp {
     NOW + Duration::from_millis(milliseconds)
 }
@@ -19,7 +19,7 @@ pub(super) fn name(name: &str) -> EnvironmentName {
     EnvironmentName::parse(name, NameRule::Proton).unwrap()
 }
 
-/// A deployment that is in progress.
+/// Returns a deployment that is in progress.
 pub(super) fn deployment(environment: &str) -> Deployment {
     Deployment {
         environment: Environment::named(name(environment)),
@@ -32,7 +32,7 @@ pub(super) fn deployment(environment: &str) -> Deployment {
     }
 }
 
-/// A deployment that was read just now, by itself.
+/// Returns a deployment that was read just now, by itself.
 pub(super) fn candidate(deployment: Deployment) -> Candidate {
     Candidate {
         deployment,
@@ -42,7 +42,7 @@ pub(super) fn candidate(deployment: Deployment) -> Candidate {
     }
 }
 
-/// The limits of a run of a quarter of an hour.
+/// Returns the limits of a run of a quarter of an hour.
 pub(super) fn limits() -> Limits {
     Limits {
         budget: Budget::new(NOW, Duration::from_mins(15)),

@@ -62,7 +62,7 @@ impl Followed {
             && (is_over || next != Next::InFlight)
     }
 
-    /// The outcome of following it no further.
+    /// Returns the outcome if the deployment is followed no further.
     pub(super) fn outcome(self, end: End) -> Outcome {
         Outcome {
             cancel_requested_at: self.requested_at,
@@ -71,7 +71,7 @@ impl Followed {
         }
     }
 
-    /// When to poll next. The waits grow with the time that a deployment takes.
+    /// Returns when to poll next. The waits grow with the time that a deployment takes.
     fn next_poll(&self, now: Timestamp) -> Timestamp {
         let wait = (now - self.since).unsigned_abs() / 2;
         timestamp::later(now, wait.clamp(FIRST_WAIT, LONGEST_WAIT)).unwrap_or(now)
@@ -100,7 +100,7 @@ impl Run<'_> {
         }
         self.go_on_following(followed, now);
         if self.finding.is_none() && self.agenda.is_only_followed() {
-            // Nothing else is left to be done: a quick end is seen quickly.
+            // Nothing else is left to be done, so a poll now shows a quick end early.
             self.poll_all();
         }
     }
@@ -143,7 +143,7 @@ impl Run<'_> {
             Reading::Of(seen) => {
                 let before = followed.deployment.moved_start;
                 followed.deployment = followed.deployment.seen_again(*seen);
-                // The listing can be told by what identifies it now.
+                // If the start has changed, the listing may identify the deployment again.
                 followed.is_unlisted &= followed.deployment.moved_start == before;
             }
             Reading::HitNewer { meant, newer } => {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_tells_of_the_deployment_that_is_followed_and_of_no_other() {
+    fn a_page_shows_news_of_the_followed_deployment_only() {
         let followed = Followed::new(deployment("net"), None, after(60_000), NOW);
         let is_shown = |id: &str, status, next| {
             let shown = Deployment {

@@ -30,18 +30,18 @@ impl Listing {
         }
     }
 
-    /// When the next page may be asked for. `None` while one is under way.
+    /// Returns when the next page may be requested. `None` while one is under way.
     pub(super) fn at(&self) -> Option<Timestamp> {
         self.at
     }
 
-    /// The next page, if it may be asked for now.
+    /// Returns the next page, if it may be requested now.
     pub(super) fn ask(&mut self, now: Timestamp) -> Option<PageToken> {
         self.at.take_if(|at| *at <= now)?;
         Some(self.next.clone())
     }
 
-    /// How many pages were read.
+    /// Returns the number of pages that were read.
     pub(super) fn pages(&self) -> usize {
         self.read.len()
     }

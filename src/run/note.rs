@@ -4,14 +4,14 @@ use crate::aws::call_error::CallError;
 use crate::deployment::{Deployment, EnvironmentName};
 use crate::report::summary::Tally;
 
-/// Something worth a log line.
+/// A note for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// The listing is complete.
     Listed(Tally),
     /// More environments were selected than the limit allows.
     OverLimit {
-        /// How many.
+        /// The number of selected environments.
         selected: usize,
         /// The limit.
         limit: u64,

@@ -12,7 +12,7 @@ use crate::deployment::EnvironmentName;
 use crate::engine::Page;
 use crate::timestamp::Timestamp;
 
-/// How polls find out where the deployments stand.
+/// The state of polling: by the listing, or one by one.
 #[derive(Debug, Default)]
 pub(super) struct Polls {
     /// The pages of the listing, as far as they are known.
@@ -111,7 +111,7 @@ impl Run<'_> {
                 return;
             }
             Ok(is_complete) => {
-                // One that is longer than it is worth is not tried again for so few.
+                // An incomplete listing counts as one page longer, so that it is not read for so few again.
                 self.polls.pages = listing.pages() + usize::from(!is_complete);
                 self.read_by_themselves(is_complete);
             }

@@ -46,7 +46,7 @@ pub(super) struct RateLimiter {
     is_close: bool,
     /// When the next call may be made.
     next: Option<Timestamp>,
-    /// The throttled call that was heeded last.
+    /// When the last throttled call was counted.
     heeded: Option<Timestamp>,
     accepted: VecDeque<Timestamp>,
 }
@@ -57,8 +57,8 @@ impl RateLimiter {
         self.rate.and(self.next)
     }
 
-    /// A call is made. The interval counts from when it was due, so that a late timer costs no rate,
-    /// but a pause saves up no more than one call.
+    /// Counts a call that is made. The interval counts from when the call was due, so that a late timer
+    /// costs no rate. But a pause saves up no more than one call.
     pub(super) fn call_made(&mut self, now: Timestamp) {
         if let Some(rate) = self.rate {
             let interval = Duration::from_secs_f64(1.0 / rate);
@@ -67,7 +67,7 @@ impl RateLimiter {
         }
     }
 
-    /// The service accepted a call.
+    /// Counts a call that the service accepted.
     pub(super) fn call_accepted(&mut self, now: Timestamp) {
         if let Some(rate) = &mut self.rate {
             *rate += if self.is_close {
@@ -82,7 +82,7 @@ impl RateLimiter {
         }
     }
 
-    /// The service throttled a call.
+    /// Counts a call that the service throttled.
     pub(super) fn call_throttled(&mut self, now: Timestamp) {
         if self.heeded.is_some_and(|heeded| now - heeded < SAME_BURST) {
             return;
@@ -94,7 +94,7 @@ impl RateLimiter {
                 self.is_close = true;
                 (lately.clamp(rate * DECREASE, rate) * MARGIN).max(SLOWEST)
             }
-            // The service may have saved up half of them.
+            // Half of the accepted calls may have come from the service's burst.
             None => (lately / 2.0).max(FIRST),
         };
         self.rate = Some(rate);
@@ -114,7 +114,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-    /// How long so many calls take.
+    /// Returns the time that this number of calls takes.
     fn time_of(calls: usize, limiter: &mut RateLimiter, start: Timestamp) -> Duration {
         let mut now = start;
         for _ in 0..calls {
@@ -180,7 +180,7 @@ mod tests {
         let later = NOW + Duration::from_mins(10);
         let time = time_of(11, &mut limiter, later);
         assert!(time >= Duration::from_millis(890), "{time:?}");
-        // Whoever does not call books nothing.
+        // Without calls, the time of the next call does not move.
         assert!(limiter.next() <= Some(later + time + Duration::from_millis(101)));
     }
 

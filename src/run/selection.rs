@@ -13,12 +13,12 @@ use crate::trigger::Trigger;
 pub(super) struct Candidate {
     /// The deployment.
     pub(super) deployment: Deployment,
-    /// When it was read: for a page when the page was asked for, since the service may have answered
-    /// from any moment after that.
+    /// When it was read. For a page, when the page was requested, because the service may show any moment
+    /// since then.
     pub(super) read_at: Timestamp,
     /// The page of the listing that shows it, where one call can refresh many.
     pub(super) page: Option<PageToken>,
-    /// True if only a read of the deployment tells where it stands, whatever the age of the reading.
+    /// True if the reading, however fresh, is in doubt, and the deployment must be read by itself.
     pub(super) is_doubtful: bool,
 }
 
@@ -38,7 +38,7 @@ impl Candidate {
         }
     }
 
-    /// The outcome, if no cancel is asked for.
+    /// Returns the outcome, if no cancel is requested.
     pub(super) fn outcome(self, end: End) -> Outcome {
         Outcome::without_cancel(self.deployment, end)
     }
@@ -50,7 +50,7 @@ pub(super) struct Selection<'a> {
     pub(super) trigger: &'a Trigger,
     pub(super) policy: &'a Policy,
     pub(super) mode: Mode,
-    /// How many were selected, admitted ones included.
+    /// The number of selected deployments, admitted ones included.
     selected: usize,
     waiting: Vec<Candidate>,
 }
@@ -82,7 +82,7 @@ impl<'a> Selection<'a> {
         Some((admission, std::mem::take(&mut self.waiting)))
     }
 
-    /// The log line of a limit that was exceeded.
+    /// Returns the log line of an exceeded limit.
     pub(super) fn over_limit(&self) -> Note {
         Note::OverLimit {
             selected: self.selected,

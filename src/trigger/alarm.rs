@@ -1,7 +1,7 @@
-//! A CloudWatch alarm's state change, by whatever way it comes.
+//! A CloudWatch alarm's state change: from EventBridge, from the alarm's Lambda action, or through SNS.
 //!
-//! The types are our own, because those of `aws_lambda_events` refuse real alarms: states not known
-//! yet, absent reasons, periods of a day, metric math, composites without a suppressor.
+//! The types are our own, because those of `aws_lambda_events` reject real alarms: unknown states, absent
+//! reasons, periods of a day, metric math, composites without a suppressor.
 
 use std::time::Duration;
 
@@ -16,21 +16,21 @@ use crate::timestamp::Timestamp;
 pub struct Alarm {
     /// The alarm's name.
     pub name: String,
-    /// The state it is in now, as CloudWatch wrote it.
+    /// The present state, as CloudWatch writes it.
     pub state: String,
-    /// The alarm or rule that suppresses the alarm's actions, if there is one.
+    /// The alarm or rule that suppresses the alarm's actions. `None` if they are not suppressed.
     pub suppressed_by: Option<String>,
-    /// The mute rule that silences it, if one does.
+    /// The mute rule that mutes the alarm. `None` if the alarm is not muted.
     pub muted_by: Option<String>,
-    /// When the alarm fired: a deployment that started later is more likely the fix than the fault.
+    /// When the alarm fired. A deployment that started later is more likely the fix than the fault.
     pub fired_at: Timestamp,
 }
 
 impl Alarm {
-    /// Why this state change asks for nothing, if so.
+    /// Returns why this state change is ignored. `None` if it starts a run.
     ///
-    /// The previous state plays no part: a composite alarm goes from `ALARM` to `ALARM` when a
-    /// suppression ends, a new alarm comes from `INSUFFICIENT_DATA`.
+    /// The previous state does not matter. A composite alarm goes from `ALARM` to `ALARM` when a
+    /// suppression ends, and a new alarm comes from `INSUFFICIENT_DATA`.
     #[must_use]
     pub fn ignored(&self) -> Option<String> {
         let name = crate::text::cut(&self.name, 255);
@@ -83,7 +83,7 @@ struct MuteDetail {
 }
 
 impl AlarmFacts {
-    /// The trigger that the alarm is, with its event's id and time and its own ARN.
+    /// Returns the alarm as a trigger, with the ID and the time of its event and with its ARN.
     pub(super) fn into_trigger(
         self,
         id: Option<String>,
@@ -116,12 +116,12 @@ impl AlarmFacts {
     }
 }
 
-/// An event's own time, and how exactly it is known.
+/// The time of an event, with its precision.
 #[derive(Clone, Copy)]
 pub(super) enum EventTime {
-    /// EventBridge writes whole seconds: the event happened somewhere within that one.
+    /// A time in whole seconds, from EventBridge. The event happened within that second.
     ToTheSecond(Timestamp),
-    /// To the millisecond, as CloudWatch and SNS write it.
+    /// A time in milliseconds, from CloudWatch or SNS.
     Exact(Timestamp),
 }
 
@@ -133,12 +133,12 @@ impl EventTime {
     }
 }
 
-/// When the alarm fired: the later of the event's own time and the state's.
+/// Returns when the alarm fired: the later of the event's own time and the state's.
 ///
-/// An event's time that is known to the second only stands for all of that second, so that a
-/// deployment from earlier in it is not taken for one that started after the alarm. Where the
-/// state's time lies within the same second it is the exact reading of that moment; but not where it
-/// lies right at its beginning: there it is known to the second only, too.
+/// An event's time in whole seconds counts to the end of that second. So a deployment from earlier in that
+/// second is not taken as started after the alarm. If the state's time is within the same second, it is
+/// the exact time and counts. If it is at the very beginning of the second, it may be rounded and does not
+/// count.
 fn fired_at(
     event: Option<EventTime>,
     state: Option<Timestamp>,
@@ -160,7 +160,7 @@ fn fired_at(
     }
 }
 
-/// The payload with which CloudWatch invokes a function that is an alarm's own action.
+/// The payload of an alarm's direct Lambda action.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LambdaAction {
@@ -181,7 +181,7 @@ pub(super) fn lambda_action(payload: &str) -> Result<Trigger, UnsupportedPayload
         .into_trigger(None, action.alarm_arn, time)
 }
 
-/// The text that CloudWatch writes into the message of an alarm's SNS notification.
+/// The message of an alarm's SNS notification, written by CloudWatch.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct AlarmNotification {
@@ -195,7 +195,7 @@ struct AlarmNotification {
     state_change_time: Option<String>,
 }
 
-/// Reads an alarm from an SNS message, with the SNS message's id and time.
+/// Reads an alarm from an SNS message. `id` and `time` are those of the SNS message.
 pub(super) fn alarm_notification(
     message: &str,
     id: Option<String>,

@@ -12,7 +12,7 @@ use crate::timestamp::{self, Timestamp};
 /// An EventBridge event whose `detail` is not read yet, and may be absent or null.
 pub(super) type Event = EventBridgeEvent<Option<Box<RawValue>>>;
 
-/// Reads an EventBridge event, as far as one starts a run.
+/// Reads an EventBridge event. Fails if the event is not one that starts a run.
 pub(super) fn event_bridge(payload: &str) -> Result<Trigger, UnsupportedPayload> {
     let event: Event = typed("the EventBridge event", payload)?;
     let time = event.time.map(utc).transpose()?;
@@ -51,7 +51,7 @@ fn scheduled(id: Option<String>, arn: Option<String>, time: Option<Timestamp>) -
     }
 }
 
-/// The time as this crate keeps it.
+/// Converts a time to this crate's type. Fails if RFC 3339 has no format for it.
 pub(super) fn utc(time: DateTime<Utc>) -> Result<Timestamp, UnsupportedPayload> {
     let nanoseconds =
         i128::from(time.timestamp()) * 1_000_000_000 + i128::from(time.timestamp_subsec_nanos());

@@ -1,4 +1,4 @@
-//! Reading JSON that somebody else wrote: strict where it decides, tolerant where it only informs.
+//! Readers for JSON from outside: strict for members that decide, lenient for members that only inform.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::{UnsupportedPayload, unsupported};
 use crate::timestamp::{self, Timestamp};
 
-/// Something that is a JSON object, and no array: a derived struct would take either.
+/// A type that is read from a JSON object only. A derived struct also accepts an array.
 pub(super) struct Object<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -34,7 +34,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Reads JSON as an object of that type; `what` names it in the error.
+/// Reads JSON as an object of this type. `what` names the JSON in the error.
 pub(super) fn typed<'a, T: Deserialize<'a>>(
     what: &str,
     json: &'a str,
@@ -48,8 +48,8 @@ pub(super) fn typed<'a, T: Deserialize<'a>>(
     }
 }
 
-/// A text that tells something and decides nothing: one of another type is as good as none, and
-/// half a character (a lone surrogate, which JSON can write) is replaced.
+/// Reads a text that informs and does not decide. A value of another type counts as absent. Half a
+/// character (a lone surrogate, which JSON can have) is replaced.
 pub(super) fn told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     struct Text(String);
 
@@ -78,21 +78,21 @@ pub(super) fn told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     Ok(text.map(|Text(text)| text))
 }
 
-/// A value that may be left out but not `null`.
+/// Reads a value that may be absent but not `null`.
 pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// A value that may be `null` but not left out.
+/// Reads a value that may be `null` but not absent.
 pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)
 }
 
-/// Reads a time, if there is one; `what` names it in the error.
+/// Reads a time, if there is one. `what` names the time in the error.
 pub(super) fn time_of(
     what: &str,
     text: Option<String>,

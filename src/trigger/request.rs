@@ -1,4 +1,4 @@
-//! Somebody's request for certain environments.
+//! A request that names environments.
 
 use serde::Deserialize;
 
@@ -9,17 +9,17 @@ use crate::deployment::{EnvironmentName, NameRule};
 /// The most environments that one request may name.
 const MOST_NAMES: usize = 100;
 
-/// A request for certain environments.
+/// A request for these environments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The environments, each once, in the order given.
     pub environments: Vec<EnvironmentName>,
-    /// True if it asks for a dry run.
+    /// True if the request asks for a dry run.
     pub dry_run: bool,
 }
 
-/// A request. An unknown key, a misspelt `dryRun` above all, must not be passed over, and `null`
-/// is neither a name nor a yes nor a no.
+/// The payload of a request. Unknown keys are rejected, because one may be a misspelt `dryRun`. `null`
+/// values are rejected, too.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RequestPayload {
@@ -30,8 +30,8 @@ struct RequestPayload {
     dry_run: Option<bool>,
 }
 
-/// Reads a request. Its id is that of the Lambda request, which Lambda keeps when it tries an
-/// asynchronous invocation again.
+/// Reads a request. The trigger's ID is that of the Lambda request, which Lambda keeps when it retries an
+/// asynchronous invocation.
 pub(super) fn request(
     payload: &str,
     rule: NameRule,
@@ -41,7 +41,7 @@ pub(super) fn request(
     let count = request.environments.len();
     if !(1..=MOST_NAMES).contains(&count) {
         return Err(unsupported(format!(
-            "the request names {count} environments, where 1 to {MOST_NAMES} are taken"
+            "the request names {count} environments: must be 1 to {MOST_NAMES}"
         )));
     }
     let mut environments: Vec<EnvironmentName> = Vec::with_capacity(count);

@@ -1,4 +1,4 @@
-//! An SNS notification: an alarm's, or one that carries a whole EventBridge event.
+//! An SNS notification of an alarm, or with a whole EventBridge event.
 
 use aws_lambda_events::sns::SnsEvent;
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use super::event::{event_bridge, utc};
 use super::json::typed;
 use super::{Trigger, UnsupportedPayload, unsupported};
 
-/// Which of the two kinds of message SNS carries here.
+/// The discriminators of an SNS message: an alarm notification or an EventBridge event.
 #[derive(Deserialize)]
 struct MessageShape<'a> {
     #[serde(borrow, rename = "AlarmName", default)]
@@ -18,7 +18,7 @@ struct MessageShape<'a> {
     detail_type: Option<&'a RawValue>,
 }
 
-/// Reads the one record of a payload that says that SNS sent it.
+/// Reads the one record of a payload from SNS.
 pub(super) fn notification(payload: &str) -> Result<Trigger, UnsupportedPayload> {
     let event: SnsEvent = typed("the SNS notification", payload)?;
     let Some(message) = event.records.into_iter().next().map(|record| record.sns) else {

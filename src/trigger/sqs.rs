@@ -1,4 +1,5 @@
-//! A message of the follower's queue: the `CANCELLING` event of a run, whose end is not reported yet.
+//! A message from the follower's queue: the `CANCELLING` event of a deployment whose end is not reported
+//! yet.
 
 use aws_lambda_events::sqs::SqsEvent;
 use serde::de::Error as _;
@@ -18,34 +19,34 @@ pub const SOURCE: &str = "proton-canceller";
 /// The `DetailType` of every event of this function.
 pub const DETAIL_TYPE: &str = "Environment Deployment Cancellation";
 
-/// The version of the `Detail` that a follow understands.
+/// The version of the `Detail` that a follow accepts.
 const VERSION: &str = "1";
 
 /// A deployment whose cancel was accepted, and whose end is to be reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Follow {
-    /// The SQS message's id, by which the answer names a message that must come again.
+    /// The SQS message's ID, by which the response names a message to deliver again.
     pub message_id: String,
-    /// How often the queue has handed the message out, this time included; `None` if SQS does not say.
+    /// The number of deliveries of the message, this one included. `None` if SQS does not send it.
     pub(crate) receive_count: Option<u64>,
-    /// The id of the `CANCELLING` event: 32 hexadecimal digits, the last of them `0`.
+    /// The ID of the `CANCELLING` event: 32 hexadecimal digits, the last of which is `0`.
     pub id: String,
     /// The deployment and its environment, as the `CANCELLING` event reported them.
     pub deployment: Deployment,
-    /// When the run asked for the cancel.
+    /// When the run requested the cancel.
     pub cancel_requested_at: Option<Timestamp>,
-    /// Why the run cancelled.
+    /// The trigger of the run.
     pub trigger: ReportedTrigger,
     /// The `CANCELLING` event's resources.
     pub(crate) resources: Vec<String>,
 }
 
-/// Why a run cancelled, as its events report it.
+/// The trigger of a run, as the run's events report it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportedTrigger {
     /// `alarm`, `schedule` or `request`.
     pub(crate) kind: &'static str,
-    /// The event's id, or that of the request's Lambda request.
+    /// The ID of the event or, for a request, of the Lambda request.
     pub(crate) id: Option<String>,
     /// The alarm's, rule's or schedule's name.
     pub(crate) name: Option<String>,
@@ -53,12 +54,12 @@ pub struct ReportedTrigger {
     pub(crate) arn: Option<String>,
     /// The event's own time.
     pub time: Option<Timestamp>,
-    /// Why the alarm fired, or the request's reason.
+    /// The alarm's state reason, or the request's reason.
     pub(crate) reason: Option<String>,
 }
 
-/// The members of a `Detail` that are needed. Other members are ignored; each of these must be there, `null` where
-/// it is not known. `reason` and `error` are `null` with `CANCELLING`.
+/// The members of a `Detail` that a follow needs. Each must be present, with `null` for an unknown value.
+/// With `CANCELLING`, `reason` and `error` are `null`. Other members are ignored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Detail {
@@ -118,7 +119,7 @@ struct TriggerMembers {
     reason: Option<String>,
 }
 
-/// A time in UTC, or `null`; the member must be there.
+/// Reads a time in UTC, or `null`. The member must be present.
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     Option::<String>::deserialize(deserializer)?
         .map(|text| {
@@ -134,7 +135,7 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>,
         .transpose()
 }
 
-/// Reads the one record of a payload that says that SQS sent it.
+/// Reads the one record of a payload from SQS.
 pub(super) fn follow(payload: &str, engine: EngineKind) -> Result<Follow, UnsupportedPayload> {
     let event: SqsEvent = typed("the SQS message", payload)?;
     let Some(message) = event.records.into_iter().next() else {
@@ -172,7 +173,7 @@ pub(super) fn follow(payload: &str, engine: EngineKind) -> Result<Follow, Unsupp
 }
 
 impl Detail {
-    /// Checks that the event is one that a follow can complete.
+    /// Checks that a follow can publish the end for this event.
     fn check(&self) -> Result<(), UnsupportedPayload> {
         let cut = |text| crate::text::cut(text, 100);
         if self.version != VERSION {
@@ -201,7 +202,7 @@ impl Detail {
     }
 }
 
-/// The deployment that the event reports, and when its cancel was asked for.
+/// Returns the deployment that the event reports, and when its cancel was requested.
 fn deployment(
     detail: &Detail,
     engine: EngineKind,
@@ -235,7 +236,7 @@ fn deployment(
     Ok((reported, deployment.cancel_requested_at))
 }
 
-/// The status that an event reports; one that was not known is that of its outcome.
+/// Returns the status that an event reports. If the event has none, `CANCELLING`, like its outcome.
 fn status(text: Option<&str>) -> Status {
     let known = [
         Status::InProgress,
@@ -271,7 +272,7 @@ fn reported(trigger: TriggerMembers) -> Result<ReportedTrigger, UnsupportedPaylo
     })
 }
 
-/// The engine's name for an environment's ARN.
+/// Returns the engine's term for an environment's ARN.
 fn arn_of(engine: EngineKind) -> &'static str {
     match engine {
         EngineKind::Proton => "Proton environment's ARN",
@@ -279,7 +280,7 @@ fn arn_of(engine: EngineKind) -> &'static str {
     }
 }
 
-/// True if it is the ARN of this engine's environment of that name.
+/// True if the ARN is that of this engine's environment of this name.
 fn names(arn: &str, engine: EngineKind, name: &EnvironmentName) -> bool {
     let parts: Vec<_> = arn.splitn(6, ':').collect();
     let [prefix, partition, service, region, account, resource] = parts.as_slice() else {
@@ -385,7 +386,7 @@ mod tests {
         parse(&json!([record(&event.to_string())]), EngineKind::Proton)
     }
 
-    /// The event with the value at this pointer changed, or removed.
+    /// Returns the event with the value at this pointer changed, or removed.
     fn with(pointer: &str, value: Option<Value>) -> Value {
         let mut event = event();
         let (parent, member) = pointer.rsplit_once('/').unwrap();
@@ -451,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_null_and_stays_unknown() {
+    fn a_null_value_stays_unknown() {
         for pointer in [
             "/detail/message",
             "/detail/deployment/id",

@@ -1,4 +1,4 @@
-//! Payloads by example: what is taken, as what, and what is refused.
+//! Payloads by example: the accepted ones with their triggers, and the rejected ones.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::deployment::EnvironmentName;
 use crate::timestamp;
 
-/// The id of the Lambda request in which each payload comes.
+/// The ID of the Lambda request of each payload.
 const REQUEST_ID: &str = "8a1c";
 
 fn sample(name: &str) -> Vec<u8> {
@@ -43,7 +43,7 @@ fn time(text: &str) -> Timestamp {
     timestamp::parse(text).unwrap()
 }
 
-/// An alarm event whose members can be changed by JSON pointer; `null` removes one.
+/// Returns an alarm event whose members can be changed by JSON pointer. `null` removes a member.
 fn alarm_event(changes: &[(&str, Value)]) -> Value {
     let mut event: Value = serde_json::from_slice(&sample("alarm.json")).unwrap();
     for (pointer, value) in changes {
@@ -59,7 +59,7 @@ fn alarm_event(changes: &[(&str, Value)]) -> Value {
 }
 
 #[test]
-fn every_sample_is_of_the_kind_that_its_name_tells() {
+fn every_sample_is_of_the_kind_in_its_name() {
     let folder = format!("{}/events", env!("CARGO_MANIFEST_DIR"));
     let mut samples = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -116,17 +116,21 @@ fn an_alarm_from_event_bridge() {
 }
 
 #[test]
-fn a_refusal_tells_what_is_no_json_from_what_cannot_be_read() {
-    let words = |json| {
+fn an_error_distinguishes_invalid_json_from_an_unexpected_type() {
+    let message = |json| {
         let read: Result<Shape<'_>, _> = typed("it", json);
         read.map(|_| ()).unwrap_err().to_string()
     };
-    assert!(words("{").contains("it is not JSON"), "{}", words("{"));
-    assert!(words("[]").contains("it cannot be read"), "{}", words("[]"));
+    assert!(message("{").contains("it is not JSON"), "{}", message("{"));
+    assert!(
+        message("[]").contains("it cannot be read"),
+        "{}",
+        message("[]")
+    );
 }
 
 #[test]
-fn a_time_that_is_none_is_refused() {
+fn an_invalid_time_is_rejected() {
     let why = refusal(&alarm_event(&[("/time", json!("yesterday"))]));
     assert!(
         why.contains("the EventBridge event cannot be read"),
@@ -144,7 +148,7 @@ fn the_alarm_fired_at_the_later_of_both_times() {
         .fired_at
     };
     let second = "2026-11-23T06:45:12Z";
-    // The state's time is the exact reading of the same second.
+    // The state's time is within the same second and exact.
     assert_eq!(
         fired_at(second, json!("2026-11-23T06:45:12.321+0000")),
         time("2026-11-23T06:45:12.321Z")
@@ -154,8 +158,8 @@ fn the_alarm_fired_at_the_later_of_both_times() {
         fired_at(second, json!("2026-11-23T06:45:15.000+0000")),
         time("2026-11-23T06:45:15Z")
     );
-    // An earlier state, none, or one that is no more exact: the event's second is not over before
-    // its end.
+    // The state's time is earlier, absent or not more exact: the event's time counts to the end of its
+    // second.
     for state in [
         json!("2026-11-23T06:45:11.999+0000"),
         json!("2026-11-23T06:45:12.000+0000"),
@@ -233,7 +237,7 @@ fn a_suppressed_or_muted_alarm_is_ignored_for_what_it_is_now() {
 }
 
 #[test]
-fn what_an_alarm_may_lack() {
+fn optional_members_of_an_alarm_may_be_absent() {
     let event = alarm_event(&[
         ("/version", Value::Null),
         ("/id", Value::Null),
@@ -253,7 +257,7 @@ fn what_an_alarm_may_lack() {
 }
 
 #[test]
-fn what_decides_nothing_may_be_of_any_type() {
+fn members_that_decide_nothing_may_be_of_any_type() {
     for value in [json!(7), json!(true), json!([1]), json!({"a": "b"})] {
         for pointer in [
             "/detail/previousState",
@@ -268,7 +272,7 @@ fn what_decides_nothing_may_be_of_any_type() {
 }
 
 #[test]
-fn half_a_character_is_replaced_or_passed_over() {
+fn half_a_character_is_replaced_or_ignored() {
     let marked = |pointer| alarm_event(&[(pointer, json!("a MARK b"))]).to_string();
     for pointer in ["/detail/state/reasonData", "/detail/new"] {
         let event = marked(pointer).replace("MARK", r"\ud800");
@@ -290,7 +294,7 @@ fn half_a_character_is_replaced_or_passed_over() {
 }
 
 #[test]
-fn what_an_alarm_must_have() {
+fn required_members_of_an_alarm_must_be_present() {
     for pointer in [
         "/detail",
         "/detail/alarmName",
@@ -322,7 +326,7 @@ fn an_array_is_no_object_anywhere() {
 }
 
 #[test]
-fn schedules_say_little() {
+fn a_schedule_may_lack_everything_but_its_source() {
     for detail in [json!({}), json!("{}"), Value::Null] {
         let trigger = parsed(&json!({
             "detail-type": "Scheduled Event",
@@ -393,7 +397,7 @@ fn a_request_names_environments_each_once() {
 }
 
 #[test]
-fn a_request_that_is_not_exact_is_refused() {
+fn an_inexact_request_is_rejected() {
     let many = vec!["a"; 101];
     for request in [
         json!({"environments": []}),
@@ -421,14 +425,14 @@ fn a_request_that_is_not_exact_is_refused() {
 }
 
 #[test]
-fn two_kinds_at_once_are_none() {
+fn a_payload_of_two_kinds_is_rejected() {
     let mut event = alarm_event(&[]);
     event["environments"] = json!(["net"]);
     assert!(refusal(&event).contains("more than one of"));
 }
 
 #[test]
-fn bytes_that_are_no_json() {
+fn bytes_that_are_not_json_are_rejected() {
     let deep = "[".repeat(100_000);
     for bytes in [
         &b""[..],
@@ -447,7 +451,7 @@ fn bytes_that_are_no_json() {
 }
 
 #[test]
-fn depth_and_size_of_what_is_not_read_do_not_matter() {
+fn ignored_members_may_have_any_depth_and_size() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let event = alarm_event(&[]).to_string();
     let event = event.replacen('{', &format!("{{\"new\": {deep}, \"huge\": 1e999999,"), 1);

@@ -1,5 +1,5 @@
-//! The calls of a run and their answers, as plain as invariants need them: environments and deployments
-//! are numbers, times count from the model's beginning.
+//! The calls of a run and their responses, as simple as the invariants need them. Environments and
+//! deployments are numbers, and times count from the model's beginning.
 
 use std::time::Duration;
 
@@ -11,23 +11,23 @@ use proton_canceller::timestamp::Timestamp;
 /// The time since the model's beginning.
 pub(crate) type At = Duration;
 
-/// When every run starts: deployments have started days before.
+/// The start of every run. Deployments have started days before.
 pub(crate) const START: At = Duration::from_hours(240);
 
-/// Most environments of any scenario.
+/// The most environments of a scenario.
 const MOST_ENVIRONMENTS: usize = 10_000;
 
-/// The time as the machine knows it.
+/// Converts the model's time to the machine's.
 pub(crate) fn timestamp(at: At) -> Timestamp {
     Timestamp::UNIX_EPOCH + at
 }
 
-/// The time as the model knows it.
+/// Converts the machine's time to the model's.
 pub(crate) fn at(time: Timestamp) -> At {
     (time - Timestamp::UNIX_EPOCH).unsigned_abs()
 }
 
-/// The name of an environment.
+/// Returns the name of an environment.
 pub(crate) fn name(environment: usize) -> EnvironmentName {
     thread_local! {
         static NAMES: Vec<EnvironmentName> = (0..MOST_ENVIRONMENTS)
@@ -38,12 +38,12 @@ pub(crate) fn name(environment: usize) -> EnvironmentName {
     NAMES.with(|names| names[environment].clone())
 }
 
-/// The environment that has a name.
+/// Returns the environment with this name.
 pub(crate) fn number(name: &EnvironmentName) -> usize {
     name.as_str()[4..].parse().unwrap()
 }
 
-/// Where a deployment stands.
+/// The state of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     InProgress,
@@ -51,7 +51,7 @@ pub(crate) enum State {
     Cancelled,
     Failed,
     Succeeded,
-    /// A status that says nothing about a cancel.
+    /// A status that means nothing for a cancel.
     Deleting,
 }
 
@@ -72,7 +72,7 @@ impl State {
     }
 }
 
-/// A deployment as an answer shows it.
+/// A deployment as a response shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shown {
     pub(crate) environment: usize,
@@ -80,7 +80,7 @@ pub(crate) struct Shown {
     pub(crate) state: State,
 }
 
-/// What the machine asks for.
+/// A call that the machine makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     List {
@@ -100,7 +100,7 @@ pub(crate) enum Asked {
 }
 
 impl Asked {
-    /// The environment that the call is for.
+    /// Returns the environment that the call is for.
     pub(crate) fn environment(self) -> Option<usize> {
         match self {
             Self::List { .. } => None,
@@ -120,7 +120,7 @@ impl Asked {
     }
 }
 
-/// What became of a certain deployment.
+/// The reading of one deployment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Read {
     Of(Shown),
@@ -128,23 +128,23 @@ pub(crate) enum Read {
     Superseded,
 }
 
-/// What the service answers.
+/// The service's response to a call.
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
+pub(crate) enum Reply {
     Page {
         shown: Vec<Shown>,
         count: u64,
         next: Option<usize>,
     },
     Environment(Option<Shown>),
-    /// True if the tag allows the alarm, and the deployment that the same answer shows.
+    /// True if the tag names the alarm, and the deployment that the same response shows.
     Tag(bool, Option<Shown>),
     Reading(Read),
     Accepted(Option<Shown>),
     Failed(Trouble),
 }
 
-impl Answer {
+impl Reply {
     pub(crate) fn trouble(&self) -> Option<Trouble> {
         match self {
             Self::Failed(trouble) => Some(*trouble),
@@ -157,16 +157,16 @@ impl Answer {
     }
 }
 
-/// Why a call failed.
+/// The reason why a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
     Throttled,
     Broken,
     Lost,
-    Unanswered,
+    TimedOut,
     Unreachable,
     Conflict,
-    /// The service has had this very cancel before.
+    /// The service has received a cancel with this token before.
     Repeat,
     Refused,
 }
@@ -174,7 +174,7 @@ pub(crate) enum Trouble {
 impl Trouble {
     pub(crate) fn is_transient(self) -> bool {
         match self {
-            Self::Throttled | Self::Broken | Self::Lost | Self::Unanswered | Self::Unreachable => {
+            Self::Throttled | Self::Broken | Self::Lost | Self::TimedOut | Self::Unreachable => {
                 true
             }
             Self::Conflict | Self::Repeat | Self::Refused => false,
@@ -183,7 +183,7 @@ impl Trouble {
 
     /// True if the call may have had its effect.
     pub(crate) fn is_doubtful(self) -> bool {
-        matches!(self, Self::Broken | Self::Lost | Self::Unanswered)
+        matches!(self, Self::Broken | Self::Lost | Self::TimedOut)
     }
 
     pub(crate) fn error(self) -> CallError {
@@ -191,7 +191,7 @@ impl Trouble {
             Self::Throttled => (Fault::Throttled, "ThrottlingException"),
             Self::Broken => (Fault::Broken, "InternalServerException"),
             Self::Lost => (Fault::Lost, "ConnectionLost"),
-            Self::Unanswered => (Fault::Lost, "RequestTimeout"),
+            Self::TimedOut => (Fault::Lost, "RequestTimeout"),
             Self::Unreachable => (Fault::Unreachable, "ConnectionFailed"),
             Self::Conflict => (Fault::Conflict, "ConflictException"),
             Self::Repeat => (Fault::Conflict, "TokenAlreadyExistsException"),
@@ -205,13 +205,13 @@ impl Trouble {
     }
 }
 
-/// A call as it went.
+/// A call, with its times and its result.
 #[derive(Clone, Debug)]
 pub(crate) struct Called {
     pub(crate) asked: Asked,
     pub(crate) asked_at: At,
     pub(crate) give_up_at: At,
-    pub(crate) answer: Option<Answer>,
+    pub(crate) reply: Option<Reply>,
     /// The deployment that the call cancelled.
     pub(crate) cancelled: Option<(usize, usize)>,
 }

@@ -1,4 +1,4 @@
-//! The course of a run: a loop over events in the order of their time.
+//! The simulation of a run: a loop over events in the order of their time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,28 +9,28 @@ use proton_canceller::engine::{AlarmsTag, Page, ReadStep, Reading, TagStep};
 use proton_canceller::report::summary::Tally;
 use proton_canceller::run::{Call, Report, Request, Response, Run, Step};
 
-use crate::calls::{Answer, Asked, At, Called, Read, START, Shown, Trouble, at, number, timestamp};
+use crate::calls::{Asked, At, Called, Read, Reply, START, Shown, Trouble, at, number, timestamp};
 use crate::faults::Fate;
 use crate::scenario::{Scenario, Why};
 use crate::service::Service;
 
-/// Events of one run at the most: a machine that needs more is in a loop.
+/// The most events of one run. A machine that needs more is in an endless loop.
 const MOST_EVENTS: usize = 200_000;
 
-/// Something that happened.
+/// A line in the log of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) at: At,
     pub(crate) what: What,
 }
 
-/// What happened.
+/// An event in a run.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
-    /// The machine asked for the call of this number.
+    /// The machine made the call with this number.
     Asked(usize),
-    /// The machine heard the answer to the call of this number.
-    Answered(usize),
+    /// The machine got the response to the call with this number.
+    Responded(usize),
     /// The machine reported something.
     Reported(Report),
     /// The machine waits until this time.
@@ -39,38 +39,38 @@ pub(crate) enum What {
     Done,
 }
 
-/// How a run went.
+/// The course of a run.
 #[derive(Debug)]
 pub(crate) struct Course {
     pub(crate) scenario: Scenario,
-    /// The service as it is afterwards.
+    /// The service after the run.
     pub(crate) service: Service,
     pub(crate) calls: Vec<Called>,
     pub(crate) log: Vec<Entry>,
     pub(crate) tally: Tally,
-    /// When the machine says that the first cancel was accepted.
+    /// When the first cancel was accepted, by the machine's account.
     pub(crate) first_accepted: Option<At>,
-    /// The code of the error that the run failed with as a whole.
+    /// The code of the error that failed the whole run.
     pub(crate) failure: Option<String>,
-    /// Why the run was stopped, if it did not end.
+    /// The reason why the run was stopped. `None` if it ended.
     pub(crate) stuck: Option<&'static str>,
 }
 
-/// What is to happen to a call.
+/// A future event of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Handled(usize),
-    Answered(usize),
+    Responded(usize),
 }
 
-/// A run that is going on.
-struct Going<'a> {
+/// A run in progress.
+struct Simulation<'a> {
     run: Run<'a>,
     now: At,
     random: fastrand::Rng,
     course: Course,
     events: BinaryHeap<Reverse<(At, Event)>>,
-    /// The requests under way, with what becomes of them.
+    /// The requests under way, with their fate.
     under_way: Vec<Option<(Request, Fate)>>,
 }
 
@@ -97,7 +97,7 @@ impl Course {
                 Run::new(&trigger, &policy, limits, start)
             }
         };
-        let going = Going {
+        let simulation = Simulation {
             run,
             now: START,
             random: fastrand::Rng::with_seed(!scenario.seed),
@@ -114,26 +114,26 @@ impl Course {
                 stuck: None,
             },
         };
-        let course = going.go();
+        let course = simulation.go();
         course.scenario.give_back(policy);
         course
     }
 }
 
-impl Going<'_> {
+impl Simulation<'_> {
     fn go(mut self) -> Course {
         while let Some(until) = self.ask() {
             if until <= self.now {
-                self.course.stuck = Some("the machine waits for a time that is past");
+                self.course.stuck = Some("the machine waits until a time that is past");
                 break;
             }
             if self.course.log.len() > MOST_EVENTS {
-                self.course.stuck = Some("the machine does not come to an end");
+                self.course.stuck = Some("the machine does not end");
                 break;
             }
             let next = self.events.peek().map(|Reverse((at, _))| *at);
             self.now = next.map_or(until, |at| at.min(until));
-            self.happen();
+            self.handle_due_events();
         }
         self.course.tally = self.run.tally();
         self.course.first_accepted = self.run.first_accepted().map(at);
@@ -141,19 +141,20 @@ impl Going<'_> {
         self.course
     }
 
-    /// Makes the calls that the machine asks for. Returns until when it waits, unless it is done.
+    /// Makes the calls that the machine asks for. Returns until when the machine waits. `None` if it is
+    /// done.
     fn ask(&mut self) -> Option<At> {
         loop {
             match self.run.next(timestamp(self.now)) {
                 Step::Call(call) => self.call(call),
                 Step::WaitUntil(until) => {
-                    self.hear_reports();
+                    self.take_reports();
                     let until = at(until);
                     self.log(What::Waits(until));
                     return Some(until);
                 }
                 Step::Done => {
-                    self.hear_reports();
+                    self.take_reports();
                     self.log(What::Done);
                     return None;
                 }
@@ -164,15 +165,15 @@ impl Going<'_> {
         }
     }
 
-    /// Lets happen everything that is due.
-    fn happen(&mut self) {
+    /// Handles every event that is due.
+    fn handle_due_events(&mut self) {
         while let Some(Reverse((at, event))) = self.events.peek().copied()
             && at <= self.now
         {
             self.events.pop();
             match event {
                 Event::Handled(call) => self.handle(call),
-                Event::Answered(call) => self.answer(call),
+                Event::Responded(call) => self.respond(call),
             }
         }
     }
@@ -182,7 +183,7 @@ impl Going<'_> {
         self.course.log.push(Entry { at, what });
     }
 
-    fn hear_reports(&mut self) {
+    fn take_reports(&mut self) {
         for report in self.run.take_reports() {
             self.log(What::Reported(report));
         }
@@ -197,14 +198,14 @@ impl Going<'_> {
         if let Some(at) = fate.handled_at.filter(|at| *at < give_up_at) {
             self.events.push(Reverse((at, Event::Handled(number))));
         }
-        let answered_at = fate.answered_at.map_or(give_up_at, |at| at.min(give_up_at));
+        let responds_at = fate.responds_at.map_or(give_up_at, |at| at.min(give_up_at));
         self.events
-            .push(Reverse((answered_at, Event::Answered(number))));
+            .push(Reverse((responds_at, Event::Responded(number))));
         self.course.calls.push(Called {
             asked,
             asked_at: self.now,
             give_up_at,
-            answer: None,
+            reply: None,
             cancelled: None,
         });
         self.under_way.push(Some((call.request, fate)));
@@ -246,17 +247,17 @@ impl Going<'_> {
         }
     }
 
-    /// The service handles a call.
+    /// Lets the service handle a call.
     fn handle(&mut self, number: usize) {
         let now = self.now;
         let bucket = &mut self.course.scenario.faults.bucket;
         let called = &mut self.course.calls[number];
         if bucket.as_mut().is_some_and(|bucket| !bucket.take(now)) {
-            called.answer = Some(Answer::Failed(Trouble::Throttled));
+            called.reply = Some(Reply::Failed(Trouble::Throttled));
             return;
         }
         let service = &mut self.course.service;
-        called.answer = Some(match called.asked {
+        called.reply = Some(match called.asked {
             Asked::List { page, .. } => service.list(page, now),
             Asked::ReadEnvironment(environment) => service.read_environment(environment, now),
             Asked::ReadTag(environment) => service.tag(environment, now),
@@ -268,66 +269,66 @@ impl Going<'_> {
                 environment,
                 deployment,
             } => {
-                let (answer, hit) = service.cancel(environment, deployment, now);
+                let (reply, hit) = service.cancel(environment, deployment, now);
                 called.cancelled = hit.map(|hit| (environment, hit));
-                answer
+                reply
             }
         });
     }
 
-    /// The machine hears the answer to a call.
-    fn answer(&mut self, number: usize) {
+    /// Hands the response to a call to the machine.
+    fn respond(&mut self, number: usize) {
         let Some((request, fate)) = self.under_way[number].take() else {
             return;
         };
         let called = &mut self.course.calls[number];
-        let is_given_up = fate.answered_at.is_none_or(|at| at > called.give_up_at);
-        let is_throttled = matches!(called.answer, Some(Answer::Failed(Trouble::Throttled)));
+        let is_given_up = fate.responds_at.is_none_or(|at| at > called.give_up_at);
+        let is_throttled = matches!(called.reply, Some(Reply::Failed(Trouble::Throttled)));
         let trouble = match fate.trouble {
-            _ if is_given_up => Some(Trouble::Unanswered),
+            _ if is_given_up => Some(Trouble::TimedOut),
             Some(_) if is_throttled => None,
             trouble => trouble,
         };
         if let Some(trouble) = trouble {
-            called.answer = Some(Answer::Failed(trouble));
+            called.reply = Some(Reply::Failed(trouble));
         }
-        let answer = called
-            .answer
+        let reply = called
+            .reply
             .clone()
-            .unwrap_or(Answer::Failed(Trouble::Unanswered));
-        called.answer = Some(answer.clone());
-        let response = self.response(request, answer);
-        self.log(What::Answered(number));
+            .unwrap_or(Reply::Failed(Trouble::TimedOut));
+        called.reply = Some(reply.clone());
+        let response = self.response(request, reply);
+        self.log(What::Responded(number));
         self.run.handle(response, timestamp(self.now));
-        self.hear_reports();
+        self.take_reports();
     }
 
-    fn response(&self, request: Request, answer: Answer) -> Response {
+    fn response(&self, request: Request, reply: Reply) -> Response {
         let service = &self.course.service;
         let describe = |shown| service.describe(shown);
         match request {
             Request::List(list) => {
-                let page = |answer| match answer {
-                    Answer::Page { shown, count, next } => Ok(Page {
+                let page = |reply| match reply {
+                    Reply::Page { shown, count, next } => Ok(Page {
                         deployments: shown.into_iter().map(describe).collect(),
                         count,
                         next: next.map(|page| page.to_string()),
                     }),
                     other => Err(other.trouble().unwrap().error()),
                 };
-                Response::List(list, page(answer))
+                Response::List(list, page(reply))
             }
             Request::ReadEnvironment(name) => Response::ReadEnvironment(
                 name,
-                match answer {
-                    Answer::Environment(shown) => Ok(shown.map(describe)),
+                match reply {
+                    Reply::Environment(shown) => Ok(shown.map(describe)),
                     other => Err(other.trouble().unwrap().error()),
                 },
             ),
             Request::ReadTag(environment, _) => Response::ReadTag(
                 environment.name,
-                match answer {
-                    Answer::Tag(is_tagged, shown) => Ok(TagStep::Done(Box::new(AlarmsTag {
+                match reply {
+                    Reply::Tag(is_tagged, shown) => Ok(TagStep::Done(Box::new(AlarmsTag {
                         value: is_tagged.then(|| "*".to_owned()),
                         deployment: shown.map(describe),
                     }))),
@@ -336,15 +337,15 @@ impl Going<'_> {
             ),
             Request::ReadDeployment(deployment, _) => Response::ReadDeployment(
                 deployment.environment.name,
-                match answer {
-                    Answer::Reading(read) => Ok(ReadStep::Done(reading(read, describe))),
+                match reply {
+                    Reply::Reading(read) => Ok(ReadStep::Done(reading(read, describe))),
                     other => Err(other.trouble().unwrap().error()),
                 },
             ),
             Request::Cancel(deployment) => Response::Cancel(
                 deployment.environment.name,
-                match answer {
-                    Answer::Accepted(shown) => Ok(shown.map(describe)),
+                match reply {
+                    Reply::Accepted(shown) => Ok(shown.map(describe)),
                     other => Err(other.trouble().unwrap().error()),
                 },
             ),
@@ -374,8 +375,8 @@ impl std::fmt::Display for Course {
                     "{at:?} {call} asks {:?}",
                     self.calls[*call].asked
                 )?,
-                What::Answered(call) => {
-                    writeln!(formatter, "{at:?} {call} {:?}", self.calls[*call].answer)?;
+                What::Responded(call) => {
+                    writeln!(formatter, "{at:?} {call} {:?}", self.calls[*call].reply)?;
                 }
                 What::Reported(Report::Outcome(outcome, word)) => writeln!(
                     formatter,

@@ -1,5 +1,5 @@
-//! Defects that the run had before it was a state machine, or that its simulation has found. Each has a
-//! scenario that shows it.
+//! Defects that the run had before it was a state machine, or that its simulation has found. A scenario
+//! shows each of them.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use proton_canceller::run::{ListPurpose, Report, Word};
 
 use crate::calls::{Asked, At, START, State};
 use crate::course::{Course, What};
-use crate::faults::{BadListing, Faults, Sickness};
+use crate::faults::{BadListing, Faults, LastingFault};
 use crate::invariants;
 use crate::scenario::{Scenario, Why};
-use crate::service::{Paging, Script, Service, Site};
+use crate::service::{ModelEnvironment, Paging, Script, Service};
 
 const ENGINES: [EngineKind; 2] = [EngineKind::Proton, EngineKind::CloudFormation];
 
@@ -23,7 +23,7 @@ fn milliseconds(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// Deployments that have run for two hours. A cancel takes so long.
+/// Returns a scenario with deployments that started two hours ago, and whose cancels take `cancel_takes`.
 fn running(engine: EngineKind, count: usize, cancel_takes: Duration) -> Scenario {
     let script = Script {
         after: START - seconds(7200),
@@ -45,29 +45,29 @@ fn running(engine: EngineKind, count: usize, cancel_takes: Duration) -> Scenario
         max_cancellations: 1000,
         is_dry: false,
         is_tagged: false,
-        is_fenced: false,
+        is_limited_by_name: false,
         service: Service {
             engine,
-            sites: vec![Site::new(vec![script], true, false); count],
+            environments: vec![ModelEnvironment::new(vec![script], true, false); count],
             paging: Paging {
                 size: 100,
                 shifts: true,
                 is_endless: false,
             },
-            tells_ends: true,
+            returns_end_times: true,
         },
         faults: Faults::none(50),
     }
 }
 
-/// Runs a scenario, which must keep every invariant.
+/// Runs a scenario. Requires that every invariant holds.
 fn run(scenario: Scenario) -> Course {
     let course = Course::of(scenario);
     assert_eq!(invariants::check(&course), None, "{course}");
     course
 }
 
-/// When the first calls of a kind were made, by environment.
+/// Returns the calls of a kind: their environments, and when they were made.
 fn asked_at(course: &Course, is_meant: impl Fn(Asked) -> bool) -> Vec<(usize, Duration)> {
     let calls = course.calls.iter().filter(|call| is_meant(call.asked));
     calls
@@ -82,7 +82,7 @@ fn cancelled_at(course: &Course, environment: usize) -> Option<Duration> {
         .map(|(_, at)| at)
 }
 
-/// When the last word on an environment was said, and which outcome it has.
+/// Returns when the last outcome of an environment was reported, and its name.
 fn last_word(course: &Course, environment: usize) -> (Duration, &'static str) {
     let mut entries = course.log.iter();
     let last = entries.find_map(|entry| match &entry.what {
@@ -94,7 +94,7 @@ fn last_word(course: &Course, environment: usize) -> (Duration, &'static str) {
         }
         _ => None,
     });
-    last.expect("each environment has a last word")
+    last.expect("each environment has a last outcome")
 }
 
 fn count(course: &Course, is_meant: impl Fn(Asked) -> bool) -> usize {
@@ -116,8 +116,8 @@ fn a_lost_cancel_whose_update_ends_by_itself_holds_no_permit() {
     for engine in ENGINES {
         let mut scenario = running(engine, 2, seconds(1));
         scenario.concurrency = 1;
-        scenario.faults.sick = vec![(0, Sickness::CancelsBreak)];
-        scenario.service.sites[0].to_come[0].takes = seconds(7200) + milliseconds(160);
+        scenario.faults.lasting = vec![(0, LastingFault::CancelsBreak)];
+        scenario.service.environments[0].to_come[0].takes = seconds(7200) + milliseconds(160);
         let course = run(scenario);
         assert_eq!(last_word(&course, 0).1, "SUCCEEDED");
         assert_eq!(last_word(&course, 1).1, "CANCELLED");
@@ -133,7 +133,7 @@ fn a_read_that_hangs_keeps_no_other_environment_from_being_cancelled() {
     for engine in ENGINES {
         let mut scenario = running(engine, 3, seconds(1));
         scenario.why = Why::Request(vec![0, 1, 2]);
-        scenario.faults.sick = vec![(0, Sickness::EverythingHangs)];
+        scenario.faults.lasting = vec![(0, LastingFault::EverythingHangs)];
         let course = run(scenario);
         for other in [1, 2] {
             assert!(cancelled_at(&course, other).unwrap() <= milliseconds(50));
@@ -147,7 +147,7 @@ fn a_tag_that_hangs_keeps_no_other_environment_from_being_cancelled() {
         let mut scenario = running(engine, 3, seconds(1));
         scenario.why = Why::Alarm(START);
         scenario.is_tagged = true;
-        scenario.faults.sick = vec![(0, Sickness::EverythingHangs)];
+        scenario.faults.lasting = vec![(0, LastingFault::EverythingHangs)];
         let course = run(scenario);
         for other in [1, 2] {
             assert!(cancelled_at(&course, other).unwrap() <= milliseconds(100));
@@ -160,7 +160,7 @@ fn a_cancel_that_backs_off_takes_no_permit_from_the_others() {
     for engine in ENGINES {
         let mut scenario = running(engine, 5, seconds(1));
         scenario.concurrency = 1;
-        scenario.faults.sick = vec![(0, Sickness::CancelsBreak)];
+        scenario.faults.lasting = vec![(0, LastingFault::CancelsBreak)];
         let course = run(scenario);
         // The listing, the cancels and the repeats for the first one, each 50 milliseconds.
         for other in 1..5 {
@@ -181,7 +181,7 @@ fn a_page_that_cannot_be_refreshed_holds_up_cancels_for_a_second_at_most() {
             assert_eq!(cancels.len(), 60);
             let pauses = cancels.windows(2).map(|pair| pair[1].1 - pair[0].1);
             let longest = pauses.max().unwrap();
-            // What the refresh may take, and a read and a cancel.
+            // The timeout of the refresh, a read and a cancel.
             assert!(longest <= milliseconds(1000 + 2 * 600), "{longest:?}");
         }
     }
@@ -194,7 +194,7 @@ fn a_read_that_hangs_delays_no_other_end() {
     for engine in ENGINES {
         let mut scenario = running(engine, 3, seconds(2));
         scenario.service.paging.size = 1;
-        scenario.faults.sick = vec![(0, Sickness::ReadsHang)];
+        scenario.faults.lasting = vec![(0, LastingFault::ReadsHang)];
         let course = run(scenario);
         for other in [1, 2] {
             let (at, outcome) = last_word(&course, other);
@@ -208,8 +208,8 @@ fn a_read_that_hangs_delays_no_other_end() {
 fn a_read_that_fails_is_repeated_with_backoff_and_not_at_the_next_poll() {
     for engine in ENGINES {
         let mut scenario = running(engine, 1, seconds(35));
-        scenario.faults.sick = vec![(0, Sickness::ReadsBreak)];
-        scenario.faults.sick_during = START + seconds(30)..START + seconds(36);
+        scenario.faults.lasting = vec![(0, LastingFault::ReadsBreak)];
+        scenario.faults.lasting_during = START + seconds(30)..START + seconds(36);
         let course = run(scenario);
         let (at, outcome) = last_word(&course, 0);
         assert_eq!(outcome, "CANCELLED");
@@ -222,7 +222,7 @@ fn a_wait_ends_to_the_millisecond_whatever_hangs() {
     for engine in ENGINES {
         let mut scenario = running(engine, 4, seconds(600));
         scenario.settle_timeout = seconds(3);
-        scenario.faults.sick = vec![(0, Sickness::ReadsHang), (1, Sickness::ReadsBreak)];
+        scenario.faults.lasting = vec![(0, LastingFault::ReadsHang), (1, LastingFault::ReadsBreak)];
         let course = run(scenario);
         for one in 0..4 {
             assert_eq!(last_word(&course, one), (milliseconds(3100), "CANCELLING"));
@@ -241,7 +241,7 @@ fn a_quick_end_is_seen_at_once_when_nothing_else_is_left() {
 
 // Defect 4: calls are wasted.
 
-/// Polls of one deployment that is followed for a minute by itself.
+/// The polls of one deployment that is followed for a minute by itself.
 const POLLS_IN_A_MINUTE: usize = 20;
 
 #[test]
@@ -267,7 +267,7 @@ fn following_many_costs_no_more_calls_a_tick_than_there_are_pages() {
 #[test]
 fn many_that_wait_are_refreshed_by_their_page() {
     for engine in ENGINES {
-        // A reading is good for 2 seconds: for 17 cancels, or for 3.
+        // A reading is fresh for 2 seconds: for 17 cancels, or for 3.
         for (latency, most) in [(100, 4), (550, 25)] {
             let mut scenario = running(engine, 60, seconds(600));
             scenario.concurrency = 1;
@@ -311,7 +311,7 @@ fn a_listing_that_failed_is_used_again_once_it_works() {
 }
 
 #[test]
-fn what_has_left_the_listing_is_read_once() {
+fn a_deployment_that_has_left_the_listing_is_read_once() {
     let mut scenario = running(EngineKind::CloudFormation, 40, seconds(10));
     scenario.service.paging.size = 20;
     let course = run(scenario);
@@ -324,8 +324,8 @@ fn one_deployment_is_not_searched_for_on_many_pages() {
     for engine in ENGINES {
         let mut scenario = running(engine, 65, seconds(10));
         scenario.service.paging.size = 1;
-        for site in &mut scenario.service.sites[1..] {
-            site.to_come[0].after = START - seconds(60);
+        for model in &mut scenario.service.environments[1..] {
+            model.to_come[0].after = START - seconds(60);
         }
         let course = run(scenario);
         assert_eq!(last_word(&course, 0).1, "CANCELLED");
@@ -336,7 +336,7 @@ fn one_deployment_is_not_searched_for_on_many_pages() {
 // Defect 6, and what the simulation has found.
 
 #[test]
-fn what_the_end_of_the_time_to_act_admits_is_not_cancelled() {
+fn an_environment_admitted_at_the_end_of_the_time_to_act_is_not_cancelled() {
     for engine in ENGINES {
         let mut scenario = running(engine, 4, seconds(1));
         scenario.why = Why::Alarm(START);
@@ -344,7 +344,9 @@ fn what_the_end_of_the_time_to_act_admits_is_not_cancelled() {
         scenario.left = seconds(20);
         scenario.concurrency = 1;
         scenario.max_cancellations = 1;
-        scenario.faults.sick = (1..4).map(|one| (one, Sickness::EverythingHangs)).collect();
+        scenario.faults.lasting = (1..4)
+            .map(|one| (one, LastingFault::EverythingHangs))
+            .collect();
         let course = run(scenario);
         assert_eq!(count(&course, Asked::is_cancel), 0);
         assert_eq!(last_word(&course, 0).1, "ERROR");
@@ -378,7 +380,7 @@ fn the_read_of_a_given_up_cancel_backs_off_after_the_time_to_act() {
         let mut scenario = running(engine, 1, seconds(1));
         scenario.left = seconds(10);
         scenario.faults.latency = 5..6;
-        scenario.faults.sick = vec![(0, Sickness::EverythingBreaks)];
+        scenario.faults.lasting = vec![(0, LastingFault::EverythingBreaks)];
         let course = run(scenario);
         let reads = asked_at(&course, |asked| matches!(asked, Asked::Read { .. }));
         assert!(reads.len() <= 14, "{} reads", reads.len());

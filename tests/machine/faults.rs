@@ -1,4 +1,4 @@
-//! The faults that are injected, by seed: what becomes of each call on its way.
+//! The injected faults, by seed: the fate of each call.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use proton_canceller::run::ListPurpose;
 
 use crate::calls::{Asked, At, Trouble};
 
-/// What goes wrong all the time for the calls of one environment.
+/// A fault that hits all calls, or all reads or cancels, of one environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sickness {
+pub(crate) enum LastingFault {
     CancelsHang,
     CancelsBreak,
     CancelsAreRefused,
@@ -24,23 +24,24 @@ pub(crate) enum Sickness {
 #[derive(Clone, Debug)]
 pub(crate) struct Faults {
     pub(crate) latency: Range<u64>,
-    /// How many of a thousand calls are slow, by up to 8 seconds.
+    /// The number of slow calls in a thousand. They take up to 8 seconds longer.
     pub(crate) slow: u64,
-    /// How many of a thousand calls break, are lost or hang, before or after they take effect.
+    /// The number of calls in a thousand that fail, before or after they take effect. So with `lost` and
+    /// `hanging`.
     pub(crate) broken: u64,
     pub(crate) lost: u64,
     pub(crate) hanging: u64,
     pub(crate) bucket: Option<Bucket>,
-    /// While nothing can be reached.
+    /// The time in which the service cannot be reached.
     pub(crate) outage: Option<Range<At>>,
-    /// While the listing does not work, and how.
+    /// The time in which the listing fails, and how.
     pub(crate) bad_listing: Option<(Range<At>, BadListing)>,
-    /// Environments whose calls fail all the time, and when that is.
-    pub(crate) sick: Vec<(usize, Sickness)>,
-    pub(crate) sick_during: Range<At>,
+    /// The environments with a lasting fault, during `lasting_during`.
+    pub(crate) lasting: Vec<(usize, LastingFault)>,
+    pub(crate) lasting_during: Range<At>,
 }
 
-/// How a listing fails.
+/// The way in which a listing fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadListing {
     Hangs,
@@ -48,7 +49,7 @@ pub(crate) enum BadListing {
     Slow,
 }
 
-/// How often the service may be called.
+/// The service's rate limit, a token bucket.
 #[derive(Clone, Debug)]
 pub(crate) struct Bucket {
     pub(crate) rate: f64,
@@ -58,7 +59,7 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// Returns true if a call is accepted.
+    /// Takes a token. Returns true if the call is accepted.
     pub(crate) fn take(&mut self, now: At) -> bool {
         let passed = now.saturating_sub(self.filled_at).as_secs_f64();
         self.tokens = (self.tokens + passed * self.rate).min(self.burst);
@@ -71,18 +72,18 @@ impl Bucket {
     }
 }
 
-/// What becomes of a call.
+/// The fate of a call: its times, and its fault.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fate {
-    /// When the service handles the call, if the call arrives.
+    /// When the service handles the call. `None` if the call does not arrive.
     pub(crate) handled_at: Option<At>,
-    /// When the response arrives, if it does.
-    pub(crate) answered_at: Option<At>,
-    /// What the response says in place of the service's answer.
+    /// When the response arrives. `None` if it does not.
+    pub(crate) responds_at: Option<At>,
+    /// The fault that replaces the service's response.
     pub(crate) trouble: Option<Trouble>,
 }
 
-/// How a call goes wrong.
+/// The course of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Well,
@@ -98,7 +99,7 @@ enum Way {
 }
 
 impl Faults {
-    /// No faults: each call takes so many milliseconds.
+    /// Returns no faults. Each call takes `latency` milliseconds.
     pub(crate) fn none(latency: u64) -> Self {
         Self {
             latency: latency..latency + 1,
@@ -109,12 +110,12 @@ impl Faults {
             bucket: None,
             outage: None,
             bad_listing: None,
-            sick: Vec::new(),
-            sick_during: At::ZERO..At::MAX,
+            lasting: Vec::new(),
+            lasting_during: At::ZERO..At::MAX,
         }
     }
 
-    /// Draws what becomes of a call.
+    /// Draws the fate of a call.
     pub(crate) fn fate(&self, asked: Asked, now: At, random: &mut fastrand::Rng) -> Fate {
         let way = self.way(asked, now, random);
         let milliseconds = |range: Range<u64>, random: &mut fastrand::Rng| {
@@ -125,21 +126,21 @@ impl Faults {
             latency += milliseconds(200..8000, random);
         }
         let handled_at = now + latency.mul_f64(random.f64());
-        let answered_at = now + latency;
-        let (handled_at, answered_at, trouble) = match way {
-            Way::Well | Way::Slow => (Some(handled_at), Some(answered_at), None),
-            Way::BrokenBefore => (None, Some(answered_at), Some(Trouble::Broken)),
-            Way::BrokenAfter => (Some(handled_at), Some(answered_at), Some(Trouble::Broken)),
-            Way::LostBefore => (None, Some(answered_at), Some(Trouble::Lost)),
-            Way::LostAfter => (Some(handled_at), Some(answered_at), Some(Trouble::Lost)),
+        let responds_at = now + latency;
+        let (handled_at, responds_at, trouble) = match way {
+            Way::Well | Way::Slow => (Some(handled_at), Some(responds_at), None),
+            Way::BrokenBefore => (None, Some(responds_at), Some(Trouble::Broken)),
+            Way::BrokenAfter => (Some(handled_at), Some(responds_at), Some(Trouble::Broken)),
+            Way::LostBefore => (None, Some(responds_at), Some(Trouble::Lost)),
+            Way::LostAfter => (Some(handled_at), Some(responds_at), Some(Trouble::Lost)),
             Way::HangsBefore => (None, None, None),
             Way::HangsAfter => (Some(handled_at), None, None),
-            Way::Refused => (None, Some(answered_at), Some(Trouble::Refused)),
-            Way::Unreachable => (None, Some(answered_at), Some(Trouble::Unreachable)),
+            Way::Refused => (None, Some(responds_at), Some(Trouble::Refused)),
+            Way::Unreachable => (None, Some(responds_at), Some(Trouble::Unreachable)),
         };
         Fate {
             handled_at,
-            answered_at,
+            responds_at,
             trouble,
         }
     }
@@ -148,7 +149,7 @@ impl Faults {
         if self.outage.as_ref().is_some_and(|one| one.contains(&now)) {
             return Way::Unreachable;
         }
-        if let Some(way) = self.lasting(asked, now) {
+        if let Some(way) = self.lasting_way(asked, now) {
             return way;
         }
         let (before, after, drawn) = (random.bool(), random.u64(0..1000), self.slow);
@@ -169,8 +170,8 @@ impl Faults {
         Way::Well
     }
 
-    /// What goes wrong with such a call all the time.
-    fn lasting(&self, asked: Asked, now: At) -> Option<Way> {
+    /// Returns the course that a lasting fault gives a call.
+    fn lasting_way(&self, asked: Asked, now: At) -> Option<Way> {
         if let Asked::List { purpose, .. } = asked {
             let (when, how) = self.bad_listing.as_ref()?;
             return match how {
@@ -181,33 +182,36 @@ impl Faults {
             };
         }
         let environment = asked.environment()?;
-        let mut sick = self.sick.iter().filter(|_| self.sick_during.contains(&now));
-        let (_, sickness) = *sick.find(|(one, _)| *one == environment)?;
+        let mut lasting = self
+            .lasting
+            .iter()
+            .filter(|_| self.lasting_during.contains(&now));
+        let (_, fault) = *lasting.find(|(one, _)| *one == environment)?;
         let is_cancel = asked.is_cancel();
-        match sickness {
-            Sickness::EverythingHangs => Some(Way::HangsBefore),
-            Sickness::EverythingBreaks => Some(Way::BrokenBefore),
-            Sickness::CancelsHang if is_cancel => Some(Way::HangsBefore),
-            Sickness::CancelsBreak if is_cancel => Some(Way::BrokenBefore),
-            Sickness::CancelsAreRefused if is_cancel => Some(Way::Refused),
-            Sickness::ReadsHang if !is_cancel => Some(Way::HangsBefore),
-            Sickness::ReadsBreak if !is_cancel => Some(Way::BrokenBefore),
-            Sickness::ReadsAreRefused if !is_cancel => Some(Way::Refused),
-            Sickness::CancelsHang
-            | Sickness::CancelsBreak
-            | Sickness::CancelsAreRefused
-            | Sickness::ReadsHang
-            | Sickness::ReadsBreak
-            | Sickness::ReadsAreRefused => None,
+        match fault {
+            LastingFault::EverythingHangs => Some(Way::HangsBefore),
+            LastingFault::EverythingBreaks => Some(Way::BrokenBefore),
+            LastingFault::CancelsHang if is_cancel => Some(Way::HangsBefore),
+            LastingFault::CancelsBreak if is_cancel => Some(Way::BrokenBefore),
+            LastingFault::CancelsAreRefused if is_cancel => Some(Way::Refused),
+            LastingFault::ReadsHang if !is_cancel => Some(Way::HangsBefore),
+            LastingFault::ReadsBreak if !is_cancel => Some(Way::BrokenBefore),
+            LastingFault::ReadsAreRefused if !is_cancel => Some(Way::Refused),
+            LastingFault::CancelsHang
+            | LastingFault::CancelsBreak
+            | LastingFault::CancelsAreRefused
+            | LastingFault::ReadsHang
+            | LastingFault::ReadsBreak
+            | LastingFault::ReadsAreRefused => None,
         }
     }
 
-    /// True if no call ever goes wrong, or is slow.
+    /// True if no call fails or is slow.
     pub(crate) fn is_none(&self) -> bool {
         self.slow + self.broken + self.lost + self.hanging == 0
             && self.bucket.is_none()
             && self.outage.is_none()
             && self.bad_listing.is_none()
-            && self.sick.is_empty()
+            && self.lasting.is_empty()
     }
 }

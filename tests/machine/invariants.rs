@@ -1,4 +1,4 @@
-//! What holds whatever happens. Each invariant is a function that says how a run breaks it.
+//! The invariants of a run. Each invariant is a function that returns how a run breaks it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use proton_canceller::report::outcome::{End, Outcome};
 use proton_canceller::report::summary::Tally;
 use proton_canceller::run::{ListPurpose, Report, Word};
 
-use crate::calls::{Answer, Asked, At, Called, START, State, at, number};
+use crate::calls::{Asked, At, Called, Reply, START, State, at, number};
 use crate::course::{Course, What};
 use crate::ledger::{Known, Ledger, MOST_FAILURES, Stage};
 use crate::scenario::Why;
@@ -20,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 type Violation = Option<String>;
 
-/// The first of some invariants that is broken, by name.
+/// Returns the first broken invariant, by name.
 macro_rules! first_of {
     ($($invariant:ident($($argument:expr),*)),+ $(,)?) => {
         None$(.or_else(|| {
@@ -30,7 +30,7 @@ macro_rules! first_of {
     };
 }
 
-/// Returns how a run breaks an invariant: the first break, since others would follow from it.
+/// Returns how a run breaks an invariant. Only the first violation counts, because others follow from it.
 pub(crate) fn check(course: &Course) -> Violation {
     let mut ledger = Ledger::new(&course.scenario);
     for (index, entry) in course.log.iter().enumerate() {
@@ -45,7 +45,7 @@ pub(crate) fn check(course: &Course) -> Violation {
                 the_run_ends_in_time(course, &ledger),
                 everything_has_a_last_word(course, &ledger),
             ),
-            What::Answered(_) | What::Reported(Report::Note(_)) => None,
+            What::Responded(_) | What::Reported(Report::Note(_)) => None,
         };
         if let Some(violation) = violation {
             let at = entry.at.saturating_sub(START);
@@ -79,14 +79,14 @@ fn check_call(course: &Course, ledger: &Ledger, call: &Called) -> Violation {
     else {
         return common;
     };
-    let site = &ledger.sites[environment];
+    let known = &ledger.environments[environment];
     let of_cancel = || {
         first_of!(
             a_dry_run_and_a_follow_cancel_nothing(course),
             no_cancel_comes_too_late(course, ledger, call),
-            only_what_the_rules_select_is_cancelled(ledger, site),
+            only_what_the_rules_select_is_cancelled(ledger, known),
             only_what_was_just_read_is_cancelled(ledger, environment, deployment),
-            a_lost_cancel_is_repeated_only_after_a_read(site),
+            a_lost_cancel_is_repeated_only_after_a_read(known),
             the_oldest_is_cancelled_first(course, ledger, environment),
         )
     };
@@ -94,18 +94,18 @@ fn check_call(course: &Course, ledger: &Ledger, call: &Called) -> Violation {
 }
 
 fn check_outcome(course: &Course, ledger: &Ledger, outcome: &Outcome, word: Word) -> Violation {
-    let site = &ledger.sites[number(&outcome.environment.name)];
+    let known = &ledger.environments[number(&outcome.environment.name)];
     first_of!(
-        only_candidates_are_reported(site),
-        the_first_word_comes_once_and_first(site, word),
+        only_candidates_are_reported(known),
+        the_first_word_comes_once_and_first(known, word),
         a_skip_is_what_the_rules_say(course, ledger, outcome),
         an_end_is_the_truth(course, ledger, outcome),
-        what_was_hit_is_what_is_reported(course, site, outcome),
+        what_was_hit_is_what_is_reported(course, known, outcome),
         cancelling_is_true(course, ledger, outcome, word),
         an_error_has_a_cause(course, outcome),
         a_lost_cancel_is_read_before_it_is_given_up(course, ledger, outcome),
         nothing_is_late_while_there_is_time(course, outcome),
-        a_wait_ends_on_time(ledger, site, word),
+        a_wait_ends_on_time(ledger, known, word),
         the_times_are_right(course, ledger, outcome, word),
     )
 }
@@ -127,28 +127,25 @@ fn no_more_calls_are_in_flight_than_allowed(course: &Course, ledger: &Ledger) ->
 }
 
 fn one_call_at_a_time_for_an_environment(ledger: &Ledger, call: &Called) -> Violation {
-    let site = &ledger.sites[call.asked.environment()?];
-    site.in_flight.map(|other| {
-        format!(
-            "{:?} is asked for while call {other} is under way",
-            call.asked
-        )
-    })
+    let known = &ledger.environments[call.asked.environment()?];
+    known
+        .in_flight
+        .map(|other| format!("{:?} is made while call {other} is under way", call.asked))
 }
 
 fn a_dry_run_and_a_follow_cancel_nothing(course: &Course) -> Violation {
     let scenario = &course.scenario;
     (scenario.is_dry || matches!(scenario.why, Why::Follow(_)))
-        .then(|| "a run that cancels nothing cancels".to_owned())
+        .then(|| "a dry run or a follow cancels".to_owned())
 }
 
-fn only_what_the_rules_select_is_cancelled(ledger: &Ledger, site: &Known) -> Violation {
-    let is_selected = match site.stage {
+fn only_what_the_rules_select_is_cancelled(ledger: &Ledger, known: &Known) -> Violation {
+    let is_selected = match known.stage {
         Stage::ToCancel => true,
         Stage::Selected => ledger.may_admit(),
         _ => false,
     };
-    (!is_selected).then(|| format!("a cancel while it is due {:?}", site.stage))
+    (!is_selected).then(|| format!("a cancel in the stage {:?}", known.stage))
 }
 
 fn only_what_was_just_read_is_cancelled(
@@ -156,24 +153,25 @@ fn only_what_was_just_read_is_cancelled(
     environment: usize,
     deployment: usize,
 ) -> Violation {
-    let site = &ledger.sites[environment];
-    let is_fresh = site.reading.is_some_and(|(shown, read_at)| {
+    let known = &ledger.environments[environment];
+    let is_fresh = known.reading.is_some_and(|(shown, read_at)| {
         shown.state == State::InProgress
             && (shown.deployment == deployment || ledger.is_anonymous(environment))
             && ledger.now.saturating_sub(read_at) <= FRESH
     });
-    (!is_fresh).then(|| format!("a cancel relies on {:?}", site.reading))
+    (!is_fresh).then(|| format!("a cancel relies on {:?}", known.reading))
 }
 
-fn a_lost_cancel_is_repeated_only_after_a_read(site: &Known) -> Violation {
-    site.lost_at
-        .map(|lost_at| format!("a cancel was lost at {lost_at:?} and nothing was read since"))
+fn a_lost_cancel_is_repeated_only_after_a_read(known: &Known) -> Violation {
+    known
+        .lost_at
+        .map(|lost_at| format!("a cancel was lost at {lost_at:?}, and there was no read since"))
 }
 
 fn no_cancel_comes_too_late(course: &Course, ledger: &Ledger, call: &Called) -> Violation {
     let budget = course.scenario.limits().budget;
     if ledger.now >= at(budget.act_until) {
-        return Some("a cancel after the time to act".to_owned());
+        return Some("a cancel is made after the time to act".to_owned());
     }
     let least = (at(budget.cancel_until) - at(budget.act_until)).min(Duration::from_secs(5));
     let is_short =
@@ -181,30 +179,31 @@ fn no_cancel_comes_too_late(course: &Course, ledger: &Ledger, call: &Called) -> 
     is_short.then(|| format!("a cancel is given up at {:?}", call.give_up_at))
 }
 
-/// What was read just now goes first, and then the oldest deployment of those that need not be read.
+/// A deployment that was just read by itself comes first. Then comes the oldest of those that need no read.
 fn the_oldest_is_cancelled_first(
     course: &Course,
     ledger: &Ledger,
     environment: usize,
 ) -> Violation {
-    let start = |(one, site): (usize, &Known)| {
-        let (shown, _) = site.reading?;
-        let started = &course.service.sites[one].started[shown.deployment];
-        let is_first = site.stage == Stage::ToCancel
-            && site.in_flight.is_none()
-            && site.cancelled_at.is_none()
-            && site.failures == 0;
+    let start = |(one, known): (usize, &Known)| {
+        let (shown, _) = known.reading?;
+        let started = &course.service.environments[one].started[shown.deployment];
+        let is_first = known.stage == Stage::ToCancel
+            && known.in_flight.is_none()
+            && known.cancelled_at.is_none()
+            && known.failures == 0;
         (is_first && started.script.start_is_known).then_some(started.at)
     };
-    let site = &ledger.sites[environment];
-    let own = start((environment, site)).filter(|_| !site.is_confirmed)?;
-    let is_ready = |site: &Known| {
-        site.reading.is_some_and(|(shown, read_at)| {
+    let known = &ledger.environments[environment];
+    let own = start((environment, known)).filter(|_| !known.is_confirmed)?;
+    let is_ready = |known: &Known| {
+        known.reading.is_some_and(|(shown, read_at)| {
             shown.state == State::InProgress && ledger.now - read_at <= FRESH / 2
         })
     };
-    let sites = ledger.sites.iter().enumerate();
-    let mut others = sites.filter(|(one, site)| is_ready(site) && !ledger.is_anonymous(*one));
+    let environments = ledger.environments.iter().enumerate();
+    let mut others =
+        environments.filter(|(one, known)| is_ready(known) && !ledger.is_anonymous(*one));
     let older = others.find(|other| start(*other).is_some_and(|start| start < own))?;
     Some(format!("{older:?} is older"))
 }
@@ -231,17 +230,17 @@ fn a_failed_run_cancels_nothing(course: &Course) -> Violation {
 // Truth.
 
 fn a_skip_is_what_the_rules_say(course: &Course, ledger: &Ledger, outcome: &Outcome) -> Violation {
-    let site = &ledger.sites[number(&outcome.environment.name)];
-    let is_right = match (&outcome.end, site.stage) {
-        (End::Skipped(reason), Stage::ToTell(Some(expected))) => *reason == expected,
+    let known = &ledger.environments[number(&outcome.environment.name)];
+    let is_right = match (&outcome.end, known.stage) {
+        (End::Skipped(reason), Stage::ToReport(Some(expected))) => *reason == expected,
         (End::DryRun, stage) => {
-            let may_be_told = stage == Stage::Selected && ledger.may_admit();
-            course.scenario.is_dry && (stage == Stage::ToTell(None) || may_be_told)
+            let may_be_reported = stage == Stage::Selected && ledger.may_admit();
+            course.scenario.is_dry && (stage == Stage::ToReport(None) || may_be_reported)
         }
-        (End::Skipped(_), _) | (_, Stage::ToTell(Some(_))) => false,
+        (End::Skipped(_), _) | (_, Stage::ToReport(Some(_))) => false,
         _ => true,
     };
-    (!is_right).then(|| format!("{:?} where {:?} is due", outcome.end, site.stage))
+    (!is_right).then(|| format!("{:?} in the stage {:?}", outcome.end, known.stage))
 }
 
 fn an_end_is_the_truth(course: &Course, ledger: &Ledger, outcome: &Outcome) -> Violation {
@@ -252,7 +251,7 @@ fn an_end_is_the_truth(course: &Course, ledger: &Ledger, outcome: &Outcome) -> V
         End::Cancelling | End::DryRun | End::Skipped(_) | End::Error(_) => return None,
     };
     let environment = number(&outcome.environment.name);
-    let started = &course.service.sites[environment].started;
+    let started = &course.service.environments[environment].started;
     let deployment = outcome.deployment.as_ref()?;
     let is_true = if ledger.is_anonymous(environment) {
         started.iter().any(|one| one.state(ledger.now) == expected)
@@ -262,8 +261,12 @@ fn an_end_is_the_truth(course: &Course, ledger: &Ledger, outcome: &Outcome) -> V
     (!is_true).then(|| format!("{:?} is not how {deployment:?} ended", outcome.end))
 }
 
-/// Where a response shows which deployment a cancel has hit, that one is reported.
-fn what_was_hit_is_what_is_reported(course: &Course, site: &Known, outcome: &Outcome) -> Violation {
+/// If a response shows which deployment a cancel has hit, the outcome is of that deployment.
+fn what_was_hit_is_what_is_reported(
+    course: &Course,
+    known: &Known,
+    outcome: &Outcome,
+) -> Violation {
     if matches!(outcome.end, End::Error(_) | End::Skipped(_)) {
         return None;
     }
@@ -273,15 +276,17 @@ fn what_was_hit_is_what_is_reported(course: &Course, site: &Known, outcome: &Out
         .meant(environment, outcome.deployment.as_ref()?);
     let is_of_environment = |call: &&Called| call.asked.environment() == Some(environment);
     let mut calls = course.calls.iter().filter(is_of_environment);
-    let accepted = calls.find_map(|call| match call.answer {
-        Some(Answer::Accepted(Some(shown))) => Some(shown.deployment),
+    let accepted = calls.find_map(|call| match call.reply {
+        Some(Reply::Accepted(Some(shown))) => Some(shown.deployment),
         _ => None,
     });
-    let followed = site.first_at.map(|_| site.followed);
+    let followed = known.first_at.map(|_| known.followed);
     let hit = accepted.or(followed)?;
-    let has_id = course.service.sites[environment].started[hit].script.has_id;
+    let has_id = course.service.environments[environment].started[hit]
+        .script
+        .has_id;
     (has_id && deployment != hit)
-        .then(|| format!("deployment {deployment} is reported where {hit} was hit"))
+        .then(|| format!("deployment {deployment} is reported, and {hit} was hit"))
 }
 
 fn cancelling_is_true(
@@ -293,7 +298,7 @@ fn cancelling_is_true(
     if word != Word::First {
         return None;
     }
-    let started = &course.service.sites[number(&outcome.environment.name)].started;
+    let started = &course.service.environments[number(&outcome.environment.name)].started;
     let is_accepted = started
         .iter()
         .any(|one| one.accepted_at.is_some_and(|at| at <= ledger.now));
@@ -311,7 +316,7 @@ fn an_error_has_a_cause(course: &Course, outcome: &Outcome) -> Violation {
     let environment = Some(number(&outcome.environment.name));
     let has_failed = course.calls.iter().any(|call| {
         call.asked.environment() == environment
-            && matches!(&call.answer, Some(Answer::Failed(trouble)) if trouble.error() == *error)
+            && matches!(&call.reply, Some(Reply::Failed(trouble)) if trouble.error() == *error)
     });
     (!has_failed).then(|| format!("no call failed with {error}"))
 }
@@ -323,11 +328,11 @@ fn the_times_are_right(
     word: Word,
 ) -> Violation {
     let environment = number(&outcome.environment.name);
-    let asked_at = ledger.sites[environment].cancelled_at;
+    let asked_at = ledger.environments[environment].cancelled_at;
     if outcome.cancel_requested_at.map(at) != asked_at {
-        let told = outcome.cancel_requested_at;
+        let reported = outcome.cancel_requested_at;
         return Some(format!(
-            "a cancel of {asked_at:?} is said to be of {told:?}"
+            "a cancel of {asked_at:?} is reported as of {reported:?}"
         ));
     }
     let is_end = matches!(outcome.end, End::Cancelled | End::Failed | End::Succeeded);
@@ -340,8 +345,8 @@ fn the_times_are_right(
     let deployment = course
         .service
         .meant(environment, outcome.deployment.as_ref()?);
-    let ended_at = course.service.sites[environment].started[deployment].ends_at();
-    let expected = if course.service.tells_ends {
+    let ended_at = course.service.environments[environment].started[deployment].ends_at();
+    let expected = if course.service.returns_end_times {
         ended_at
     } else {
         ledger.now
@@ -350,8 +355,7 @@ fn the_times_are_right(
     (settled_at != Some(expected)).then(|| format!("settled at {settled_at:?}, not {expected:?}"))
 }
 
-/// What became of a cancel whose response was lost is read before the cancel is reported as an error, if
-/// there is time.
+/// If there is time, a deployment is read after a lost cancel before the cancel is reported as an error.
 fn a_lost_cancel_is_read_before_it_is_given_up(
     course: &Course,
     ledger: &Ledger,
@@ -359,30 +363,30 @@ fn a_lost_cancel_is_read_before_it_is_given_up(
 ) -> Violation {
     outcome.end.error()?;
     let environment = number(&outcome.environment.name);
-    let lost_at = ledger.sites[environment].lost_at?;
+    let lost_at = ledger.environments[environment].lost_at?;
     let is_over = ledger.now >= at(course.scenario.limits().budget.read_until);
     let mut calls = course.calls.iter();
     let is_read = calls.any(|call| {
         matches!(call.asked, Asked::Read { environment: one, .. } if one == environment)
             && (lost_at..=ledger.now).contains(&call.asked_at)
     });
-    (!is_read && !is_over).then(|| format!("nothing was read since {lost_at:?}"))
+    (!is_read && !is_over).then(|| format!("there was no read since {lost_at:?}"))
 }
 
 // Completeness.
 
-fn only_candidates_are_reported(site: &Known) -> Violation {
-    matches!(site.stage, Stage::Unknown | Stage::Done)
-        .then(|| format!("reported while it is {:?}", site.stage))
+fn only_candidates_are_reported(known: &Known) -> Violation {
+    matches!(known.stage, Stage::Unknown | Stage::Done)
+        .then(|| format!("reported in the stage {:?}", known.stage))
 }
 
-fn the_first_word_comes_once_and_first(site: &Known, word: Word) -> Violation {
+fn the_first_word_comes_once_and_first(known: &Known, word: Word) -> Violation {
     let is_wrong = match word {
-        Word::First => site.first_at.is_some(),
-        Word::Unchanged => site.first_at.is_none() && site.cancelled_at.is_some(),
+        Word::First => known.first_at.is_some(),
+        Word::Unchanged => known.first_at.is_none() && known.cancelled_at.is_some(),
         Word::Last => false,
     };
-    is_wrong.then(|| format!("{word:?} after a first word of {:?}", site.first_at))
+    is_wrong.then(|| format!("{word:?} after a first word of {:?}", known.first_at))
 }
 
 fn everything_has_a_last_word(course: &Course, ledger: &Ledger) -> Violation {
@@ -392,9 +396,11 @@ fn everything_has_a_last_word(course: &Course, ledger: &Ledger) -> Violation {
     if ledger.find_due.is_some() {
         return Some("the run is done before its listing is complete".to_owned());
     }
-    let is_open = |site: &&Known| !matches!(site.stage, Stage::Unknown | Stage::Done);
-    let open = ledger.sites.iter().find(is_open)?;
-    Some(format!("the run is done without a last word on {open:?}"))
+    let is_open = |known: &&Known| !matches!(known.stage, Stage::Unknown | Stage::Done);
+    let open = ledger.environments.iter().find(is_open)?;
+    Some(format!(
+        "the run is done without a last outcome of {open:?}"
+    ))
 }
 
 fn both_words_are_of_one_deployment(course: &Course) -> Violation {
@@ -415,12 +421,12 @@ fn both_words_are_of_one_deployment(course: &Course) -> Violation {
     })
 }
 
-/// The answers that the machine heard, in order, with the time.
-fn answers(course: &Course) -> impl Iterator<Item = (At, &Called, &Answer)> {
+/// Returns the responses that the machine got, in order, with their time.
+fn replies(course: &Course) -> impl Iterator<Item = (At, &Called, &Reply)> {
     course.log.iter().filter_map(|entry| match entry.what {
-        What::Answered(call) => {
+        What::Responded(call) => {
             let call = &course.calls[call];
-            Some((entry.at, call, call.answer.as_ref()?))
+            Some((entry.at, call, call.reply.as_ref()?))
         }
         _ => None,
     })
@@ -432,13 +438,13 @@ fn what_was_found_is_counted(course: &Course) -> Violation {
     }
     let mut listed = 0;
     let mut found = BTreeMap::new();
-    for (_, call, answer) in answers(course) {
-        match answer {
-            Answer::Page { shown, count, .. } if call.asked.is_list(ListPurpose::Find) => {
+    for (_, call, reply) in replies(course) {
+        match reply {
+            Reply::Page { shown, count, .. } if call.asked.is_list(ListPurpose::Find) => {
                 listed += count;
                 found.extend(shown.iter().map(|one| (one.environment, one.state)));
             }
-            Answer::Environment(Some(shown)) => {
+            Reply::Environment(Some(shown)) => {
                 listed += 1;
                 found.insert(shown.environment, shown.state);
             }
@@ -455,8 +461,8 @@ fn what_was_found_is_counted(course: &Course) -> Violation {
 }
 
 fn the_first_accepted_cancel_is_known(course: &Course) -> Violation {
-    let mut accepted = answers(course)
-        .filter(|(_, _, answer)| matches!(answer, Answer::Accepted(_)))
+    let mut accepted = replies(course)
+        .filter(|(_, _, reply)| matches!(reply, Reply::Accepted(_)))
         .map(|(at, _, _)| at);
     let (known, expected) = (course.first_accepted, accepted.next());
     (known != expected).then(|| format!("{known:?}, not {expected:?}"))
@@ -465,9 +471,10 @@ fn the_first_accepted_cancel_is_known(course: &Course) -> Violation {
 // Promptness.
 
 fn what_is_shown_is_reported_at_once(ledger: &Ledger) -> Violation {
-    let is_due = |site: &&Known| matches!(site.stage, Stage::ToTell(_)) && site.in_flight.is_none();
-    let site = ledger.sites.iter().find(is_due)?;
-    Some(format!("{site:?} is not reported"))
+    let is_due =
+        |known: &&Known| matches!(known.stage, Stage::ToReport(_)) && known.in_flight.is_none();
+    let known = ledger.environments.iter().find(is_due)?;
+    Some(format!("{known:?} is not reported"))
 }
 
 fn nothing_is_late_while_there_is_time(course: &Course, outcome: &Outcome) -> Violation {
@@ -476,8 +483,8 @@ fn nothing_is_late_while_there_is_time(course: &Course, outcome: &Outcome) -> Vi
         .then(|| "DeadlineExceeded, and there was time".to_owned())
 }
 
-/// The machine is work-conserving: if it may make a call, it makes every call that is due, and it
-/// sleeps no longer than until the next one is.
+/// The machine is work-conserving. As long as it has a permit, it makes every call that is due, and waits
+/// no longer than until the next call is due.
 fn no_permit_is_idle_while_a_call_is_due(course: &Course, ledger: &Ledger, until: At) -> Violation {
     if !ledger.has_permit(course.scenario.concurrency) {
         return None;
@@ -496,33 +503,36 @@ fn no_permit_is_idle_while_a_call_is_due(course: &Course, ledger: &Ledger, until
     if ledger.find_due.is_some_and(is_idle) {
         return Some(format!("waits until {until:?} instead of listing"));
     }
-    let idle = ledger.sites.iter().find(|site| {
-        let is_owed = match site.stage {
+    let idle = ledger.environments.iter().find(|known| {
+        let is_owed = match known.stage {
             Stage::Named | Stage::Untagged | Stage::ToCancel | Stage::ToRead | Stage::Followed => {
                 true
             }
-            Stage::Unknown | Stage::Selected | Stage::ToTell(_) | Stage::Held | Stage::Done => {
+            Stage::Unknown | Stage::Selected | Stage::ToReport(_) | Stage::Held | Stage::Done => {
                 false
             }
         };
-        is_owed && site.in_flight.is_none() && !ledger.may_wait_for_page(site) && is_idle(site.due)
+        is_owed
+            && known.in_flight.is_none()
+            && !ledger.may_wait_for_page(known)
+            && is_idle(known.due)
     })?;
-    Some(format!("waits until {until:?} where this is due: {idle:?}"))
+    Some(format!("waits until {until:?}, and this is due: {idle:?}"))
 }
 
-fn a_wait_ends_on_time(ledger: &Ledger, site: &Known, word: Word) -> Violation {
-    let first_at = site.first_at.filter(|_| word == Word::Unchanged)?;
-    // Where nothing tells how a deployment ended, the wait is over before its time.
-    let is_over = matches!(site.stage, Stage::ToTell(_));
+fn a_wait_ends_on_time(ledger: &Ledger, known: &Known, word: Word) -> Violation {
+    let first_at = known.first_at.filter(|_| word == Word::Unchanged)?;
+    // If the service does not return how a deployment ended, the wait ends early.
+    let is_over = matches!(known.stage, Stage::ToReport(_));
     let ends = ledger.wait_ends(first_at);
     (ledger.now != ends && !is_over).then(|| format!("a wait until {ends:?} ends"))
 }
 
 fn no_wait_outlasts_its_deployment(ledger: &Ledger) -> Violation {
-    let mut sites = ledger.sites.iter();
-    let late = sites.find(|site| {
-        site.stage == Stage::Followed
-            && site
+    let mut environments = ledger.environments.iter();
+    let late = environments.find(|known| {
+        known.stage == Stage::Followed
+            && known
                 .first_at
                 .is_some_and(|first_at| ledger.wait_ends(first_at) <= ledger.now)
     })?;
@@ -530,9 +540,9 @@ fn no_wait_outlasts_its_deployment(ledger: &Ledger) -> Violation {
 }
 
 fn a_run_waits_for_something(ledger: &Ledger) -> Violation {
-    let is_open = |site: &Known| !matches!(site.stage, Stage::Unknown | Stage::Done);
-    let is_waiting = ledger.find_due.is_some() || ledger.sites.iter().any(is_open);
-    (!is_waiting).then(|| "the run goes on though every last word is said".to_owned())
+    let is_open = |known: &Known| !matches!(known.stage, Stage::Unknown | Stage::Done);
+    let is_waiting = ledger.find_due.is_some() || ledger.environments.iter().any(is_open);
+    (!is_waiting).then(|| "the run goes on after the last outcome".to_owned())
 }
 
 // Liveness.
@@ -548,16 +558,16 @@ fn the_run_ends_in_time(course: &Course, ledger: &Ledger) -> Violation {
 
 // Cost.
 
-/// A call that failed is repeated after a wait. Once only, what became of a cancel that is given up is
-/// read at once. What is followed is polled whenever the listing cannot show it.
+/// A call that failed is repeated after a wait. One read at once is allowed after a cancel was given up. A
+/// followed deployment is read at once if the listing cannot show it.
 fn a_repeat_waits(ledger: &Ledger, call: &Called) -> Violation {
-    let site = &ledger.sites[call.asked.environment()?];
-    (site.is_hasty(call, ledger.now) && site.hasty > 0 && site.stage != Stage::Followed)
+    let known = &ledger.environments[call.asked.environment()?];
+    (known.is_hasty(call, ledger.now) && known.hasty > 0 && known.stage != Stage::Followed)
         .then(|| format!("{:?} is repeated at once", call.asked))
 }
 
 fn repeats_are_bounded(course: &Course) -> Violation {
-    let mut cancels = vec![0; course.scenario.service.sites.len()];
+    let mut cancels = vec![0; course.scenario.service.environments.len()];
     for call in &course.calls {
         if let Asked::Cancel { environment, .. } = call.asked {
             cancels[environment] += 1;
@@ -571,13 +581,13 @@ fn repeats_are_bounded(course: &Course) -> Violation {
     None
 }
 
-/// Where nothing goes wrong, following costs no more than to read each deployment by itself at growing
-/// intervals, and once more when it has left the listing.
+/// Without faults, following costs no more calls than a read of each deployment at growing intervals, and
+/// one more when it has left the listing.
 fn polls_are_bounded(course: &Course) -> Violation {
     if !course.scenario.faults.is_none() {
         return None;
     }
-    let mut followed = vec![None; course.scenario.service.sites.len()];
+    let mut followed = vec![None; course.scenario.service.environments.len()];
     let mut most = course.scenario.service.clone().pages(START);
     for entry in &course.log {
         let What::Reported(Report::Outcome(outcome, word)) = &entry.what else {
@@ -598,10 +608,10 @@ fn polls_are_bounded(course: &Course) -> Violation {
         Asked::ReadEnvironment(_) | Asked::ReadTag(_) | Asked::Cancel { .. } => false,
     });
     let polls = polls.count();
-    (polls > most).then(|| format!("{polls} polls where {most} are enough"))
+    (polls > most).then(|| format!("{polls} polls, more than {most}"))
 }
 
-/// How often a deployment is polled that is followed for so long: the waits grow by half.
+/// Returns the most polls of a deployment that is followed for this long. The waits grow by half.
 fn most_polls(followed_for: Duration) -> usize {
     let mut after = Duration::from_millis(200);
     let mut polls = 3;
@@ -612,7 +622,7 @@ fn most_polls(followed_for: Duration) -> usize {
     polls
 }
 
-/// What a run costs where nothing goes wrong.
+/// Without faults, each environment costs one call of each kind.
 fn each_environment_is_read_and_cancelled_once(course: &Course) -> Violation {
     if !course.scenario.faults.is_none() {
         return None;
@@ -621,23 +631,23 @@ fn each_environment_is_read_and_cancelled_once(course: &Course) -> Violation {
         let calls = course.calls.iter();
         calls.filter(|call| is_meant(call.asked)).count()
     };
-    let sites = course.scenario.service.sites.len();
+    let environments = course.scenario.service.environments.len();
     let pages = course.scenario.service.clone().pages(START);
     let finds = count(&|asked| asked.is_list(ListPurpose::Find));
     if finds > pages + 1 {
         return Some(format!("{finds} calls list {pages} pages"));
     }
-    let mut times = vec![0_usize; sites * 3];
+    let mut times = vec![0_usize; environments * 3];
     for call in &course.calls {
         let index = match call.asked {
             Asked::ReadEnvironment(one) => one,
-            Asked::ReadTag(one) => sites + one,
-            Asked::Cancel { environment, .. } => 2 * sites + environment,
+            Asked::ReadTag(one) => environments + one,
+            Asked::Cancel { environment, .. } => 2 * environments + environment,
             Asked::List { .. } | Asked::Read { .. } => continue,
         };
         times[index] += 1;
         if times[index] > 1 {
-            return Some(format!("{:?} is asked for again", call.asked));
+            return Some(format!("{:?} is made again", call.asked));
         }
     }
     None

@@ -1,5 +1,5 @@
-//! The ledger: what is known from outside at each moment of a run, and what the machine owes to each
-//! environment, and by when.
+//! The ledger of a run: at each moment, the facts known from outside, and the machine's next duty for each
+//! environment with its time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,61 +8,62 @@ use proton_canceller::plan::SkipReason;
 use proton_canceller::report::outcome::Outcome;
 use proton_canceller::run::{ListPurpose, Note, Report, Word};
 
-use crate::calls::{Answer, Asked, At, Called, Read, START, Shown, State, Trouble, at, number};
+use crate::calls::{Asked, At, Called, Read, Reply, START, Shown, State, Trouble, at, number};
 use crate::course::{Course, What};
 use crate::scenario::{Scenario, Why};
 
 /// Failures in a row after which a call is not repeated.
 pub(crate) const MOST_FAILURES: u32 = 9;
 
-/// What the machine owes to an environment.
+/// The machine's next duty for an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Nothing: it is no candidate.
+    /// None: the environment is no candidate.
     Unknown,
-    /// To read it: a request names it.
+    /// Read the environment, because a request names it.
     Named,
-    /// To read its tag.
+    /// Read the environment's tag.
     Untagged,
-    /// Nothing yet: rule 7 is open.
+    /// None yet, because rule 7 is open.
     Selected,
-    /// To cancel its deployment, or to read it before.
+    /// Cancel the deployment, or read it before.
     ToCancel,
-    /// To read what became of the cancel.
+    /// Read the deployment after a cancel.
     ToRead,
-    /// To poll it.
+    /// Poll the deployment.
     Followed,
-    /// To report it in this very instant, as skipped for this reason where one is given.
-    ToTell(Option<SkipReason>),
-    /// Nothing, perhaps: the service was not reached, and may not be for the others either.
+    /// Report the environment at once: as skipped, if there is a reason.
+    ToReport(Option<SkipReason>),
+    /// None, perhaps: the service was not reached, and may not be reached for the others.
     Held,
-    /// Nothing: the last word is said.
+    /// None: the last outcome was reported.
     Done,
 }
 
-/// What is known of an environment.
+/// The known facts of an environment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
     pub(crate) stage: Stage,
     pub(crate) in_flight: Option<usize>,
-    /// When the next call is owed, at the latest.
+    /// The latest time of the next call.
     pub(crate) due: At,
-    /// Failed calls: in a row while it is followed, all of them before.
+    /// The number of failed calls: in a row while the deployment is followed, all of them before.
     pub(crate) failures: u32,
-    /// The newest reading, and the time that it speaks of.
+    /// The newest reading, and its time.
     pub(crate) reading: Option<(Shown, At)>,
     /// When the response to a cancel was lost. `None` once the deployment was read.
     pub(crate) lost_at: Option<At>,
-    /// When the last cancel was asked for.
+    /// When the last cancel was requested.
     pub(crate) cancelled_at: Option<At>,
-    /// When its deployment was first reported as `CANCELLING`, and which one is followed.
+    /// When the deployment was first reported as `CANCELLING`.
     pub(crate) first_at: Option<At>,
+    /// The deployment that is followed.
     pub(crate) followed: usize,
-    /// True if the reading is of this deployment alone, for its cancel.
+    /// True if the deployment was read by itself for its cancel.
     pub(crate) is_confirmed: bool,
-    /// When the last call failed, if it did, and whether it was a cancel.
+    /// When the last call failed, and true if it was a cancel. `None` if the call succeeded.
     failed_at: Option<(At, bool)>,
-    /// How many calls were repeated at once.
+    /// The number of calls that were repeated at once.
     pub(crate) hasty: u32,
 }
 
@@ -78,12 +79,12 @@ impl Known {
     }
 }
 
-/// What is known at a moment of a run.
+/// The known facts at a moment of a run.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) now: At,
-    pub(crate) sites: Vec<Known>,
-    /// When the next page of the first listing is owed, until it is complete.
+    pub(crate) environments: Vec<Known>,
+    /// The latest time of the next call of the first listing. `None` once the listing is complete.
     pub(crate) find_due: Option<At>,
     find_failures: u32,
     found: BTreeMap<usize, (Shown, At)>,
@@ -101,11 +102,11 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new(scenario: &Scenario) -> Self {
-        let site = |one: usize| Known {
+        let known = |one: usize| Known {
             stage: match &scenario.why {
                 Why::Follow(followed) if *followed == one => Stage::Followed,
-                Why::Request(names) if names.contains(&one) => match scenario.fence(one) {
-                    Some(reason) => Stage::ToTell(Some(reason)),
+                Why::Request(names) if names.contains(&one) => match scenario.name_rule(one) {
+                    Some(reason) => Stage::ToReport(Some(reason)),
                     None => Stage::Named,
                 },
                 _ => Stage::Unknown,
@@ -122,10 +123,10 @@ impl Ledger {
             failed_at: None,
             hasty: 0,
         };
-        let sites = &scenario.service.sites;
+        let environments = &scenario.service.environments;
         Self {
             now: START,
-            sites: (0..sites.len()).map(site).collect(),
+            environments: (0..environments.len()).map(known).collect(),
             find_due: matches!(scenario.why, Why::Alarm(_) | Why::Schedule).then_some(START),
             find_failures: 0,
             found: BTreeMap::new(),
@@ -138,13 +139,13 @@ impl Ledger {
             settle_timeout: scenario.settle_timeout,
             limit: usize::try_from(scenario.max_cancellations).unwrap(),
             is_dry: scenario.is_dry,
-            is_anonymous: sites
+            is_anonymous: environments
                 .iter()
-                .map(|site| {
-                    let mut scripts = site
+                .map(|known| {
+                    let mut scripts = known
                         .to_come
                         .iter()
-                        .chain(site.started.iter().map(|one| &one.script));
+                        .chain(known.started.iter().map(|one| &one.script));
                     scripts.any(|script| !script.has_id && !script.start_is_known)
                 })
                 .collect(),
@@ -156,29 +157,29 @@ impl Ledger {
         self.in_flight < concurrency
     }
 
-    /// When the wait for a deployment that was first reported then ends.
+    /// Returns when the wait ends for a deployment that was first reported at this time.
     pub(crate) fn wait_ends(&self, first_at: At) -> At {
         first_at.max((first_at + self.settle_timeout).min(self.act_until))
     }
 
-    /// True if deployments of an environment cannot be told from each other.
+    /// True if deployments of an environment have neither an ID nor a start.
     pub(crate) fn is_anonymous(&self, environment: usize) -> bool {
         self.is_anonymous[environment]
     }
 
-    /// Takes notice of what happened.
+    /// Applies an event of the run.
     pub(crate) fn apply(&mut self, course: &Course, what: &What) {
         match what {
             What::Asked(number) => self.asked(*number, &course.calls[*number]),
-            What::Answered(number) => self.answered(course, &course.calls[*number]),
+            What::Responded(number) => self.responded(course, &course.calls[*number]),
             What::Reported(Report::Outcome(outcome, word)) => {
                 self.reported(course, outcome, *word);
             }
             What::Reported(Report::Note(Note::NotRead(name, _))) => {
-                // The repeats are used up: the next poll is due as if the deployment had been read.
-                let site = &mut self.sites[number(name)];
-                site.failures = 0;
-                site.due = self.now + poll_wait(self.now - site.first_at.unwrap_or(START));
+                // After the last repeat, the next poll is due as if the deployment had been read.
+                let known = &mut self.environments[number(name)];
+                known.failures = 0;
+                known.due = self.now + poll_wait(self.now - known.first_at.unwrap_or(START));
             }
             What::Reported(Report::Note(_)) | What::Waits(_) | What::Done => {}
         }
@@ -189,18 +190,18 @@ impl Ledger {
         match call.asked {
             Asked::List { purpose, .. } => *self.lists(purpose) += 1,
             asked => {
-                let site = &mut self.sites[asked.environment().unwrap()];
-                site.in_flight = Some(number);
-                site.hasty += u32::from(site.is_hasty(call, self.now));
+                let known = &mut self.environments[asked.environment().unwrap()];
+                known.in_flight = Some(number);
+                known.hasty += u32::from(known.is_hasty(call, self.now));
                 match asked {
                     Asked::Cancel { .. } => {
-                        site.cancelled_at = Some(self.now);
-                        site.stage = Stage::ToCancel;
+                        known.cancelled_at = Some(self.now);
+                        known.stage = Stage::ToCancel;
                     }
-                    Asked::Read { .. } if site.stage == Stage::Selected => {
-                        site.stage = Stage::ToCancel;
+                    Asked::Read { .. } if known.stage == Stage::Selected => {
+                        known.stage = Stage::ToCancel;
                     }
-                    Asked::ReadEnvironment(_) => site.stage = Stage::Named,
+                    Asked::ReadEnvironment(_) => known.stage = Stage::Named,
                     _ => {}
                 }
             }
@@ -217,16 +218,16 @@ impl Ledger {
         }
     }
 
-    fn answered(&mut self, course: &Course, call: &Called) {
+    fn responded(&mut self, course: &Course, call: &Called) {
         self.in_flight -= 1;
-        let answer = call.answer.as_ref().unwrap();
-        self.is_throttled |= matches!(answer.trouble(), Some(Trouble::Throttled));
-        match (call.asked, answer) {
-            (Asked::List { purpose, .. }, answer) => {
+        let reply = call.reply.as_ref().unwrap();
+        self.is_throttled |= matches!(reply.trouble(), Some(Trouble::Throttled));
+        match (call.asked, reply) {
+            (Asked::List { purpose, .. }, reply) => {
                 *self.lists(purpose) -= 1;
-                match (purpose, answer) {
-                    (ListPurpose::Find, answer) => self.found(course, call, answer),
-                    (_, Answer::Page { shown, .. }) => {
+                match (purpose, reply) {
+                    (ListPurpose::Find, reply) => self.found(course, call, reply),
+                    (_, Reply::Page { shown, .. }) => {
                         for one in shown {
                             self.page_shows(*one, call.asked_at);
                         }
@@ -234,21 +235,21 @@ impl Ledger {
                     _ => {}
                 }
             }
-            (asked, answer) => {
+            (asked, reply) => {
                 let environment = asked.environment().unwrap();
-                let site = &mut self.sites[environment];
-                site.in_flight = None;
-                let has_failed = answer.trouble().is_some_and(Trouble::is_transient);
-                site.failed_at = has_failed.then_some((self.now, asked.is_cancel()));
-                self.site_answered(course, environment, call, answer);
+                let known = &mut self.environments[environment];
+                known.in_flight = None;
+                let has_failed = reply.trouble().is_some_and(Trouble::is_transient);
+                known.failed_at = has_failed.then_some((self.now, asked.is_cancel()));
+                self.responded_for(course, environment, call, reply);
             }
         }
         self.admit();
     }
 
-    /// A page of the first listing.
-    fn found(&mut self, course: &Course, call: &Called, answer: &Answer) {
-        if let Answer::Page { shown, next, .. } = answer {
+    /// Applies a page of the first listing.
+    fn found(&mut self, course: &Course, call: &Called, reply: &Reply) {
+        if let Reply::Page { shown, next, .. } = reply {
             for one in shown {
                 self.found.insert(one.environment, (*one, call.asked_at));
             }
@@ -268,174 +269,171 @@ impl Ledger {
         }
     }
 
-    /// Rules 1 to 6 are applied to what an answer shows.
+    /// Applies rules 1 to 6 to a deployment that a response shows.
     fn decide(&mut self, course: &Course, shown: Shown, read_at: At) {
         let (scenario, now) = (&course.scenario, self.now);
-        let started = &course.service.sites[shown.environment].started[shown.deployment];
+        let started = &course.service.environments[shown.environment].started[shown.deployment];
         let start = started.script.start_is_known.then_some(started.at);
-        let site = &mut self.sites[shown.environment];
-        site.reading = Some((shown, read_at));
-        site.due = now;
-        site.stage = if scenario.asks_tag(shown.environment, start) {
+        let known = &mut self.environments[shown.environment];
+        known.reading = Some((shown, read_at));
+        known.due = now;
+        known.stage = if scenario.asks_tag(shown.environment, start) {
             Stage::Untagged
         } else if let Some(reason) = scenario.rules(shown.environment, start, shown.state, now) {
-            Stage::ToTell(Some(reason))
+            Stage::ToReport(Some(reason))
         } else {
             self.selected += 1;
             Stage::Selected
         };
     }
 
-    /// Rule 7.
+    /// Applies rule 7.
     fn admit(&mut self) {
-        let is_open = |site: &&Known| match site.stage {
+        let is_open = |known: &&Known| match known.stage {
             Stage::Named | Stage::Untagged => true,
-            Stage::Held => site.failures < MOST_FAILURES,
+            Stage::Held => known.failures < MOST_FAILURES,
             _ => false,
         };
-        let undecided = self.sites.iter().filter(is_open).count();
+        let undecided = self.environments.iter().filter(is_open).count();
         let stage = if self.selected > self.limit {
-            Stage::ToTell(Some(SkipReason::OverLimit))
+            Stage::ToReport(Some(SkipReason::OverLimit))
         } else if self.selected + undecided > self.limit {
             return;
         } else if self.is_dry {
-            Stage::ToTell(None)
+            Stage::ToReport(None)
         } else {
             Stage::ToCancel
         };
-        for site in &mut self.sites {
-            if site.stage == Stage::Selected {
-                site.stage = stage;
-                site.due = self.now;
-                site.failures = 0;
+        for known in &mut self.environments {
+            if known.stage == Stage::Selected {
+                known.stage = stage;
+                known.due = self.now;
+                known.failures = 0;
             }
         }
     }
 
-    /// True if what is selected may be admitted, if the environments are given up that may have been.
+    /// True if the selected environments may be admitted. Environments that may have been given up do not
+    /// count as undecided.
     pub(crate) fn may_admit(&self) -> bool {
-        let is_open = |site: &&Known| matches!(site.stage, Stage::Named | Stage::Untagged);
-        self.selected + self.sites.iter().filter(is_open).count() <= self.limit
+        let is_open = |known: &&Known| matches!(known.stage, Stage::Named | Stage::Untagged);
+        self.selected + self.environments.iter().filter(is_open).count() <= self.limit
     }
 
-    /// An answer to a call for an environment.
-    fn site_answered(
-        &mut self,
-        course: &Course,
-        environment: usize,
-        call: &Called,
-        answer: &Answer,
-    ) {
-        if self.sites[environment].stage == Stage::Done {
+    /// Applies the response to a call for an environment.
+    fn responded_for(&mut self, course: &Course, environment: usize, call: &Called, reply: &Reply) {
+        if self.environments[environment].stage == Stage::Done {
             return;
         }
-        match answer {
-            Answer::Failed(trouble) => self.failed(environment, call, *trouble),
-            Answer::Environment(Some(shown)) => self.decide(course, *shown, call.asked_at),
-            Answer::Environment(None) => {
-                self.sites[environment].stage = Stage::ToTell(Some(SkipReason::NotIncluded));
+        match reply {
+            Reply::Failed(trouble) => self.failed(environment, call, *trouble),
+            Reply::Environment(Some(shown)) => self.decide(course, *shown, call.asked_at),
+            Reply::Environment(None) => {
+                self.environments[environment].stage =
+                    Stage::ToReport(Some(SkipReason::NotIncluded));
             }
-            Answer::Tag(is_tagged, shown) => self.tagged(environment, *is_tagged, *shown, call),
-            Answer::Reading(read) => self.read(environment, *read, call),
-            Answer::Accepted(_) => self.sites[environment].stage = Stage::ToTell(None),
-            Answer::Page { .. } => {}
+            Reply::Tag(is_tagged, shown) => self.tagged(environment, *is_tagged, *shown, call),
+            Reply::Reading(read) => self.read(environment, *read, call),
+            Reply::Accepted(_) => self.environments[environment].stage = Stage::ToReport(None),
+            Reply::Page { .. } => {}
         }
     }
 
     fn tagged(&mut self, environment: usize, is_tagged: bool, shown: Option<Shown>, call: &Called) {
-        let site = &mut self.sites[environment];
-        site.due = self.now;
+        let known = &mut self.environments[environment];
+        known.due = self.now;
         if is_tagged {
             self.selected += 1;
-            site.stage = Stage::Selected;
+            known.stage = Stage::Selected;
         } else {
-            site.stage = Stage::ToTell(Some(SkipReason::NotTagged));
+            known.stage = Stage::ToReport(Some(SkipReason::NotTagged));
         }
         if let Some(shown) = shown {
-            site.reading = Some((shown, call.asked_at));
+            known.reading = Some((shown, call.asked_at));
         }
     }
 
     fn failed(&mut self, environment: usize, call: &Called, trouble: Trouble) {
         let now = self.now;
         let act_until = self.act_until;
-        let site = &mut self.sites[environment];
-        site.failures += 1;
-        let wait = longest_wait(site.failures);
+        let known = &mut self.environments[environment];
+        known.failures += 1;
+        let wait = longest_wait(known.failures);
         if call.asked.is_cancel() && trouble.is_doubtful() {
-            site.lost_at = Some(now);
+            known.lost_at = Some(now);
         }
-        site.due = now + wait;
+        known.due = now + wait;
         match trouble {
             Trouble::Conflict | Trouble::Repeat => {
-                site.stage = Stage::ToRead;
-                site.due = now;
+                known.stage = Stage::ToRead;
+                known.due = now;
             }
             Trouble::Unreachable
-                if site.stage == Stage::Named
-                    && (site.failures >= MOST_FAILURES || site.due >= act_until) =>
+                if known.stage == Stage::Named
+                    && (known.failures >= MOST_FAILURES || known.due >= act_until) =>
             {
-                site.stage = Stage::Held;
+                known.stage = Stage::Held;
             }
-            _ if !trouble.is_transient() => site.stage = Stage::ToTell(None),
+            _ if !trouble.is_transient() => known.stage = Stage::ToReport(None),
             _ => {}
         }
     }
 
-    /// A deployment was read.
+    /// Applies the reading of a deployment.
     fn read(&mut self, environment: usize, read: Read, call: &Called) {
         let now = self.now;
-        let site = &mut self.sites[environment];
+        let known = &mut self.environments[environment];
         let shown = match read {
             Read::Of(shown) => shown,
             Read::HitNewer { newer, .. } => {
-                site.followed = newer.deployment;
+                known.followed = newer.deployment;
                 newer
             }
             Read::Superseded => {
-                site.stage = Stage::ToTell(None);
+                known.stage = Stage::ToReport(None);
                 return;
             }
         };
-        site.reading = Some((shown, now));
-        site.due = now;
-        if shown.state == State::InProgress && site.lost_at.is_some_and(|at| at <= call.asked_at) {
-            site.lost_at = None;
+        known.reading = Some((shown, now));
+        known.due = now;
+        if shown.state == State::InProgress && known.lost_at.is_some_and(|at| at <= call.asked_at) {
+            known.lost_at = None;
         }
-        match site.stage {
-            _ if shown.state.is_end() => site.stage = Stage::ToTell(None),
+        match known.stage {
+            _ if shown.state.is_end() => known.stage = Stage::ToReport(None),
             Stage::Followed => {
-                site.failures = 0;
-                site.due = now + poll_wait(now - site.first_at.unwrap_or(START));
-                if site.first_at.is_none() {
-                    site.stage = Stage::ToTell(None);
+                known.failures = 0;
+                known.due = now + poll_wait(now - known.first_at.unwrap_or(START));
+                if known.first_at.is_none() {
+                    known.stage = Stage::ToReport(None);
                 }
             }
-            Stage::ToCancel if shown.state == State::InProgress => site.is_confirmed = true,
-            _ => site.stage = Stage::ToTell(None),
+            Stage::ToCancel if shown.state == State::InProgress => known.is_confirmed = true,
+            _ => known.stage = Stage::ToReport(None),
         }
     }
 
-    /// A page that was read for a poll or to refresh shows an environment.
+    /// Applies the state of an environment on a page that was read for a poll or a refresh.
     fn page_shows(&mut self, shown: Shown, asked_at: At) {
         let (now, is_anonymous) = (self.now, self.is_anonymous(shown.environment));
-        let site = &mut self.sites[shown.environment];
-        match site.stage {
-            Stage::Followed if shown.deployment == site.followed || is_anonymous => {
+        let known = &mut self.environments[shown.environment];
+        match known.stage {
+            Stage::Followed if shown.deployment == known.followed || is_anonymous => {
                 let is_end = shown.state.is_end() && !is_anonymous;
                 if is_end && shown.state != State::Deleting {
-                    site.stage = Stage::ToTell(None);
-                } else if !is_end && site.in_flight.is_none() {
-                    site.due = now + poll_wait(now - site.first_at.unwrap_or(START));
+                    known.stage = Stage::ToReport(None);
+                } else if !is_end && known.in_flight.is_none() {
+                    known.due = now + poll_wait(now - known.first_at.unwrap_or(START));
                 }
             }
             Stage::ToCancel => {
-                if site.reading.is_none_or(|(_, at)| at <= asked_at) {
-                    site.reading = Some((shown, asked_at));
+                if known.reading.is_none_or(|(_, at)| at <= asked_at) {
+                    known.reading = Some((shown, asked_at));
                 }
-                if shown.state == State::InProgress && site.lost_at.is_some_and(|at| at <= asked_at)
+                if shown.state == State::InProgress
+                    && known.lost_at.is_some_and(|at| at <= asked_at)
                 {
-                    site.lost_at = None;
+                    known.lost_at = None;
                 }
             }
             _ => {}
@@ -445,25 +443,25 @@ impl Ledger {
     fn reported(&mut self, course: &Course, outcome: &Outcome, word: Word) {
         let environment = number(&outcome.environment.name);
         let now = self.now;
-        let site = &mut self.sites[environment];
+        let known = &mut self.environments[environment];
         match word {
             Word::First => {
-                site.stage = Stage::Followed;
-                site.first_at = Some(now);
-                site.failures = 0;
-                site.due = now + poll_wait(Duration::ZERO);
+                known.stage = Stage::Followed;
+                known.first_at = Some(now);
+                known.failures = 0;
+                known.due = now + poll_wait(Duration::ZERO);
                 if let Some(deployment) = &outcome.deployment {
-                    site.followed = course.service.meant(environment, deployment);
+                    known.followed = course.service.meant(environment, deployment);
                 }
             }
-            Word::Last | Word::Unchanged => site.stage = Stage::Done,
+            Word::Last | Word::Unchanged => known.stage = Stage::Done,
         }
         self.admit();
     }
 
-    /// What is owed to an environment though it may wait for a page that is under way.
-    pub(crate) fn may_wait_for_page(&self, site: &Known) -> bool {
-        match site.stage {
+    /// True if the environment's next call may wait for a page that is under way.
+    pub(crate) fn may_wait_for_page(&self, known: &Known) -> bool {
+        match known.stage {
             Stage::ToCancel => self.refreshing > 0,
             Stage::Followed => self.polling > 0,
             _ => false,
@@ -471,13 +469,13 @@ impl Ledger {
     }
 }
 
-/// The longest wait after so many failures.
+/// Returns the longest wait after this number of failures.
 pub(crate) fn longest_wait(failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(5);
     Duration::from_millis((100 << doublings).min(3000))
 }
 
-/// The wait between two polls of a deployment that has been followed for so long.
+/// Returns the wait between two polls of a deployment that was followed for this long.
 fn poll_wait(followed_for: Duration) -> Duration {
     (followed_for / 2).clamp(Duration::from_millis(100), Duration::from_secs(10))
 }

@@ -1,7 +1,7 @@
-//! The run's state machine alone, against a model of the service: no SDK, no bytes, no runtime. Time is
-//! a number, so a run costs microseconds and a million runs take minutes.
+//! The run's state machine alone, against a model of the service: without the SDK, bytes or a runtime. Time
+//! is a number, so a run costs microseconds and a million runs take minutes.
 //!
-//! A run is a seed. A failure names its seed and replays exactly:
+//! Each seed is one run. A failure names its seed, and a seed replays exactly:
 //!
 //! ```console
 //! $ SIMULATION_SEEDS=4711 cargo test --test machine whatever_happens
@@ -21,29 +21,29 @@
 
 mod calls;
 mod course;
+mod coverage;
 mod defects;
 mod faults;
 mod invariants;
 mod ledger;
 mod scenario;
 mod service;
-mod tally;
 
 use std::ops::Range;
 
 use proton_canceller::engine::EngineKind;
 
 use crate::course::Course;
+use crate::coverage::Coverage;
 use crate::scenario::Scenario;
-use crate::tally::Tally;
 
-/// The seeds that are run for each engine unless `SIMULATION_SEEDS` names others.
+/// The default of `SIMULATION_SEEDS`: the seeds that run for each engine.
 const SEEDS: Range<u64> = 0..100_000;
 
-/// So many seeds meet every situation.
+/// The number of seeds that meet every situation.
 const SEEDS_THAT_MEET_ALL: u64 = 50_000;
 
-/// Violations that one thread reports at the most.
+/// The most violations that one thread reports.
 const MOST_VIOLATIONS: usize = 10;
 
 fn seeds() -> Range<u64> {
@@ -58,12 +58,12 @@ fn seeds() -> Range<u64> {
 }
 
 #[test]
-fn the_machine_keeps_every_promise_whatever_happens_with_proton() {
+fn every_invariant_holds_whatever_happens_with_proton() {
     simulate_all(EngineKind::Proton);
 }
 
 #[test]
-fn the_machine_keeps_every_promise_whatever_happens_with_cloudformation() {
+fn every_invariant_holds_whatever_happens_with_cloudformation() {
     simulate_all(EngineKind::CloudFormation);
 }
 
@@ -87,31 +87,31 @@ fn simulate_all(engine: EngineKind) {
         })
         .collect();
     let mut violations = Vec::new();
-    let mut tally = Tally::default();
+    let mut coverage = Coverage::default();
     for worker in workers {
-        let (some_violations, some_tally) = worker.join().unwrap();
+        let (some_violations, some_coverage) = worker.join().unwrap();
         violations.extend(some_violations);
-        tally.add(&some_tally);
+        coverage.add(&some_coverage);
     }
-    println!("{engine:?}, seeds {seeds:?} met\n{tally}");
+    println!("{engine:?}, seeds {seeds:?} met\n{coverage}");
     assert!(violations.is_empty(), "\n{}", violations.join("\n"));
     if seeds.end - seeds.start >= SEEDS_THAT_MEET_ALL {
-        tally.assert_varied(engine);
+        coverage.assert_varied(engine);
     }
 }
 
-/// Runs every seed that falls to this worker.
+/// Runs every seed of this worker.
 fn simulate_some(
     engine: EngineKind,
     seeds: Range<u64>,
     worker: u64,
     workers: u64,
-) -> (Vec<String>, Tally) {
+) -> (Vec<String>, Coverage) {
     let mut violations = Vec::new();
-    let mut tally = Tally::default();
+    let mut coverage = Coverage::default();
     for seed in seeds.filter(|seed| seed % workers == worker) {
         let course = Course::of(Scenario::of(engine, seed));
-        tally.note(&course);
+        coverage.note(&course);
         let found = invariants::check(&course);
         violations.extend(
             found
@@ -122,7 +122,7 @@ fn simulate_some(
             break;
         }
     }
-    (violations, tally)
+    (violations, coverage)
 }
 
 /// Prints the course of one seed.

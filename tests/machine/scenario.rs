@@ -1,4 +1,4 @@
-//! Scenarios by seed: what there is, why the function runs, what may go wrong.
+//! Scenarios by seed: the service, the trigger and the faults.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -11,19 +11,19 @@ use proton_canceller::run::{Budget, Limits};
 use proton_canceller::trigger::{Alarm, Cause, Request, Trigger};
 
 use crate::calls::{At, START, State, name, timestamp};
-use crate::faults::{BadListing, Bucket, Faults, Sickness};
-use crate::service::{Paging, Script, Service, Site};
+use crate::faults::{BadListing, Bucket, Faults, LastingFault};
+use crate::service::{ModelEnvironment, Paging, Script, Service};
 
-/// On a schedule, a deployment that is as old as this is stuck.
+/// The age from which a schedule takes a deployment as stuck.
 pub(crate) const STUCK_AFTER: Duration = Duration::from_hours(1);
 
 thread_local! {
-    /// `ENVIRONMENTS` and `PROTECTED_ENVIRONMENTS` of the scenarios that have them: to make them takes
-    /// longer than a run.
-    static FENCES: Cell<Option<(Patterns, Patterns)>> = const { Cell::new(None) };
+    /// `ENVIRONMENTS` and `PROTECTED_ENVIRONMENTS` of the scenarios that have them. They are kept, because
+    /// making them takes longer than a run.
+    static NAME_PATTERNS: Cell<Option<(Patterns, Patterns)>> = const { Cell::new(None) };
 }
 
-/// Why the function runs.
+/// The reason of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
     /// An alarm that fired at this time.
@@ -46,26 +46,26 @@ pub(crate) struct Scenario {
     pub(crate) is_dry: bool,
     pub(crate) is_tagged: bool,
     /// True if `PROTECTED_ENVIRONMENTS` and `ENVIRONMENTS` exclude some.
-    pub(crate) is_fenced: bool,
+    pub(crate) is_limited_by_name: bool,
     pub(crate) service: Service,
     pub(crate) faults: Faults,
 }
 
-/// How much goes wrong.
+/// The number of faults in a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Weather {
-    Calm,
-    Passing,
-    Harsh,
+enum Faultiness {
+    None,
+    Few,
+    Many,
 }
 
 impl Scenario {
     pub(crate) fn of(engine: EngineKind, seed: u64) -> Self {
         let random = &mut fastrand::Rng::with_seed(seed);
-        let weather = match random.u8(0..20) {
-            0..7 => Weather::Calm,
-            7..14 => Weather::Passing,
-            _ => Weather::Harsh,
+        let faultiness = match random.u8(0..20) {
+            0..7 => Faultiness::None,
+            7..14 => Faultiness::Few,
+            _ => Faultiness::Many,
         };
         let why = random.u8(0..20);
         let left = Duration::from_secs(*one_of(&LEFT, random));
@@ -75,19 +75,19 @@ impl Scenario {
             _ => random.usize(1..8),
         };
         let is_regular = random.u8(0..5) > 0;
-        let sites = (0..count)
-            .map(|_| site(engine, is_regular, random))
+        let environments = (0..count)
+            .map(|_| environment(engine, is_regular, random))
             .collect();
         let paging = Paging {
             size: (random.usize(1..=count.max(2)) + 1).div_ceil(1 + random.usize(0..4)),
             shifts: random.bool(),
-            is_endless: weather == Weather::Harsh && random.u8(0..20) == 0,
+            is_endless: faultiness == Faultiness::Many && random.u8(0..20) == 0,
         };
         let service = Service {
             engine,
-            sites,
+            environments,
             paging,
-            tells_ends: random.bool(),
+            returns_end_times: random.bool(),
         };
         let mut scenario = Self {
             seed,
@@ -98,9 +98,9 @@ impl Scenario {
             max_cancellations: *one_of(&[0, 1, 3, 10, 1000, 1000, 1000, 1000], random),
             is_dry: random.u8(0..20) == 0,
             is_tagged: random.u8(0..3) == 0,
-            is_fenced: random.u8(0..5) == 0,
+            is_limited_by_name: random.u8(0..5) == 0,
             service,
-            faults: faults(weather, count, left, random),
+            faults: faults(faultiness, count, left, random),
         };
         scenario.why = scenario.draw_why(why, count, random);
         scenario
@@ -121,9 +121,9 @@ impl Scenario {
             }
             _ => {
                 let environment = random.usize(0..count);
-                let site = &mut self.service.sites[environment];
-                site.advance(START);
-                match site.started.first_mut() {
+                let model = &mut self.service.environments[environment];
+                model.advance(START);
+                match model.started.first_mut() {
                     Some(first) if first.state(START) == State::InProgress => {
                         first.accepted_at = Some(START);
                         Why::Follow(environment)
@@ -135,7 +135,7 @@ impl Scenario {
         }
     }
 
-    /// What a run of the scenario may use.
+    /// Returns the limits of the scenario's run.
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             budget: Budget::new(timestamp(START), self.left),
@@ -173,8 +173,8 @@ impl Scenario {
     pub(crate) fn policy(&self) -> Policy {
         let globs = |text| Patterns::comma_separated(text).unwrap();
         let is_in_request = matches!(self.why, Why::Request(_)) && self.seed.is_multiple_of(2);
-        let (environments, protected) = if self.is_fenced {
-            FENCES
+        let (environments, protected) = if self.is_limited_by_name {
+            NAME_PATTERNS
                 .take()
                 .unwrap_or_else(|| (globs("env-??[0-7]"), globs("env-??[39]")))
         } else {
@@ -198,23 +198,23 @@ impl Scenario {
         }
     }
 
-    /// Keeps what a policy of this scenario is made of.
+    /// Keeps the patterns of this scenario's policy for the next scenario.
     pub(crate) fn give_back(&self, policy: Policy) {
-        if self.is_fenced {
-            FENCES.set(Some((policy.environments, policy.protected)));
+        if self.is_limited_by_name {
+            NAME_PATTERNS.set(Some((policy.environments, policy.protected)));
         }
     }
 
-    /// Rules 1 and 2, as the scenario means them.
-    pub(crate) fn fence(&self, environment: usize) -> Option<SkipReason> {
+    /// Applies rules 1 and 2 of the contract.
+    pub(crate) fn name_rule(&self, environment: usize) -> Option<SkipReason> {
         match environment % 10 {
-            3 | 9 if self.is_fenced => Some(SkipReason::Protected),
-            8 if self.is_fenced => Some(SkipReason::NotIncluded),
+            3 | 9 if self.is_limited_by_name => Some(SkipReason::Protected),
+            8 if self.is_limited_by_name => Some(SkipReason::NotIncluded),
             _ => None,
         }
     }
 
-    /// Rules 1 to 6, as the scenario means them, for a deployment that an answer shows.
+    /// Applies rules 1 to 6 of the contract to a deployment that a response shows.
     pub(crate) fn rules(
         &self,
         environment: usize,
@@ -222,7 +222,7 @@ impl Scenario {
         state: State,
         now: At,
     ) -> Option<SkipReason> {
-        if let Some(reason) = self.fence(environment) {
+        if let Some(reason) = self.name_rule(environment) {
             return Some(reason);
         }
         match (&self.why, start) {
@@ -234,7 +234,7 @@ impl Scenario {
                 Some(SkipReason::StartedAfterAlarm)
             }
             (Why::Alarm(_), Some(_)) => (self.is_tagged
-                && !self.service.sites[environment].is_tagged)
+                && !self.service.environments[environment].is_tagged)
                 .then_some(SkipReason::NotTagged),
             (Why::Schedule | Why::Follow(_), Some(start)) => {
                 (start + STUCK_AFTER > now).then_some(SkipReason::NotStuck)
@@ -242,22 +242,22 @@ impl Scenario {
         }
     }
 
-    /// True if a tag has to be read before the rules are decided.
+    /// True if rule 5 needs the environment's tag.
     pub(crate) fn asks_tag(&self, environment: usize, start: Option<At>) -> bool {
         let fired_before = match (&self.why, start) {
             (Why::Alarm(fired_at), Some(start)) => start <= *fired_at,
             _ => false,
         };
-        self.is_tagged && fired_before && self.fence(environment).is_none()
+        self.is_tagged && fired_before && self.name_rule(environment).is_none()
     }
 
-    /// True if there is time for all that there is to do: no fault lasts.
+    /// True if the run has time for every call: no fault lasts.
     pub(crate) fn has_time(&self) -> bool {
         let faults = &self.faults;
         let is_short = |range: &Range<At>| range.end - range.start <= Duration::from_secs(4);
         self.left >= Duration::from_mins(5)
-            && self.service.sites.len() <= 40
-            && faults.sick.is_empty()
+            && self.service.environments.len() <= 40
+            && faults.lasting.is_empty()
             && faults.bad_listing.is_none()
             && faults.outage.as_ref().is_none_or(is_short)
             && faults.bucket.as_ref().is_none_or(|one| one.rate >= 4.0)
@@ -278,8 +278,12 @@ fn seconds(range: Range<u64>, random: &mut fastrand::Rng) -> Duration {
     Duration::from_millis(random.u64(range.start * 1000..range.end * 1000))
 }
 
-/// An environment. A regular one has IDs and start times.
-fn site(engine: EngineKind, is_regular: bool, random: &mut fastrand::Rng) -> Site {
+/// Draws an environment. A regular one has IDs and start times.
+fn environment(
+    engine: EngineKind,
+    is_regular: bool,
+    random: &mut fastrand::Rng,
+) -> ModelEnvironment {
     let count = match random.u8(0..20) {
         0 => 0,
         1..14 => 1,
@@ -292,10 +296,10 @@ fn site(engine: EngineKind, is_regular: bool, random: &mut fastrand::Rng) -> Sit
     if let Some(first) = scripts.first_mut() {
         begin(first, random);
     }
-    Site::new(scripts, random.u8(0..5) > 0, random.u8(0..4) == 0)
+    ModelEnvironment::new(scripts, random.u8(0..5) > 0, random.u8(0..4) == 0)
 }
 
-/// The first deployment has started, and has ended, ends soon or runs on.
+/// Starts the first deployment in the past. It has ended, ends soon or runs for hours.
 fn begin(first: &mut Script, random: &mut fastrand::Rng) {
     let age = match random.u8(0..4) {
         0 => seconds(1..120, random),
@@ -356,19 +360,19 @@ fn script(engine: EngineKind, is_regular: bool, random: &mut fastrand::Rng) -> S
 }
 
 fn faults(
-    weather: Weather,
+    faultiness: Faultiness,
     environments: usize,
     left: Duration,
     random: &mut fastrand::Rng,
 ) -> Faults {
     let base = random.u64(5..150);
-    let share = |random: &mut fastrand::Rng| match weather {
-        Weather::Calm => 0,
-        Weather::Passing => random.u64(0..40),
-        Weather::Harsh => random.u64(0..80),
+    let share = |random: &mut fastrand::Rng| match faultiness {
+        Faultiness::None => 0,
+        Faultiness::Few => random.u64(0..40),
+        Faultiness::Many => random.u64(0..80),
     };
-    let is_rough = weather != Weather::Calm;
-    let is_harsh = weather == Weather::Harsh;
+    let has_faults = faultiness != Faultiness::None;
+    let has_many_faults = faultiness == Faultiness::Many;
     let some_time = |random: &mut fastrand::Rng| {
         let from = START + left.mul_f64(random.f64() / 2.0);
         from..from + seconds(1..40, random)
@@ -379,19 +383,24 @@ fn faults(
         broken: share(random),
         lost: share(random),
         hanging: share(random) / 4,
-        bucket: (is_rough && random.u8(0..6) == 0).then(|| bucket(random)),
-        outage: (is_harsh && random.u8(0..8) == 0).then(|| {
+        bucket: (has_faults && random.u8(0..6) == 0).then(|| bucket(random)),
+        outage: (has_many_faults && random.u8(0..8) == 0).then(|| {
             let from = START + seconds(0..5, random);
             from..from + seconds(1..20, random)
         }),
-        bad_listing: (is_harsh && random.u8(0..4) == 0).then(|| {
+        bad_listing: (has_many_faults && random.u8(0..4) == 0).then(|| {
             let how = [BadListing::Hangs, BadListing::Breaks, BadListing::Slow];
             (some_time(random), *one_of(&how, random))
         }),
-        sick: if is_harsh && random.bool() {
+        lasting: if has_many_faults && random.bool() {
             let count = 1 + random.usize(0..environments.div_ceil(4));
             (0..count)
-                .map(|_| (random.usize(0..environments), *one_of(&SICKNESSES, random)))
+                .map(|_| {
+                    (
+                        random.usize(0..environments),
+                        *one_of(&LASTING_FAULTS, random),
+                    )
+                })
                 .collect()
         } else {
             Vec::new()
@@ -400,15 +409,15 @@ fn faults(
     }
 }
 
-const SICKNESSES: [Sickness; 8] = [
-    Sickness::CancelsHang,
-    Sickness::CancelsBreak,
-    Sickness::CancelsAreRefused,
-    Sickness::ReadsHang,
-    Sickness::ReadsBreak,
-    Sickness::ReadsAreRefused,
-    Sickness::EverythingHangs,
-    Sickness::EverythingBreaks,
+const LASTING_FAULTS: [LastingFault; 8] = [
+    LastingFault::CancelsHang,
+    LastingFault::CancelsBreak,
+    LastingFault::CancelsAreRefused,
+    LastingFault::ReadsHang,
+    LastingFault::ReadsBreak,
+    LastingFault::ReadsAreRefused,
+    LastingFault::EverythingHangs,
+    LastingFault::EverythingBreaks,
 ];
 
 fn bucket(random: &mut fastrand::Rng) -> Bucket {

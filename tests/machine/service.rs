@@ -1,25 +1,25 @@
 //! The model of the service: environments whose deployments follow a script, for both engines.
 //!
-//! Where a deployment stands is a function of the time and of the cancels that took effect, so nothing
-//! has to happen between two calls.
+//! The state of a deployment is a function of the time and of the cancels that took effect. So nothing has
+//! to be simulated between two calls.
 
 use std::time::Duration;
 
 use proton_canceller::deployment::{Deployment, Environment};
 use proton_canceller::engine::EngineKind;
 
-use crate::calls::{Answer, At, Read, Shown, State, Trouble, name, timestamp};
+use crate::calls::{At, Read, Reply, Shown, State, Trouble, name, timestamp};
 
-/// What a deployment does unless somebody cancels it, and what it does then.
+/// The script of a deployment: its course without a cancel, and after a cancel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Script {
-    /// How long after the end of the one before it starts. The first starts at this time.
+    /// The time from the end of the deployment before to the start. For the first one, the start.
     pub(crate) after: Duration,
     pub(crate) takes: Duration,
     pub(crate) end: State,
-    /// When somebody else cancels it, counted from its start.
+    /// The time from the start to a cancel by another caller.
     pub(crate) others_cancel_after: Option<Duration>,
-    /// How long an accepted cancel shows nothing.
+    /// The time for which the deployment stays `IN_PROGRESS` after an accepted cancel.
     pub(crate) lag: Duration,
     pub(crate) cancel_takes: Duration,
     pub(crate) cancel_end: State,
@@ -34,7 +34,7 @@ pub(crate) struct Started {
     pub(crate) at: At,
     /// When a cancel was accepted.
     pub(crate) accepted_at: Option<At>,
-    /// True if the run's cancel was accepted, and nobody else's.
+    /// True if the accepted cancel was the run's.
     pub(crate) is_ours: bool,
 }
 
@@ -68,31 +68,31 @@ impl Started {
 
 /// An environment of the model.
 #[derive(Clone, Debug)]
-pub(crate) struct Site {
+pub(crate) struct ModelEnvironment {
     /// The deployments to come, the last one first.
     pub(crate) to_come: Vec<Script>,
     pub(crate) started: Vec<Started>,
-    /// True if its tag allows the alarm.
+    /// True if the environment's tag names the alarm.
     pub(crate) is_tagged: bool,
-    /// True if nothing tells how a deployment ended once a newer one is in place.
-    pub(crate) forgets: bool,
+    /// True if the service does not return a deployment's end once a newer deployment has started.
+    pub(crate) hides_older_ends: bool,
     /// The deployments that this run's accepted cancels were meant for, and those they hit.
     tokens: Vec<(usize, usize)>,
 }
 
-impl Site {
-    pub(crate) fn new(mut scripts: Vec<Script>, is_tagged: bool, forgets: bool) -> Self {
+impl ModelEnvironment {
+    pub(crate) fn new(mut scripts: Vec<Script>, is_tagged: bool, hides_older_ends: bool) -> Self {
         scripts.reverse();
         Self {
             to_come: scripts,
             started: Vec::new(),
             is_tagged,
-            forgets,
+            hides_older_ends,
             tokens: Vec::new(),
         }
     }
 
-    /// Lets happen what has happened by now.
+    /// Starts and cancels the deployments that are due by now.
     pub(crate) fn advance(&mut self, now: At) {
         loop {
             let next = self.to_come.last().copied();
@@ -121,13 +121,13 @@ impl Site {
     }
 }
 
-/// How a listing is cut into pages.
+/// The pages of a listing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paging {
     pub(crate) size: usize,
-    /// True if what leaves the listing shifts what comes after it.
+    /// True if environments that leave the listing shift those after them.
     pub(crate) shifts: bool,
-    /// True if the tokens of later pages alternate for ever.
+    /// True if the tokens of later pages alternate without end.
     pub(crate) is_endless: bool,
 }
 
@@ -135,23 +135,23 @@ pub(crate) struct Paging {
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
     pub(crate) engine: EngineKind,
-    pub(crate) sites: Vec<Site>,
+    pub(crate) environments: Vec<ModelEnvironment>,
     pub(crate) paging: Paging,
-    /// True if the service says when a deployment ended.
-    pub(crate) tells_ends: bool,
+    /// True if the service returns when a deployment ended.
+    pub(crate) returns_end_times: bool,
 }
 
 impl Service {
-    /// The latest deployment of an environment.
+    /// Returns the latest deployment of an environment.
     pub(crate) fn latest(&mut self, environment: usize, now: At) -> Option<Shown> {
-        let site = &mut self.sites[environment];
-        site.advance(now);
-        let deployment = site.started.len().checked_sub(1)?;
+        let model = &mut self.environments[environment];
+        model.advance(now);
+        let deployment = model.started.len().checked_sub(1)?;
         Some(self.shown(environment, deployment, now))
     }
 
     fn shown(&self, environment: usize, deployment: usize, now: At) -> Shown {
-        let state = self.sites[environment].started[deployment].state(now);
+        let state = self.environments[environment].started[deployment].state(now);
         Shown {
             environment,
             deployment,
@@ -159,14 +159,14 @@ impl Service {
         }
     }
 
-    /// The deployment as the service describes it.
+    /// Returns the deployment as the service describes it.
     pub(crate) fn describe(&self, shown: Shown) -> Deployment {
         let Shown {
             environment,
             deployment,
             state,
         } = shown;
-        let started = &self.sites[environment].started[deployment];
+        let started = &self.environments[environment].started[deployment];
         Deployment {
             environment: Environment::named(name(environment)),
             id: started
@@ -176,14 +176,15 @@ impl Service {
             started_at: started.script.start_is_known.then(|| timestamp(started.at)),
             status: state.status(),
             message: None,
-            ended_at: (self.tells_ends && state.is_end()).then(|| timestamp(started.ends_at())),
+            ended_at: (self.returns_end_times && state.is_end())
+                .then(|| timestamp(started.ends_at())),
             moved_start: None,
         }
     }
 
-    /// The deployment that a description means, so far as it can be told: the latest, if it cannot.
+    /// Returns the deployment of a description. If its ID and start are unknown, the latest one.
     pub(crate) fn meant(&self, environment: usize, described: &Deployment) -> usize {
-        let started = &self.sites[environment].started;
+        let started = &self.environments[environment].started;
         let by_id = described
             .id
             .as_ref()
@@ -197,19 +198,19 @@ impl Service {
             .unwrap_or(started.len().saturating_sub(1))
     }
 
-    /// How many pages the listing has.
+    /// Returns the number of pages of the listing.
     pub(crate) fn pages(&mut self, now: At) -> usize {
         let count = if self.paging.shifts {
-            (0..self.sites.len())
+            (0..self.environments.len())
                 .filter(|one| self.listed(*one, now).is_some())
                 .count()
         } else {
-            self.sites.len()
+            self.environments.len()
         };
         count.div_ceil(self.paging.size).max(1)
     }
 
-    /// The latest deployment, if the listing shows the environment.
+    /// Returns the latest deployment. `None` if the listing does not show the environment.
     fn listed(&mut self, environment: usize, now: At) -> Option<Shown> {
         let shown = self.latest(environment, now)?;
         match self.engine {
@@ -218,7 +219,7 @@ impl Service {
         }
     }
 
-    pub(crate) fn list(&mut self, page: usize, now: At) -> Answer {
+    pub(crate) fn list(&mut self, page: usize, now: At) -> Reply {
         let Paging {
             size,
             shifts,
@@ -226,96 +227,97 @@ impl Service {
         } = self.paging;
         let from = page * size;
         let (shown, count, more): (Vec<_>, _, _) = if shifts {
-            let all: Vec<_> = (0..self.sites.len())
+            let all: Vec<_> = (0..self.environments.len())
                 .filter_map(|one| self.listed(one, now))
                 .collect();
             let page: Vec<_> = all.iter().copied().skip(from).take(size).collect();
             (page.clone(), page.len(), from + size < all.len())
         } else {
-            let range = from.min(self.sites.len())..(from + size).min(self.sites.len());
+            let range =
+                from.min(self.environments.len())..(from + size).min(self.environments.len());
             let count = range.len();
             let page = range.filter_map(|one| self.listed(one, now)).collect();
-            (page, count, from + size < self.sites.len())
+            (page, count, from + size < self.environments.len())
         };
         let next = match is_endless {
             true if page >= 2 => Some(1),
             true => Some(page + 1),
             false => more.then_some(page + 1),
         };
-        Answer::Page {
+        Reply::Page {
             shown,
             count: count as u64,
             next,
         }
     }
 
-    pub(crate) fn read_environment(&mut self, environment: usize, now: At) -> Answer {
-        Answer::Environment(self.latest(environment, now))
+    pub(crate) fn read_environment(&mut self, environment: usize, now: At) -> Reply {
+        Reply::Environment(self.latest(environment, now))
     }
 
-    pub(crate) fn tag(&mut self, environment: usize, now: At) -> Answer {
+    pub(crate) fn tag(&mut self, environment: usize, now: At) -> Reply {
         let latest = match self.engine {
             EngineKind::Proton => None,
             EngineKind::CloudFormation => self.latest(environment, now),
         };
-        Answer::Tag(self.sites[environment].is_tagged, latest)
+        Reply::Tag(self.environments[environment].is_tagged, latest)
     }
 
-    pub(crate) fn read(&mut self, environment: usize, meant: usize, now: At) -> Answer {
+    pub(crate) fn read(&mut self, environment: usize, meant: usize, now: At) -> Reply {
         let Some(latest) = self.latest(environment, now) else {
-            return Answer::Failed(Trouble::Refused);
+            return Reply::Failed(Trouble::Refused);
         };
-        let site = &self.sites[environment];
-        let script = site.started[meant].script;
+        let model = &self.environments[environment];
+        let script = model.started[meant].script;
         let of_meant = self.shown(environment, meant, now);
         let is_latest = latest.deployment == meant;
         let is_anonymous = !script.has_id && !script.start_is_known;
-        Answer::Reading(match self.engine {
+        Reply::Reading(match self.engine {
             EngineKind::Proton if is_anonymous => Read::Of(latest),
             EngineKind::Proton if script.has_id || is_latest => Read::Of(of_meant),
             EngineKind::Proton => Read::Superseded,
             EngineKind::CloudFormation if is_latest => Read::Of(of_meant),
             EngineKind::CloudFormation => {
-                let mut hits = site.tokens.iter();
+                let mut hits = model.tokens.iter();
                 match hits.find(|(token, hit)| *token == meant && *hit != meant) {
                     Some((_, hit)) => Read::HitNewer {
                         meant: of_meant,
                         newer: self.shown(environment, *hit, now),
                     },
-                    None if site.forgets => Read::Superseded,
+                    None if model.hides_older_ends => Read::Superseded,
                     None => Read::Of(of_meant),
                 }
             }
         })
     }
 
-    /// Cancels whatever deployment is current. Returns the one that was hit.
+    /// Cancels the current deployment. Returns the deployment that was hit.
     pub(crate) fn cancel(
         &mut self,
         environment: usize,
         meant: usize,
         now: At,
-    ) -> (Answer, Option<usize>) {
+    ) -> (Reply, Option<usize>) {
         let Some(latest) = self.latest(environment, now) else {
-            return (Answer::Failed(Trouble::Refused), None);
+            return (Reply::Failed(Trouble::Refused), None);
         };
-        let site = &mut self.sites[environment];
-        let is_repeat = site.tokens.iter().any(|(token, _)| *token == meant);
+        let model = &mut self.environments[environment];
+        let is_repeat = model.tokens.iter().any(|(token, _)| *token == meant);
         if self.engine == EngineKind::CloudFormation && is_repeat {
-            return (Answer::Failed(Trouble::Repeat), None);
+            return (Reply::Failed(Trouble::Repeat), None);
         }
-        let hit = &mut site.started[latest.deployment];
+        let hit = &mut model.started[latest.deployment];
         if latest.state != State::InProgress || hit.accepted_at.is_some() {
-            return (Answer::Failed(Trouble::Conflict), None);
+            return (Reply::Failed(Trouble::Conflict), None);
         }
         hit.accepted_at = Some(now);
         hit.is_ours = true;
-        site.tokens.push((meant, latest.deployment));
+        model.tokens.push((meant, latest.deployment));
         let shown = self.shown(environment, latest.deployment, now);
-        let answer = match self.engine {
-            EngineKind::Proton => Answer::Accepted(Some(shown)),
-            EngineKind::CloudFormation => Answer::Accepted(None),
+        let reply = match self.engine {
+            EngineKind::Proton => Reply::Accepted(Some(shown)),
+            EngineKind::CloudFormation => Reply::Accepted(None),
         };
-        (answer, Some(latest.deployment))
+        (reply, Some(latest.deployment))
     }
 }

@@ -1,11 +1,12 @@
-//! Which update of its stack a deployment is, and what the stack's events tell of it.
+//! The state of one update, read from its stack and the stack's events.
 //!
-//! [`Deployment::is_same_as`] decides where it can. Where the stack's start has moved, another update has
-//! started, or the rollback of this one has moved it: nothing says that it does not. Then the events
-//! decide, and what they do not contradict stands.
+//! [`Deployment::is_same_as`] decides first which update the stack shows. If the start time has changed,
+//! there are two possible reasons. Another update has started, or the rollback of this update has changed
+//! `LastUpdatedTime`: CloudFormation does not document that the time stays. Then the events decide. If
+//! they show no other update, the stack's reading is taken for this update.
 //!
-//! A cancel that comes a moment too late hits the update that has started since. The events of that
-//! update's rollback bear the cancel's token.
+//! A cancel that arrives too late hits a newer update. The events of the newer update's rollback have
+//! the cancel's token.
 
 use time::Duration;
 
@@ -14,13 +15,13 @@ use crate::deployment::{Deployment, Status};
 use crate::engine::Reading;
 use crate::timestamp::Timestamp;
 
-/// How long before the stack's `LastUpdatedTime` an event of that update may be.
+/// The longest time from an update's first event to the stack's `LastUpdatedTime`.
 const EARLIEST: Duration = Duration::seconds(5);
 
-/// How long after it the event of its start may be.
+/// The longest time from the stack's `LastUpdatedTime` to the event of the update's start.
 const LATEST: Duration = Duration::seconds(30);
 
-/// So close to it nobody starts two updates.
+/// The distance from `LastUpdatedTime` within which only one update can start.
 const EXACT: Duration = Duration::milliseconds(500);
 
 /// The relation of a stack's latest update to a deployment.
@@ -44,7 +45,7 @@ impl Identity {
         match &shown.status {
             _ if shown.given_id().is_some() && deployment.given_id().is_some() => Self::Other,
             Status::InProgress | Status::Succeeded => Self::Other,
-            // Nothing identifies it that could have changed.
+            // The deployment has no ID and no start that could have changed.
             Status::Cancelling | Status::Cancelled | Status::Failed if !is_known => Self::Same,
             Status::Cancelling | Status::Cancelled | Status::Failed | Status::Other(_) => {
                 Self::Uncertain
@@ -53,7 +54,7 @@ impl Identity {
     }
 }
 
-/// True if that is how an update ends.
+/// True if an update ends with this status.
 fn has_ended(status: &Status) -> bool {
     match status {
         Status::Cancelled | Status::Failed | Status::Succeeded => true,
@@ -64,39 +65,39 @@ fn has_ended(status: &Status) -> bool {
 /// An event of the stack itself.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
-    /// The status that the stack then had.
+    /// The stack's status at that time.
     pub(super) status: Status,
-    /// The service's words on the status.
+    /// The event's status reason.
     pub(super) message: Option<String>,
     /// The time of the event.
     pub(super) at: Option<Timestamp>,
     /// The operation that the event belongs to.
     pub(super) operation: Option<String>,
-    /// The token of the request that brought it about.
+    /// The token of the request that caused the event.
     pub(super) token: Option<String>,
 }
 
-/// How an update went, as far as its events tell.
+/// The course of an update, as its events show it.
 #[derive(Clone, Debug, Default)]
 struct Course {
-    /// The newest of its statuses.
+    /// The newest status of the update.
     status: Option<Status>,
-    /// When it reached that status.
+    /// When the update reached that status.
     since: Option<Timestamp>,
-    /// The newest words on one of its statuses but the start of the rollback.
+    /// The newest status reason, that of the rollback's start excluded.
     words: Option<String>,
-    /// Why it began to roll back.
+    /// The reason why the update began to roll back.
     rollback_reason: Option<String>,
-    /// The token that its rollback began with.
+    /// The token of the first event of the rollback.
     rollback_token: Option<String>,
 }
 
 impl Course {
-    /// Applies an event that is older than those before.
+    /// Applies an event. Each event is older than the one before.
     fn began_with(&mut self, event: Event) {
         match event.status {
             Status::Other(_) => return,
-            // The rollback's first event is the last to be met.
+            // Events come newest first: the rollback's first event comes last.
             Status::Cancelling => {
                 self.rollback_token = event.token.or(self.rollback_token.take());
                 self.rollback_reason = event.message.or(self.rollback_reason.take());
@@ -111,7 +112,8 @@ impl Course {
         }
     }
 
-    /// Why it rolled back, then the words on its end. An automatic rollback bears the update's own token.
+    /// Returns why the update rolled back, then the status reason of its end. An automatic rollback has
+    /// the update's own token.
     fn message(&self, start: Option<&Start>) -> Option<String> {
         let begun_by = start.and_then(|start| start.token.as_ref());
         let has_failed = self.rollback_token.is_some() && self.rollback_token.as_ref() == begun_by;
@@ -126,8 +128,8 @@ impl Course {
     }
 }
 
-/// The message of an update that was rolled back: why, then the words on its end. Those alone may be
-/// "Update successful. One or more resources could not be deleted.".
+/// Returns the message of an update that was rolled back: why, then the status reason of its end. That
+/// reason alone can mislead: "Update successful. One or more resources could not be deleted.".
 fn rolled_back(reason: Option<String>, words: Option<String>) -> Option<String> {
     let is_misleading = |words: &String| words.starts_with("Update successful");
     let reason = reason.or_else(|| {
@@ -144,7 +146,7 @@ fn joined(reason: Option<String>, words: Option<String>) -> Option<String> {
     }
 }
 
-/// The start of an update, and how it went.
+/// The start of an update, and the course that followed.
 #[derive(Clone, Debug)]
 struct Start {
     operation: Option<String>,
@@ -154,15 +156,15 @@ struct Start {
 }
 
 impl Start {
-    /// A start may be told more than once.
-    fn is_told_again_by(&self, event: &Event) -> bool {
+    /// True if the event repeats this start. CloudFormation may write more than one event for a start.
+    fn is_repeated_by(&self, event: &Event) -> bool {
         match (&self.operation, &event.operation) {
             (Some(one), Some(other)) => one == other,
             (None, _) | (_, None) => true,
         }
     }
 
-    /// How far it is from another time.
+    /// Returns how far the start is from another time. `None` if the two are too far apart.
     fn distance(&self, time: Option<Timestamp>) -> Option<Duration> {
         let distance = self.at? - time?;
         (-EARLIEST..=LATEST)
@@ -171,25 +173,26 @@ impl Start {
     }
 }
 
-/// Looks for an update among its stack's events.
+/// A search for an update in its stack's events.
 #[derive(Clone, Debug)]
 pub(super) struct Search {
     identity: Identity,
     deployment: Deployment,
     /// The stack's latest update as the stack shows it.
     shown: Deployment,
-    /// The token of a cancel that is meant for this deployment.
+    /// The token of this deployment's cancel.
     token: String,
-    /// The updates that were met, newest first.
+    /// The updates whose start was read, newest first.
     starts: Vec<Start>,
-    /// The course of the update whose start comes next.
+    /// The course of the update whose start is still to be read.
     course: Course,
     /// True if the last event was a start.
     is_at_start: bool,
 }
 
 impl Search {
-    /// Looks for a deployment, whose cancels have this token, in a stack that shows `shown`.
+    /// Begins the search for a deployment. `shown` is what the stack shows, `token` that of the
+    /// deployment's cancel.
     pub(super) fn new(deployment: &Deployment, shown: Deployment, token: String) -> Self {
         Self {
             identity: Identity::of(deployment, &shown),
@@ -202,7 +205,7 @@ impl Search {
         }
     }
 
-    /// The stack's reading, taken for one of the deployment.
+    /// Returns the stack's reading with the identity of the deployment.
     fn seen(&self) -> Deployment {
         Deployment {
             id: self.deployment.id.clone(),
@@ -212,13 +215,13 @@ impl Search {
         }
     }
 
-    /// Returns the deployment as the stack itself shows it.
+    /// Returns the deployment as the stack shows it. `None` if events are needed to identify it.
     pub(super) fn known(&self) -> Option<Reading> {
         let is_known =
             self.identity == Identity::Same && !matches!(self.shown.status, Status::Other(_));
         is_known.then(|| {
             let seen = self.seen();
-            // The reason is known from when the update was rolled back.
+            // An earlier reading has the reason of the rollback.
             let reason = self.deployment.message.clone();
             let reason = reason.filter(|_| self.deployment.status == Status::Cancelling);
             let message = if seen.status == Status::Cancelled {
@@ -241,7 +244,7 @@ impl Search {
             return false;
         }
         match self.starts.last_mut().filter(|_| self.is_at_start) {
-            Some(start) if start.is_told_again_by(&event) => start.at = event.at.or(start.at),
+            Some(start) if start.is_repeated_by(&event) => start.at = event.at.or(start.at),
             Some(_) | None => self.starts.push(Start {
                 operation: event.operation,
                 token: event.token,
@@ -253,13 +256,13 @@ impl Search {
         self.is_found()
     }
 
-    /// True if the event, and so all that are older, belong to earlier updates.
+    /// True if the event belongs to an earlier update. Then so do all older events.
     fn is_past(&self, event: &Event) -> bool {
         let started = event.at.zip(self.deployment.started_at);
         started.is_some_and(|(at, started)| at < started.saturating_sub(EARLIEST))
     }
 
-    /// True if the last start is the one that is looked for, for certain.
+    /// True if the last start is certainly that of the deployment.
     fn is_found(&self) -> bool {
         let Some(start) = self.starts.last() else {
             return false;
@@ -270,12 +273,12 @@ impl Search {
             .is_some_and(|distance| distance <= EXACT);
         self.deployment.given_id().is_some_and(is_wanted)
             || is_exact
-            // It is the latest, which is met first.
+            // The deployment is the latest update, whose events come first.
             || self.identity == Identity::Same && self.deployment.given_id().is_none()
     }
 
-    /// The place of the deployment among the updates that were met. Events may bear IDs of another kind
-    /// than the stack's: where no start bears the wanted one, the time decides.
+    /// Returns the index of the deployment among the updates that were read. Events may have IDs of
+    /// another kind than the stack's. If no start has the deployment's ID, the time decides.
     fn place(&self) -> Option<usize> {
         let wanted = self.deployment.given_id();
         let is_wanted = |start: &Start| wanted.is_some() && start.operation.as_deref() == wanted;
@@ -292,14 +295,14 @@ impl Search {
         distances.min().map(|(_, place)| place)
     }
 
-    /// Returns the state of the deployment by the stack and the events that were added.
+    /// Returns the state of the deployment, from the stack and the events that were added.
     pub(super) fn reading(&self) -> Result<Reading, CallError> {
         let place = self.place();
         let start = place.and_then(|place| self.starts.get(place));
         let is_followed = place.unwrap_or(self.starts.len()) > 0;
         let course = match (start, self.identity) {
             (Some(start), _) => start.course.clone(),
-            // Its start is not told, and no later one.
+            // No event shows this start, or a later one.
             (None, Identity::Same) if !is_followed => self.course.clone(),
             (None, Identity::Same | Identity::Other | Identity::Uncertain) => Course::default(),
         };
@@ -338,7 +341,7 @@ impl Search {
         if seen.status.as_str() == "DELETE_COMPLETE" {
             return Err(deleted());
         }
-        // That it is this one's rollback that moved the start is known once the events tell of it.
+        // Once events show this update's rollback, it is certain that the rollback changed the start.
         let has_moved = self.identity == Identity::Uncertain && course.status.is_some();
         let moved_start = self.shown.started_at.filter(|_| has_moved);
         Ok(Reading::Of(Box::new(Deployment {
@@ -348,8 +351,8 @@ impl Search {
         })))
     }
 
-    /// The stack's latest update, if the cancel that was meant for the deployment has hit that one: the
-    /// events of its rollback bear the cancel's token.
+    /// Returns the stack's latest update if the deployment's cancel has hit it. The events of that
+    /// update's rollback then have the cancel's token.
     fn hit_newer(&self, place: Option<usize>) -> Option<Box<Deployment>> {
         let meant = self.starts.get(place?)?;
         let newest = self.starts.first().filter(|_| place > Some(0))?;
@@ -362,9 +365,9 @@ impl Search {
             return None;
         }
         let course = &newest.course;
-        let is_told = course.status.as_ref() == Some(&self.shown.status);
+        let is_in_events = course.status.as_ref() == Some(&self.shown.status);
         Some(Box::new(Deployment {
-            // The rollback may have moved the one that the stack shows.
+            // The rollback may have changed the start that the stack shows.
             started_at: newest.at.or(self.shown.started_at),
             id: newest.operation.clone().or_else(|| self.shown.id.clone()),
             message: course
@@ -372,27 +375,28 @@ impl Search {
                 .or_else(|| self.shown.message.clone()),
             ended_at: course
                 .since
-                .filter(|_| is_told && has_ended(&self.shown.status)),
+                .filter(|_| is_in_events && has_ended(&self.shown.status)),
             ..self.shown.clone()
         }))
     }
 }
 
-/// As CloudFormation says it of a stack whose name is given.
+/// Returns the error that CloudFormation returns for an unknown stack name.
 fn deleted() -> CallError {
     CallError {
         fault: Fault::NotFound,
         code: "ValidationError".to_owned(),
-        message: "the stack does not exist any more: it was deleted".to_owned(),
+        message: "the stack was deleted".to_owned(),
     }
 }
 
+/// Returns the error for events that lag behind the stack.
 fn behind() -> CallError {
     CallError {
         fault: Fault::Lost,
         code: "IncompleteAnswer".to_owned(),
         message:
-            "another update has started, and the stack's events do not tell yet how this one ended"
+            "another update has started, and the stack's events do not show yet how this one ended"
                 .to_owned(),
     }
 }
@@ -407,7 +411,7 @@ mod tests {
         start + std::time::Duration::from_secs_f64(seconds)
     }
 
-    /// A reading of a stack: without an operation, its id is made from its time.
+    /// Returns a reading of a stack. Without an operation, its ID is derived from its time.
     fn reading(operation: Option<&str>, updated: Option<f64>, status: Status) -> Deployment {
         let name = EnvironmentName::parse("net", NameRule::CloudFormation).unwrap();
         let arn = "arn:aws:cloudformation:eu-west-1:1:stack/net/0f";
@@ -459,7 +463,7 @@ mod tests {
         search.reading()
     }
 
-    /// The status that was told of the deployment itself.
+    /// Returns the status of the deployment itself.
     fn status(reading: Result<Reading, CallError>) -> Result<Status, String> {
         match reading {
             Ok(Reading::Of(seen) | Reading::HitNewer { meant: seen, .. }) => Ok(seen.status),
@@ -471,7 +475,7 @@ mod tests {
     use Status::{Cancelled, Cancelling, Failed, InProgress, Succeeded};
 
     #[test]
-    fn an_operations_id_alone_decides_where_both_sides_have_one() {
+    fn if_both_readings_have_an_operation_id_it_alone_decides() {
         let first = reading(Some("a"), Some(0.0), InProgress);
         let of =
             |operation, updated, status| Identity::of(&first, &reading(operation, updated, status));
@@ -483,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_the_last_update_decides_where_one_side_has_no_id() {
+    fn if_one_reading_has_no_operation_id_the_time_of_the_last_update_decides() {
         let first = reading(None, Some(0.0), InProgress);
         let of =
             |operation, updated, status| Identity::of(&first, &reading(operation, updated, status));
@@ -529,35 +533,35 @@ mod tests {
         let rolling = reading(None, Some(60.0), Cancelling);
         let start = event(0.1, InProgress);
         let begun = event(60.0, Cancelling);
-        let told = |events: Vec<Event>| status(searched(&first, &rolling, events));
-        assert_eq!(told(vec![begun.clone(), start.clone()]), Ok(Cancelling));
-        // The start's event is late, or told twice, or there is none.
+        let read = |events: Vec<Event>| status(searched(&first, &rolling, events));
+        assert_eq!(read(vec![begun.clone(), start.clone()]), Ok(Cancelling));
+        // The start's event is late, occurs twice, or is missing.
         assert_eq!(
-            told(vec![begun.clone(), event(6.0, InProgress)]),
+            read(vec![begun.clone(), event(6.0, InProgress)]),
             Ok(Cancelling)
         );
         let twice = vec![begun.clone(), event(20.0, InProgress), start.clone()];
-        assert_eq!(told(twice), Ok(Cancelling));
-        assert_eq!(told(vec![begun]), Ok(Cancelling));
-        assert_eq!(told(vec![start]), Ok(Cancelling));
-        assert_eq!(told(vec![]), Ok(Cancelling));
+        assert_eq!(read(twice), Ok(Cancelling));
+        assert_eq!(read(vec![begun]), Ok(Cancelling));
+        assert_eq!(read(vec![start]), Ok(Cancelling));
+        assert_eq!(read(vec![]), Ok(Cancelling));
     }
 
     #[test]
-    fn a_start_that_moved_need_not_be_told_by_the_events_again() {
+    fn a_changed_start_is_found_in_the_events_only_once() {
         let first = reading(None, Some(0.0), InProgress);
         let rolling = reading(None, Some(60.0), Cancelling);
         let moved = |events: Vec<Event>| match searched(&first, &rolling, events) {
-            Ok(Reading::Of(told)) => *told,
-            _ => panic!("it is told"),
+            Ok(Reading::Of(read)) => *read,
+            other => panic!("{other:?}"),
         };
         let start = event(0.1, InProgress);
         assert_eq!(moved(vec![start.clone()]).moved_start, None);
-        let told = moved(vec![event(60.0, Cancelling), start]);
-        assert_eq!(told.moved_start, Some(time(60.0)));
-        assert_eq!(Identity::of(&told, &rolling), Identity::Same);
+        let read = moved(vec![event(60.0, Cancelling), start]);
+        assert_eq!(read.moved_start, Some(time(60.0)));
+        assert_eq!(Identity::of(&read, &rolling), Identity::Same);
         let later = reading(None, Some(90.0), Cancelling);
-        assert_eq!(Identity::of(&told, &later), Identity::Uncertain);
+        assert_eq!(Identity::of(&read, &later), Identity::Uncertain);
     }
 
     #[test]
@@ -574,10 +578,10 @@ mod tests {
             event(30.0, Cancelling),
             event(0.1, InProgress),
         ]);
-        let told = searched(&first, &rolling, events);
-        // The other one's id would be made from a time that its rollback may have moved.
-        assert!(matches!(told, Ok(Reading::Of(_))));
-        assert_eq!(status(told), Ok(Cancelled));
+        let read = searched(&first, &rolling, events);
+        // The other update's ID would be derived from a time that its rollback may have changed.
+        assert!(matches!(read, Ok(Reading::Of(_))));
+        assert_eq!(status(read), Ok(Cancelled));
     }
 
     #[test]
@@ -594,7 +598,7 @@ mod tests {
             status(searched(&first, &moved, before.clone())),
             Ok(Cancelled)
         );
-        // Another one has started: its predecessor's end will be told.
+        // Another update has started: the end of this one will be in the events.
         let second = reading(None, Some(160.0), InProgress);
         let lagging = [event(130.0, Cancelling), event(100.1, InProgress)];
         assert_eq!(
@@ -604,7 +608,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_stands_whatever_becomes_of_the_stack_later() {
+    fn an_end_stays_if_the_stack_is_deleted_or_imported_later() {
         let other = |status: &str| Status::Other(status.to_owned());
         for operation in [Some("a"), None] {
             let first = reading(operation, Some(0.0), InProgress);
@@ -632,7 +636,7 @@ mod tests {
         }
     }
 
-    /// The newer update that the cancel hit, which began after the first had ended.
+    /// Returns the newer update that the cancel hit. The newer update began after the first one's end.
     fn hit(first: &[(Option<&str>, Status)], second: Option<&str>) -> Option<Deployment> {
         let meant = reading(Some("a"), Some(0.0), InProgress);
         let shown = reading(Some("b"), Some(3.0), Cancelling);
@@ -656,11 +660,11 @@ mod tests {
     }
 
     #[test]
-    fn only_our_token_tells_that_a_cancel_has_hit_a_newer_update() {
+    fn only_our_token_shows_that_a_cancel_has_hit_a_newer_update() {
         let succeeded = [(None, Succeeded)];
         let newer = hit(&succeeded, Some("ours")).unwrap();
         assert_eq!(newer.id.as_deref(), Some("b"));
-        // The rollback has moved the one that the stack shows.
+        // The rollback has changed the start that the stack shows.
         assert_eq!(newer.started_at, Some(time(2.0)));
         for token in [Some("anothers"), Some("its"), None] {
             assert_eq!(hit(&succeeded, token), None, "{token:?}");
@@ -692,7 +696,7 @@ mod tests {
     }
 
     #[test]
-    fn where_no_start_bears_the_wanted_id_the_time_decides() {
+    fn if_no_start_has_the_wanted_id_the_time_decides() {
         let wanted = reading(Some("a-uuid-of-version-4"), Some(0.0), InProgress);
         let shown = reading(Some("b"), Some(60.0), InProgress);
         let events = [
@@ -705,10 +709,10 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_of_the_rollback_comes_first_and_the_words_on_its_end_after_it() {
+    fn the_reason_of_the_rollback_comes_before_the_reason_of_the_end() {
         let first = reading(None, Some(0.0), InProgress);
         let ended = reading(None, Some(0.0), Cancelled);
-        let told = |reason: Option<&str>, words: Option<&str>, tokens: [&str; 2]| {
+        let message = |reason: Option<&str>, words: Option<&str>, tokens: [&str; 2]| {
             let with = |message: Option<&str>, token: &str, event: Event| Event {
                 message: message.map(str::to_owned),
                 token: Some(token.to_owned()),
@@ -721,13 +725,13 @@ mod tests {
                 with(Some("User Initiated"), tokens[0], event(0.0, InProgress)),
             ];
             match searched(&first, &ended, events) {
-                Ok(Reading::Of(told)) => told.message,
+                Ok(Reading::Of(read)) => read.message,
                 other => panic!("{other:?}"),
             }
         };
         let left = Some("Update successful. One or more resources could not be deleted.");
         assert_eq!(
-            told(
+            message(
                 Some("The following resource(s) failed: [A]."),
                 left,
                 ["u", "u"]
@@ -738,17 +742,17 @@ mod tests {
             )
         );
         assert_eq!(
-            told(Some("User Initiated"), None, ["u", "c"]).as_deref(),
+            message(Some("User Initiated"), None, ["u", "c"]).as_deref(),
             Some("User Initiated")
         );
-        // An automatic rollback bears the update's own token.
-        let failed = told(None, None, ["u", "u"]).unwrap();
+        // An automatic rollback has the update's own token.
+        let failed = message(None, None, ["u", "u"]).unwrap();
         assert!(failed.contains("failed by itself"), "{failed}");
-        assert_eq!(told(None, None, ["u", "c"]), None);
+        assert_eq!(message(None, None, ["u", "c"]), None);
     }
 
     #[test]
-    fn the_reason_is_that_of_when_it_began_to_roll_back() {
+    fn the_reason_is_that_of_the_rollbacks_first_event() {
         let first = reading(None, Some(0.0), InProgress);
         let ended = reading(None, Some(0.0), Cancelled);
         let begun = Event {
@@ -759,11 +763,11 @@ mod tests {
             let events = [event(2.0, Cancelled), begun.clone()]
                 .into_iter()
                 .chain(start);
-            let Ok(Reading::Of(told)) = searched(&first, &ended, events) else {
-                panic!("it is told");
+            let Ok(Reading::Of(read)) = searched(&first, &ended, events) else {
+                panic!("expected a reading of the deployment");
             };
-            assert_eq!(told.message.as_deref(), Some("User Initiated"));
-            assert_eq!(told.ended_at, Some(time(2.0)));
+            assert_eq!(read.message.as_deref(), Some("User Initiated"));
+            assert_eq!(read.ended_at, Some(time(2.0)));
         }
     }
 }

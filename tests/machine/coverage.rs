@@ -1,4 +1,5 @@
-//! The situations that seeds meet: invariants that nothing puts to the test would hold, too.
+//! The coverage of the seeds: the situations that they meet. An invariant whose situation is never met
+//! would hold without a test.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,14 +7,14 @@ use std::fmt;
 use proton_canceller::engine::EngineKind;
 use proton_canceller::run::{ListPurpose, Note, Report};
 
-use crate::calls::{Answer, Asked, Read};
+use crate::calls::{Asked, Read, Reply};
 use crate::course::{Course, What};
 
-/// How often each situation was met.
+/// The number of times that each situation was met.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(BTreeMap<String, usize>);
+pub(crate) struct Coverage(BTreeMap<String, usize>);
 
-/// What must be met with either engine.
+/// The situations that seeds must meet with either engine.
 const WITH_EITHER: [&str; 47] = [
     "outcome CANCELLED",
     "outcome FAILED",
@@ -51,28 +52,28 @@ const WITH_EITHER: [&str; 47] = [
     "call ReadTag",
     "call Read",
     "call Cancel",
-    "answer Throttled",
-    "answer Broken",
-    "answer Lost",
-    "answer Unanswered",
-    "answer Unreachable",
-    "answer Conflict",
-    "answer Refused",
+    "reply Throttled",
+    "reply Broken",
+    "reply Lost",
+    "reply TimedOut",
+    "reply Unreachable",
+    "reply Conflict",
+    "reply Refused",
     "note HitNewer",
     "note NotPolled",
     "note NotRead",
     "note NotRefreshed",
 ];
 
-/// What must be met with CloudFormation.
+/// The situations that seeds must meet with CloudFormation only.
 const WITH_STACKS: [&str; 4] = [
-    "answer Repeat",
-    "a read that tells what was hit",
+    "reply Repeat",
+    "a read that shows what was hit",
     "note Superseded",
     "error Superseded",
 ];
 
-impl Tally {
+impl Coverage {
     fn met(&mut self, what: &str) {
         match self.0.get_mut(what) {
             Some(count) => *count += 1,
@@ -86,17 +87,17 @@ impl Tally {
         }
     }
 
-    /// Notes what a run meets.
+    /// Counts the situations of a run.
     pub(crate) fn note(&mut self, course: &Course) {
         if let Some(code) = &course.failure {
             self.met(&format!("failed {code}"));
         }
         for call in &course.calls {
             self.note_call(call.asked);
-            match &call.answer {
-                Some(Answer::Failed(trouble)) => self.met(&format!("answer {trouble:?}")),
-                Some(Answer::Reading(Read::HitNewer { .. })) => {
-                    self.met("a read that tells what was hit");
+            match &call.reply {
+                Some(Reply::Failed(trouble)) => self.met(&format!("reply {trouble:?}")),
+                Some(Reply::Reading(Read::HitNewer { .. })) => {
+                    self.met("a read that shows what was hit");
                 }
                 _ => {}
             }
@@ -116,7 +117,7 @@ impl Tally {
                         self.met(&format!("outcome {}", end.name()));
                     }
                 }
-                What::Asked(_) | What::Answered(_) | What::Waits(_) | What::Done => {}
+                What::Asked(_) | What::Responded(_) | What::Waits(_) | What::Done => {}
             }
         }
     }
@@ -161,7 +162,7 @@ impl Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for Coverage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (what, count) in &self.0 {
             writeln!(formatter, "{count:10} {what}")?;
