@@ -26,11 +26,13 @@ mod agenda;
 mod budget;
 mod call;
 mod cancel;
+mod cancelling;
 mod driver;
 mod find;
 #[cfg(test)]
 mod fixture;
-mod follow;
+mod followed;
+mod following;
 mod listing;
 mod note;
 mod poll;
@@ -48,7 +50,7 @@ pub use note::Note;
 
 use self::agenda::{Agenda, Entry, Next, Stage};
 use self::find::Finding;
-use self::follow::Followed;
+use self::followed::Followed;
 use self::poll::Polls;
 use self::rate_limiter::RateLimiter;
 use self::selection::Selection;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::PageToken;
 use super::cancel::Cancel;
-use super::follow::Followed;
+use super::followed::Followed;
 use super::selection::Candidate;
 use crate::aws::backoff::Backoff;
 use crate::deployment::{Environment, EnvironmentName};

@@ -155,7 +155,7 @@ fn is_due_soon(entry: &Entry, next: Next, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{NOW, after, deployment};
-    use super::super::follow::Followed;
+    use super::super::followed::Followed;
     use super::*;
 
     #[test]

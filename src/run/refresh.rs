@@ -2,7 +2,7 @@
 //! refreshes the stale readings of many cancels.
 
 use super::Run;
-use super::agenda::{Entry, Stage};
+use super::agenda::{Entry, Next, Stage};
 use super::call::{Call, ListPurpose, ListRequest, PageToken};
 use super::note::Note;
 use crate::aws::call_error::{CallError, Fault};
@@ -100,7 +100,7 @@ impl Run<'_> {
             if let Some((cancel, is_later)) = self.agenda.cancel(&name, request.asked_at) {
                 cancel.refresh(shown, request, is_later);
             } else if let Some((Stage::Follow(followed), next)) = self.agenda.get(&name)
-                && followed.is_shown_by(&shown, next)
+                && followed.is_shown_by(&shown, next == Next::InFlight)
                 && let Some(Stage::Follow(mut followed)) =
                     self.agenda.take(&name).map(|one| one.stage)
             {
