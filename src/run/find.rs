@@ -41,12 +41,8 @@ impl Finding {
         for deployment in page.deployments {
             let name = deployment.environment.name.clone();
             if matches!(deployment.status, Status::InProgress | Status::Cancelling) {
-                let candidate = Candidate {
-                    deployment,
-                    read_at: request.asked_at,
-                    page: Some(request.token.clone()),
-                    is_doubtful: false,
-                };
+                let page = Some(request.token.clone());
+                let candidate = Candidate::new(deployment, request.asked_at, page);
                 self.running.insert(name, candidate);
             } else {
                 self.running.remove(&name);
@@ -194,13 +190,7 @@ impl Run<'_> {
     fn decide_named(&mut self, deployment: Deployment, read_at: Timestamp, now: Timestamp) {
         self.tally.listed += 1;
         self.count(&deployment.status);
-        let candidate = Candidate {
-            deployment,
-            read_at,
-            page: None,
-            is_doubtful: false,
-        };
-        self.decide(candidate, now);
+        self.decide(Candidate::new(deployment, read_at, None), now);
     }
 
     /// An environment that a request names could not be read. If the service was not reached, that is

@@ -34,12 +34,7 @@ pub(super) fn deployment(environment: &str) -> Deployment {
 
 /// Returns a deployment that was read just now, by itself.
 pub(super) fn candidate(deployment: Deployment) -> Candidate {
-    Candidate {
-        deployment,
-        read_at: NOW,
-        page: None,
-        is_doubtful: false,
-    }
+    Candidate::new(deployment, NOW, None)
 }
 
 /// Returns the limits of a run of a quarter of an hour.

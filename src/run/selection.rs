@@ -23,6 +23,15 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
+    pub(super) fn new(deployment: Deployment, read_at: Timestamp, page: Option<PageToken>) -> Self {
+        Self {
+            deployment,
+            read_at,
+            page,
+            is_doubtful: false,
+        }
+    }
+
     /// True if a reading shows the deployment `IN_PROGRESS`.
     pub(super) fn is_confirmed_by(&self, shown: &Deployment) -> bool {
         shown.status == Status::InProgress && shown.is_same_as(&self.deployment)
