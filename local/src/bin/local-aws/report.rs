@@ -194,17 +194,17 @@ impl<'a> Decided<'a> {
                 shortened(self.text("/error/message"))
             ),
             ("", "CANCELLED") => match engine {
-                Engine::Proton => "cancelled, and seen to have ended so",
-                Engine::CloudFormation => "rolled back, and seen to have ended so",
+                Engine::Proton => "the deployment was cancelled",
+                Engine::CloudFormation => "the update was rolled back",
             }
             .to_owned(),
             ("", "FAILED") => match engine {
                 Engine::Proton => "cancelled, but the deployment failed",
-                Engine::CloudFormation => "the update failed, and is not rolled back",
+                Engine::CloudFormation => "the update failed and was not rolled back",
             }
             .to_owned(),
-            ("", "SUCCEEDED") => "the update had finished before the cancel took hold".to_owned(),
-            ("", "CANCELLING") => "the cancel was accepted; its end was not seen".to_owned(),
+            ("", "SUCCEEDED") => "the update finished before the cancel".to_owned(),
+            ("", "CANCELLING") => "the cancel was accepted; the run did not see the end".to_owned(),
             ("", "DRY_RUN") => "would have been cancelled".to_owned(),
             (reason, _) => match explanation(reason) {
                 Some(explanation) => format!("{reason}: {explanation}"),
@@ -219,7 +219,7 @@ fn explanation(reason: &str) -> Option<&'static str> {
         "PROTECTED" => "its name matches PROTECTED_ENVIRONMENTS",
         "NOT_INCLUDED" => "its name matches no glob of ENVIRONMENTS",
         "NOT_IN_PROGRESS" => "it has no deployment in progress",
-        "STARTED_AFTER_ALARM" => "the deployment started after the alarm spoke, it may be the cure",
+        "STARTED_AFTER_ALARM" => "the deployment started after the alarm fired and may be the fix",
         "NOT_TAGGED" => "its tag names no glob that matches the alarm",
         "NOT_STUCK" => "the deployment has not been running for long enough",
         "OVER_LIMIT" => "more were selected than MAX_CANCELLATIONS allows",
