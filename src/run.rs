@@ -262,8 +262,9 @@ impl<'a> Run<'a> {
     }
 
     /// Puts an environment on the agenda where its stage begins.
-    fn begin(&mut self, stage: Stage, until: Timestamp, now: Timestamp) {
-        self.agenda.put(Entry::new(stage, until, now), Next::Ready);
+    fn begin(&mut self, stage: Stage, until: Timestamp, since: Timestamp) {
+        self.agenda
+            .put(Entry::new(stage, until, since), Next::Ready);
     }
 
     /// Puts an environment whose call failed back on the agenda if the call is to be made again.
@@ -398,7 +399,7 @@ impl<'a> Run<'a> {
         match entry.stage {
             Stage::Cancel(cancel) => self.expire_cancel(cancel, known, now),
             Stage::Follow(followed) => self.expire_followed(followed, known, now),
-            stage @ (Stage::Named(_) | Stage::Untagged(..)) => self.expire_find(stage, now),
+            stage @ (Stage::Named(_) | Stage::Untagged(..)) => self.expire_find(stage),
         }
     }
 }

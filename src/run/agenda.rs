@@ -43,7 +43,8 @@ pub(super) struct Entry {
     pub(super) stage: Stage,
     /// When the time for this stage is over.
     pub(super) until: Timestamp,
-    /// When the last call was made or, if none is under way, when its response arrived.
+    /// When the last call was made or, if none is under way, when its response arrived. A page that is
+    /// asked for from then on shows a later state.
     pub(super) since: Timestamp,
     /// The retries of its calls.
     pub(super) backoff: Backoff,
@@ -59,11 +60,11 @@ type Order = (bool, bool, Option<Timestamp>);
 type Ready = BTreeSet<(Order, EnvironmentName)>;
 
 impl Entry {
-    pub(super) fn new(stage: Stage, until: Timestamp, now: Timestamp) -> Self {
+    pub(super) fn new(stage: Stage, until: Timestamp, since: Timestamp) -> Self {
         Self {
             stage,
             until,
-            since: now,
+            since,
             backoff: Backoff::default(),
             continuation: None,
         }

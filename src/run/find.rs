@@ -104,7 +104,7 @@ impl Run<'_> {
                 self.decide(candidate, now);
             }
         }
-        self.admit(now);
+        self.admit();
     }
 
     fn count(&mut self, status: &Status) {
@@ -131,7 +131,7 @@ impl Run<'_> {
     }
 
     /// Applies rule 7 to what is selected, as soon as it is certain.
-    fn admit(&mut self, now: Timestamp) {
+    fn admit(&mut self) {
         let undecided = self.agenda.undecided();
         let Some(selection) = &mut self.selection else {
             return;
@@ -142,8 +142,10 @@ impl Run<'_> {
         let end = match admission {
             Admission::Cancel => {
                 for candidate in candidates {
+                    // Any page that was asked for since its last reading is later.
+                    let since = candidate.read_at;
                     let cancel = Stage::Cancel(Cancel::new(candidate));
-                    self.begin(cancel, self.limits.budget.act_until, now);
+                    self.begin(cancel, self.limits.budget.act_until, since);
                 }
                 return;
             }
@@ -184,7 +186,7 @@ impl Run<'_> {
                 None => return,
             },
         }
-        self.admit(now);
+        self.admit();
     }
 
     fn decide_named(&mut self, deployment: Deployment, read_at: Timestamp, now: Timestamp) {
@@ -226,7 +228,7 @@ impl Run<'_> {
             Err(error) => {
                 if let Some(entry) = self.retry(entry, &error, now) {
                     self.report(entry.stage.outcome(End::Error(error)), Word::Last);
-                    self.admit(now);
+                    self.admit();
                 }
                 return;
             }
@@ -241,7 +243,7 @@ impl Run<'_> {
             }
             TagStep::Done(tag) => {
                 self.decide_tagged(candidate, *tag, entry.since);
-                self.admit(now);
+                self.admit();
             }
         }
     }
@@ -272,14 +274,14 @@ impl Run<'_> {
     }
 
     /// Ends the search for an environment whose time is over.
-    pub(super) fn expire_find(&mut self, stage: Stage, now: Timestamp) {
+    pub(super) fn expire_find(&mut self, stage: Stage) {
         match stage {
             Stage::Named(_) => self.unread(stage, CallError::late()),
             Stage::Untagged(..) | Stage::Cancel(_) | Stage::Follow(_) => {
                 self.report(stage.outcome(End::Error(CallError::late())), Word::Last);
             }
         }
-        self.admit(now);
+        self.admit();
     }
 }
 

@@ -67,6 +67,13 @@ fn every_invariant_holds_whatever_happens_with_cloudformation() {
     simulate_all(EngineKind::CloudFormation);
 }
 
+/// A seed beyond the usual ones: a poll's page confirms a deployment that the tag of another admits.
+#[test]
+fn a_page_asked_for_before_an_admission_confirms_the_reading() {
+    let course = Course::of(Scenario::of(EngineKind::Proton, 20_530_512));
+    assert_eq!(invariants::check(&course), None);
+}
+
 #[test]
 fn a_seed_replays_exactly() {
     for engine in [EngineKind::Proton, EngineKind::CloudFormation] {
