@@ -10,7 +10,7 @@ use crate::deployment::EnvironmentName;
 use crate::engine::{Page, Reading};
 use crate::timestamp::Timestamp;
 
-/// The turns that are near where the rate limiter spaces calls.
+/// How many of the next cancels have their pages refreshed while the rate limiter spaces calls.
 const NEAR_IF_THROTTLED: usize = 10;
 
 /// The next call that is no poll.
