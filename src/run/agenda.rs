@@ -222,6 +222,14 @@ impl Agenda {
         self.entries.values().map(|(entry, next)| (entry, *next))
     }
 
+    /// The names of the environments that meet a condition.
+    pub(super) fn names(&self, is_meant: impl Fn(&Entry, Next) -> bool) -> Vec<EnvironmentName> {
+        let meant = self
+            .entries()
+            .filter(|(entry, next)| is_meant(entry, *next));
+        meant.map(|(entry, _)| entry.name().clone()).collect()
+    }
+
     /// Returns the stage of an environment, with when it is up next.
     pub(super) fn get(&self, name: &EnvironmentName) -> Option<(&Stage, Next)> {
         let (entry, next) = self.entries.get(name)?;

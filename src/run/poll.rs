@@ -2,13 +2,12 @@
 //! by itself.
 
 use super::Run;
-use super::agenda::{Entry, Next, Stage};
+use super::agenda::{Agenda, Entry, Next, Stage};
 use super::call::{Call, ListPurpose, ListRequest};
 use super::listing::Listing;
 use super::note::Note;
 use crate::aws::backoff::Backoff;
 use crate::aws::call_error::CallError;
-use crate::deployment::EnvironmentName;
 use crate::engine::Page;
 use crate::timestamp::Timestamp;
 
@@ -52,10 +51,7 @@ impl Run<'_> {
 
     /// Polls everything that is followed at once.
     pub(super) fn poll_all(&mut self) {
-        let waiting = |(_, next): &(&Entry, Next)| matches!(next, Next::At(_));
-        let waiting = self.agenda.entries().filter(waiting);
-        let names: Vec<_> = waiting.map(|(entry, _)| entry.name().clone()).collect();
-        for name in names {
+        for name in self.agenda.names(|_, next| matches!(next, Next::At(_))) {
             self.agenda.reschedule(&name, Next::Ready);
         }
     }
@@ -66,16 +62,15 @@ impl Run<'_> {
             return;
         }
         let entries = self.agenda.entries();
-        let listed = entries
-            .filter(|(entry, next)| matches!(next, Next::Ready | Next::At(_)) && is_listed(entry));
-        let (due, names): (Vec<bool>, Vec<EnvironmentName>) = listed
-            .map(|(entry, next)| (is_due_soon(entry, next, now), entry.name().clone()))
-            .unzip();
-        let due = due.into_iter().filter(|is_due| *is_due).count();
+        let due = entries
+            .filter(|(entry, next)| is_listed(entry) && is_due_soon(entry, *next, now))
+            .count();
         if !self.polls.is_cheaper(due, now) {
             return;
         }
-        for name in names {
+        let waiting =
+            |entry: &Entry, next| matches!(next, Next::Ready | Next::At(_)) && is_listed(entry);
+        for name in self.agenda.names(waiting) {
             self.agenda.reschedule(&name, Next::Listed);
         }
         self.polls.most_pages = due;
@@ -97,7 +92,8 @@ impl Run<'_> {
             self.apply_page(request, page, now);
             is_complete
         });
-        let has_shown_all = self.agenda.entries().all(|(_, next)| next != Next::Listed);
+        let has_shown_all =
+            |agenda: &Agenda| agenda.entries().all(|(_, next)| next != Next::Listed);
         match is_complete {
             Err(error) => {
                 self.note(Note::NotPolled(error));
@@ -105,7 +101,7 @@ impl Run<'_> {
                 self.polls.not_before = Some(again_at);
                 return self.read_by_themselves(false);
             }
-            Ok(false) if has_shown_all => {}
+            Ok(false) if has_shown_all(&self.agenda) => {}
             Ok(false) if listing.pages() < self.polls.most_pages => {
                 self.polls.listing = Some(listing);
                 return;
@@ -122,10 +118,7 @@ impl Run<'_> {
 
     /// Makes ready to be read what the listing has not shown.
     fn read_by_themselves(&mut self, is_unlisted: bool) {
-        let entries = self.agenda.entries();
-        let listed = entries.filter(|(_, next)| *next == Next::Listed);
-        let names: Vec<_> = listed.map(|(entry, _)| entry.name().clone()).collect();
-        for name in names {
+        for name in self.agenda.names(|_, next| next == Next::Listed) {
             if let Some(mut entry) = self.agenda.take(&name) {
                 if let Stage::Follow(followed) = &mut entry.stage {
                     followed.is_unlisted = is_unlisted;
