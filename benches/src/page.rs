@@ -118,10 +118,8 @@ fn memory_in_gib(meminfo: &str) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::row::{Dimension, Figure, ResultLine};
+    use crate::row::{Figure, ResultLine};
     use crate::statistics::Samples;
 
     fn page() -> String {
@@ -135,15 +133,7 @@ mod tests {
             target: Some(1.5),
             result,
         };
-        let point = GrowthPoint {
-            dimension: Dimension::Cancels,
-            size: 1,
-            calls: Samples::one(12.0),
-            floor: Duration::from_millis(300),
-            time: Samples::one(330.0),
-            cpu: Samples::one(11.0),
-            memory: Samples::one(6.5),
-        };
+        let point = GrowthPoint::sample();
         let machine = Machine {
             version: "0123abc".to_owned(),
             machine: "2 processors".to_owned(),

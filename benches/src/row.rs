@@ -175,6 +175,22 @@ impl GrowthPoint {
 }
 
 #[cfg(test)]
+impl GrowthPoint {
+    /// A sample for tests.
+    pub(crate) fn sample() -> Self {
+        Self {
+            dimension: Dimension::Cancels,
+            size: 1,
+            calls: Samples::one(12.0),
+            floor: Duration::from_millis(300),
+            time: Samples::one(330.0),
+            cpu: Samples::one(11.0),
+            memory: Samples::one(6.5),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -224,15 +240,7 @@ mod tests {
     #[test]
     fn every_row_has_as_many_cells_as_its_head() {
         let cells = |line: &str| line.matches('|').count();
-        let point = GrowthPoint {
-            dimension: Dimension::Cancels,
-            size: 1,
-            calls: Samples::one(12.0),
-            floor: Duration::from_millis(300),
-            time: Samples::one(330.0),
-            cpu: Samples::one(11.0),
-            memory: Samples::one(6.5),
-        };
+        let point = GrowthPoint::sample();
         for (head, row) in [
             (Row::HEAD, row(1.0, Some(1.0)).cells()),
             (GrowthPoint::HEAD, point.cells()),

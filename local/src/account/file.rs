@@ -1,6 +1,7 @@
 //! The environments and stacks of a world file. The package's README describes the format.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use chrono::DateTime;
@@ -314,25 +315,16 @@ impl EnvironmentText {
         if let Some(deployment) = self.deployment {
             environment.deployment = Some(deployment.into_deployment(Status::Succeeded)?);
         }
-        for event in self.then {
-            let (timing, effect) = event.into_event()?;
-            environment = environment.then(timing, effect);
-        }
-        Ok(environment)
+        with_script(
+            environment,
+            self.then.into_iter().map(EventText::into_event),
+        )
     }
 }
 
 impl DeploymentText {
     fn into_deployment(self, default: Status) -> Result<Deployment, String> {
-        let status = match self.status {
-            Some(status) => status.parse()?,
-            None => default,
-        };
-        let mut deployment = if status.is_settled() {
-            Deployment::settled(Ending::new(status))
-        } else {
-            Deployment::of_status(status)
-        };
+        let mut deployment = of_status(self.status, default)?;
         deployment.message = self.message;
         if let Some(id) = self.id {
             let id = valid(&model::DEPLOYMENT_ID, id, "id", "a UUID in lower case")?;
@@ -376,6 +368,34 @@ impl EndingText {
         };
         Ok((optional_seconds(self.seconds, "seconds")?, ending))
     }
+}
+
+/// Adds the scripted events to an environment, in their order.
+fn with_script(
+    environment: Environment,
+    mut events: impl Iterator<Item = Result<(Timing, Effect), String>>,
+) -> Result<Environment, String> {
+    events.try_fold(environment, |environment, event| {
+        let (timing, effect) = event?;
+        Ok(environment.then(timing, effect))
+    })
+}
+
+/// Creates a deployment of the status that a file gives, or of the default.
+fn of_status<S>(status: Option<String>, default: S) -> Result<Deployment, String>
+where
+    S: FromStr<Err = String> + Into<StackStatus>,
+{
+    let status = match status {
+        Some(status) => status.parse::<S>()?,
+        None => default,
+    };
+    let status: StackStatus = status.into();
+    Ok(if status.is_settled() {
+        Deployment::settled(Ending::new(status))
+    } else {
+        Deployment::of_status(status)
+    })
 }
 
 /// Reads the timing of a scripted event: the only one of four that is given.
@@ -455,25 +475,13 @@ impl StackText {
             .update
             .map(|update| update.into_update(StackStatus::UpdateComplete))
             .transpose()?;
-        for event in self.then {
-            let (timing, effect) = event.into_event()?;
-            stack = stack.then(timing, effect);
-        }
-        Ok(stack)
+        with_script(stack, self.then.into_iter().map(StackEventText::into_event))
     }
 }
 
 impl UpdateText {
     fn into_update(self, default: StackStatus) -> Result<Deployment, String> {
-        let status = match self.status {
-            Some(status) => status.parse()?,
-            None => default,
-        };
-        let mut update = if status.is_settled() {
-            Deployment::settled(Ending::new(status))
-        } else {
-            Deployment::of_status(status)
-        };
+        let mut update = of_status(self.status, default)?;
         update.message = self.reason;
         update.id = self.id;
         if let Some(token) = self.token {
