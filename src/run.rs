@@ -54,13 +54,14 @@ use self::followed::Followed;
 use self::poll::Polls;
 use self::rate_limiter::RateLimiter;
 use self::selection::Selection;
+use crate::aws::backoff::Backoff;
 use crate::aws::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, EnvironmentName};
-use crate::engine::{Continuation, ReadStep};
+use crate::engine::{Continuation, ReadStep, Reading};
 use crate::plan::Policy;
-use crate::report::outcome::Outcome;
+use crate::report::outcome::{End, Outcome};
 use crate::report::summary::Tally;
-use crate::timestamp::{self, Timestamp};
+use crate::timestamp::Timestamp;
 use crate::trigger::{Cause, Trigger};
 
 /// The timeout of a call.
@@ -114,6 +115,8 @@ pub enum Word {
 #[derive(Debug)]
 pub struct Run<'a> {
     limits: Limits,
+    /// The time of the last step or response.
+    now: Timestamp,
     /// True if a deployment is read once instead of followed.
     reads_once: bool,
     random: fastrand::Rng,
@@ -140,11 +143,11 @@ impl<'a> Run<'a> {
     /// Makes a run that cancels the deployments that the policy selects for a trigger.
     #[must_use]
     pub fn new(trigger: &'a Trigger, policy: &'a Policy, limits: Limits, now: Timestamp) -> Self {
-        let mut run = Self::empty(limits);
+        let mut run = Self::empty(limits, now);
         run.selection = Some(Selection::new(trigger, policy));
         match &trigger.cause {
             Cause::Alarm(_) | Cause::Schedule => run.finding = Some(Finding::new(now)),
-            Cause::Request(request) => run.begin_to_read(&request.environments, now),
+            Cause::Request(request) => run.begin_to_read(&request.environments),
         }
         run
     }
@@ -152,17 +155,18 @@ impl<'a> Run<'a> {
     /// Makes a run that reads a deployment that is being cancelled, once, and cancels nothing.
     #[must_use]
     pub fn follow(deployment: Deployment, limits: Limits, now: Timestamp) -> Self {
-        let mut run = Self::empty(limits);
+        let mut run = Self::empty(limits, now);
         run.reads_once = true;
-        let until = limits.budget.read_until;
-        let followed = Followed::new(deployment, None, until, now);
-        run.begin(Stage::Follow(followed), until, now);
+        let followed = Stage::Follow(Followed::new(deployment, None, now));
+        let entry = Entry::new(followed, limits.budget.read_until, now);
+        run.agenda.put(entry, Next::Ready);
         run
     }
 
-    fn empty(limits: Limits) -> Self {
+    fn empty(limits: Limits, now: Timestamp) -> Self {
         Self {
             limits,
+            now,
             reads_once: false,
             random: fastrand::Rng::with_seed(limits.seed),
             in_flight: 0,
@@ -182,28 +186,28 @@ impl<'a> Run<'a> {
 
     /// Returns what to do next.
     pub fn next(&mut self, now: Timestamp) -> Step {
+        self.now = now;
         while let Some(entry) = self.agenda.wake(now) {
-            self.expire(entry, now);
+            let error = entry.overdue();
+            self.conclude(entry, error);
         }
-        if self.is_done(now) {
+        if self.is_done() {
             return Step::Done;
         }
         let limited_until = self.rate.next().filter(|at| *at > now);
         if limited_until.is_none()
             && self.in_flight < self.limits.concurrency
-            && let Some(call) = self.choose(now)
+            && let Some(call) = self.choose()
         {
             self.in_flight += 1;
             self.rate.call_made(now);
             return Step::Call(call);
         }
-        let listing = self.finding.as_ref().and_then(|one| one.listing.at());
-        let act_until = self.limits.budget.act_until;
         let timers = [
             self.agenda.next_timer(),
-            listing,
+            self.finding.as_ref().and_then(|one| one.listing.at()),
             limited_until,
-            Some(act_until),
+            Some(self.limits.budget.act_until),
         ];
         let timers = timers.into_iter().flatten().filter(|at| *at > now);
         Step::WaitUntil(timers.min().unwrap_or(self.limits.budget.publish_until))
@@ -211,22 +215,34 @@ impl<'a> Run<'a> {
 
     /// Applies a response.
     pub fn handle(&mut self, response: Response, now: Timestamp) {
+        self.now = now;
         self.in_flight = self.in_flight.saturating_sub(1);
         match response.error() {
             None => self.rate.call_accepted(now),
             Some(error) if error.fault == Fault::Throttled => self.rate.call_throttled(now),
             Some(_) => {}
         }
-        match response {
-            Response::List(request, result) => match request.purpose {
-                ListPurpose::Find => self.on_found_page(&request, result, now),
-                ListPurpose::Refresh => self.on_refreshed_page(&request, result, now),
-                ListPurpose::Poll => self.on_polled_page(&request, result, now),
+        let entry = response.name().and_then(|name| self.agenda.take(name));
+        match (response, entry) {
+            (Response::List(request, result), _) => match request.purpose {
+                ListPurpose::Find => self.on_found_page(&request, result),
+                ListPurpose::Refresh => self.on_refreshed_page(&request, result),
+                ListPurpose::Poll => self.on_polled_page(&request, result),
             },
-            Response::ReadEnvironment(name, result) => self.on_environment(&name, result, now),
-            Response::ReadTag(name, result) => self.on_tag(&name, result, now),
-            Response::ReadDeployment(name, result) => self.on_deployment(&name, result, now),
-            Response::Cancel(name, result) => self.on_cancel(&name, result, now),
+            (_, None) => {}
+            (Response::ReadEnvironment(_, Ok(read)), Some(entry)) => {
+                self.on_environment(entry, read);
+            }
+            (Response::ReadTag(_, Ok(step)), Some(entry)) => self.on_tag(entry, step),
+            (Response::ReadDeployment(_, Ok(step)), Some(entry)) => self.on_deployment(entry, step),
+            (Response::Cancel(_, Ok(current)), Some(entry)) => self.on_cancelled(entry, current),
+            (Response::Cancel(_, Err(error)), Some(entry)) => self.on_cancel_error(entry, error),
+            (
+                Response::ReadEnvironment(_, Err(error))
+                | Response::ReadTag(_, Err(error))
+                | Response::ReadDeployment(_, Err(error)),
+                Some(entry),
+            ) => self.on_error(entry, error),
         }
     }
 
@@ -257,34 +273,25 @@ impl<'a> Run<'a> {
         self.reports.push(Report::Outcome(Box::new(outcome), word));
     }
 
+    /// Reports the only outcome of an environment, or its end.
+    fn end(&mut self, outcome: Outcome) {
+        self.report(outcome, Word::Last);
+    }
+
     fn note(&mut self, note: Note) {
         self.reports.push(Report::Note(note));
     }
 
     /// Puts an environment on the agenda where its stage begins.
-    fn begin(&mut self, stage: Stage, until: Timestamp, since: Timestamp) {
-        self.agenda
-            .put(Entry::new(stage, until, since), Next::Ready);
-    }
-
-    /// Puts an environment whose call failed back on the agenda if the call is to be made again.
-    /// Returns the environment if the error is final.
-    fn retry(&mut self, mut entry: Entry, error: &CallError, now: Timestamp) -> Option<Entry> {
-        let until = entry.until;
-        let is_transient = error.is_transient();
-        let again_at = is_transient.then(|| entry.backoff.next(now, until, &mut self.random));
-        let Some(at) = again_at.flatten() else {
-            return Some(entry);
-        };
-        entry.since = now;
-        self.agenda.put(entry, Next::At(at));
-        None
+    fn begin(&mut self, stage: Stage, since: Timestamp) {
+        let entry = Entry::new(stage, self.limits.budget.act_until, since);
+        self.agenda.put(entry, Next::Ready);
     }
 
     /// True if nothing is left to be done, or nothing could be found.
-    fn is_done(&mut self, now: Timestamp) -> bool {
+    fn is_done(&mut self) -> bool {
         if let Some(finding) = &self.finding {
-            if finding.listing.at().is_some() && now >= self.limits.budget.act_until {
+            if finding.listing.at().is_some() && self.now >= self.limits.budget.act_until {
                 self.failure.get_or_insert_with(CallError::late);
             }
         } else if self.agenda.is_empty() {
@@ -296,115 +303,95 @@ impl<'a> Run<'a> {
     }
 
     /// Chooses the next call: those that matter most come first. A call that is not chosen now takes no permit.
-    fn choose(&mut self, now: Timestamp) -> Option<Call> {
+    fn choose(&mut self) -> Option<Call> {
         let listing = self.finding.as_mut().map(|finding| &mut finding.listing);
-        if let Some(token) = listing.and_then(|listing| listing.ask(now)) {
-            return Some(self.list(token, ListPurpose::Find, now));
+        if let Some(token) = listing.and_then(|listing| listing.ask(self.now)) {
+            return Some(self.list(token, ListPurpose::Find));
         }
-        self.choose_ready(now).or_else(|| self.choose_poll(now))
+        self.choose_ready().or_else(|| self.choose_poll())
     }
 
-    fn list(&self, token: PageToken, purpose: ListPurpose, asked_at: Timestamp) -> Call {
+    fn list(&self, token: PageToken, purpose: ListPurpose) -> Call {
         let timeout = match purpose {
             ListPurpose::Find => RESPONSE_TIMEOUT,
             // What a slow listing cannot show is read by itself.
             ListPurpose::Refresh => Duration::from_secs(1),
             ListPurpose::Poll => Duration::from_secs(2),
         };
-        let until = self.limits.budget.act_until;
+        let asked_at = self.now;
         let request = ListRequest {
             token,
             purpose,
             asked_at,
         };
-        Call {
-            request: Request::List(request),
-            give_up_at: give_up_at(asked_at, timeout, until),
-        }
+        let until = self.limits.budget.act_until;
+        Call::new(Request::List(request), asked_at, timeout, until)
     }
 
     /// Makes the call that an environment needs next.
-    fn ask(&mut self, name: &EnvironmentName, now: Timestamp) -> Option<Call> {
+    fn ask(&mut self, name: &EnvironmentName) -> Option<Call> {
         let mut entry = self.agenda.take(name)?;
-        let continuation = entry.continuation.clone();
-        let (request, until) = match &mut entry.stage {
-            Stage::Named(name) => (Request::ReadEnvironment(name.clone()), entry.until),
-            Stage::Untagged(candidate, page) => {
-                let environment = candidate.deployment.environment.clone();
-                (Request::ReadTag(environment, page.clone()), entry.until)
-            }
-            Stage::Cancel(cancel) => cancel.ask(continuation, &self.limits.budget, now),
-            Stage::Follow(followed) => {
-                let deployment = Box::new(followed.deployment.clone());
-                (
-                    Request::ReadDeployment(deployment, continuation),
-                    entry.until,
-                )
-            }
-        };
-        entry.since = now;
+        let (request, until) = entry.ask(&self.limits.budget, self.now);
         self.agenda.put(entry, Next::InFlight);
-        let give_up_at = give_up_at(now, RESPONSE_TIMEOUT, until);
-        Some(Call {
-            request,
-            give_up_at,
-        })
+        Some(Call::new(request, self.now, RESPONSE_TIMEOUT, until))
     }
 
-    /// Applies the response to the read of a deployment. What earlier calls have shown counts if this one
-    /// failed, unless the deployment is read again anyway.
-    fn on_deployment(
-        &mut self,
-        name: &EnvironmentName,
-        result: Result<ReadStep, CallError>,
-        now: Timestamp,
-    ) {
-        let Some(mut entry) = self.agenda.take(name) else {
-            return;
-        };
-        let reading = match result {
-            Ok(ReadStep::Done(reading)) => Ok(reading),
-            Ok(ReadStep::More(continuation)) => {
+    /// Applies the response to the read of a deployment.
+    fn on_deployment(&mut self, mut entry: Entry, step: ReadStep) {
+        match step {
+            ReadStep::Done(reading) => self.on_reading(entry, reading),
+            ReadStep::More(continuation) => {
                 entry.continuation = Some(continuation);
-                entry.since = now;
-                return self.agenda.put(entry, Next::Ready);
+                entry.since = self.now;
+                self.agenda.put(entry, Next::Ready);
             }
-            Err(error) => match self.retry(entry, &error, now) {
-                Some(failed) => {
-                    entry = failed;
-                    let known = entry.continuation.as_ref().and_then(Continuation::known);
-                    known.filter(|_| !self.reads_once).ok_or(error)
-                }
-                None => return,
-            },
-        };
-        match (entry.stage, reading) {
-            (Stage::Cancel(cancel), Ok(reading)) => {
-                self.on_reading_for_cancel(cancel, entry.backoff, reading, now);
-            }
-            (Stage::Cancel(cancel), Err(error)) => self.give_up(cancel, error, now),
-            (Stage::Follow(followed), Ok(reading)) => {
-                self.on_reading_for_follow(followed, reading, now);
-            }
-            (Stage::Follow(followed), Err(error)) => {
-                self.on_unread_for_follow(followed, error, now);
-            }
-            (Stage::Named(_) | Stage::Untagged(..), _) => {}
         }
     }
 
-    /// Ends what has no time left.
-    fn expire(&mut self, entry: Entry, now: Timestamp) {
-        let known = entry.continuation.as_ref().and_then(Continuation::known);
+    fn on_reading(&mut self, entry: Entry, reading: Reading) {
         match entry.stage {
-            Stage::Cancel(cancel) => self.expire_cancel(cancel, known, now),
-            Stage::Follow(followed) => self.expire_followed(followed, known, now),
-            stage @ (Stage::Named(_) | Stage::Untagged(..)) => self.expire_find(stage),
+            Stage::Cancel(cancel) => self.on_reading_for_cancel(cancel, entry.backoff, reading),
+            Stage::Follow(followed) => self.on_reading_for_follow(followed, entry.until, reading),
+            Stage::Named(_) | Stage::Untagged(..) => {}
         }
     }
-}
 
-/// Returns when a call is given up: after a timeout, or when the time is over.
-fn give_up_at(now: Timestamp, timeout: Duration, until: Timestamp) -> Timestamp {
-    timestamp::later(now, timeout).map_or(until, |at| at.min(until))
+    /// Returns when a call that failed is made again. `None` if its error is final.
+    fn again_at(
+        &mut self,
+        backoff: &mut Backoff,
+        error: &CallError,
+        until: Timestamp,
+    ) -> Option<Timestamp> {
+        let is_transient = error.is_transient();
+        is_transient.then(|| backoff.next(self.now, until, &mut self.random))?
+    }
+
+    /// Makes a call that failed again, after a wait, unless its error is final.
+    fn on_error(&mut self, mut entry: Entry, error: CallError) {
+        let until = entry.until;
+        match self.again_at(&mut entry.backoff, &error, until) {
+            None => self.conclude(entry, error),
+            Some(at) => {
+                entry.since = self.now;
+                self.agenda.put(entry, Next::At(at));
+            }
+        }
+    }
+
+    /// Ends a stage: its call failed for good, or its time is over. What the first calls of a read have
+    /// shown counts, unless the deployment is read again anyway.
+    fn conclude(&mut self, entry: Entry, error: CallError) {
+        let known = entry.continuation.as_ref().and_then(Continuation::known);
+        if let Some(reading) = known.filter(|_| !self.reads_once) {
+            return self.on_reading(entry, reading);
+        }
+        match entry.stage {
+            Stage::Named(_) => self.unread(entry.stage, error),
+            Stage::Untagged(..) => self.end(entry.stage.outcome(End::Error(error))),
+            Stage::Cancel(cancel) => return self.give_up(cancel, error),
+            Stage::Follow(followed) => return self.on_unread(followed, entry.until, error),
+        }
+        self.admit();
+    }
 }

@@ -135,6 +135,16 @@ impl CallError {
         }
     }
 
+    /// Returns the error of a listing whose pages come round again.
+    #[must_use]
+    pub(crate) fn endless_listing() -> Self {
+        Self {
+            fault: Fault::Refused,
+            code: "EndlessListing".to_owned(),
+            message: "the service gave a page token that it had given before".to_owned(),
+        }
+    }
+
     /// Returns the error of a deployment whose end is unknown: a newer deployment has replaced it, and the
     /// service does not return how this one ended.
     #[must_use]

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::call::PageToken;
-use super::cancel::Cancel;
+use super::Budget;
+use super::call::{PageToken, Request};
+use super::cancel::{Cancel, Phase};
 use super::followed::Followed;
 use super::selection::Candidate;
 use crate::aws::backoff::Backoff;
-use crate::deployment::{Environment, EnvironmentName};
+use crate::aws::call_error::CallError;
+use crate::deployment::{Deployment, Environment, EnvironmentName};
 use crate::engine::{Continuation, TagPage};
 use crate::report::outcome::{End, Outcome};
 use crate::timestamp::Timestamp;
@@ -26,6 +28,16 @@ pub(super) enum Stage {
 }
 
 impl Stage {
+    /// Returns the deployment as it was last read.
+    fn deployment(&self) -> Result<&Deployment, &EnvironmentName> {
+        match self {
+            Self::Named(name) => Err(name),
+            Self::Untagged(candidate, _) => Ok(&candidate.deployment),
+            Self::Cancel(cancel) => Ok(&cancel.candidate.deployment),
+            Self::Follow(followed) => Ok(&followed.deployment),
+        }
+    }
+
     /// Returns the outcome of an environment that the run is done with.
     pub(super) fn outcome(self, end: End) -> Outcome {
         match self {
@@ -71,11 +83,35 @@ impl Entry {
     }
 
     pub(super) fn name(&self) -> &EnvironmentName {
+        let deployment = self.stage.deployment();
+        deployment.map_or_else(|name| name, |one| &one.environment.name)
+    }
+
+    /// Returns the call to make now, and when the time for it is over.
+    pub(super) fn ask(&mut self, budget: &Budget, now: Timestamp) -> (Request, Timestamp) {
+        self.since = now;
+        let continuation = self.continuation.clone();
+        let request = match &mut self.stage {
+            Stage::Cancel(cancel) => return cancel.ask(continuation, budget, now),
+            Stage::Named(name) => Request::ReadEnvironment(name.clone()),
+            Stage::Untagged(candidate, page) => {
+                Request::ReadTag(candidate.deployment.environment.clone(), page.clone())
+            }
+            Stage::Follow(followed) => {
+                Request::ReadDeployment(Box::new(followed.deployment.clone()), continuation)
+            }
+        };
+        (request, self.until)
+    }
+
+    /// Returns the error to report if the time for the stage is over: that of the last attempt at a cancel.
+    /// If only a read is missing, the retry of the event makes it.
+    pub(super) fn overdue(&self) -> CallError {
         match &self.stage {
-            Stage::Named(name) => name,
-            Stage::Untagged(candidate, _) => &candidate.deployment.environment.name,
-            Stage::Cancel(cancel) => &cancel.candidate.deployment.environment.name,
-            Stage::Follow(followed) => &followed.deployment.environment.name,
+            Stage::Cancel(cancel) if cancel.phase == Phase::Due => cancel.failure.clone(),
+            Stage::Named(_) | Stage::Untagged(..) | Stage::Cancel(_) | Stage::Follow(_) => {
+                CallError::late()
+            }
         }
     }
 
@@ -97,12 +133,7 @@ impl Entry {
     }
 
     fn order(&self) -> Order {
-        let started_at = match &self.stage {
-            Stage::Named(_) => return (false, false, None),
-            Stage::Untagged(candidate, _) => candidate.deployment.started_at,
-            Stage::Cancel(cancel) => cancel.candidate.deployment.started_at,
-            Stage::Follow(followed) => followed.deployment.started_at,
-        };
+        let started_at = self.stage.deployment().ok().and_then(|one| one.started_at);
         (!self.is_undecided(), started_at.is_none(), started_at)
     }
 }
@@ -171,11 +202,12 @@ impl Agenda {
         Some(entry)
     }
 
-    /// Changes when an environment is up next.
-    pub(super) fn reschedule(&mut self, name: &EnvironmentName, next: Next) {
-        if let Some(entry) = self.take(name) {
-            self.put(entry, next);
-        }
+    /// Takes the environments that meet a condition.
+    pub(super) fn take_all(&mut self, is_meant: impl Fn(&Entry, Next) -> bool) -> Vec<Entry> {
+        let all = self.entries();
+        let meant = all.filter(|(entry, next)| is_meant(entry, *next));
+        let names: Vec<_> = meant.map(|(entry, _)| entry.name().clone()).collect();
+        names.iter().filter_map(|name| self.take(name)).collect()
     }
 
     /// Makes ready what is up by now. Takes the first environment whose time is over, if there is one.
@@ -220,14 +252,6 @@ impl Agenda {
     /// Returns all environments, with when they are up next.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&Entry, Next)> {
         self.entries.values().map(|(entry, next)| (entry, *next))
-    }
-
-    /// The names of the environments that meet a condition.
-    pub(super) fn names(&self, is_meant: impl Fn(&Entry, Next) -> bool) -> Vec<EnvironmentName> {
-        let meant = self
-            .entries()
-            .filter(|(entry, next)| is_meant(entry, *next));
-        meant.map(|(entry, _)| entry.name().clone()).collect()
     }
 
     /// Returns the stage of an environment, with when it is up next.
@@ -292,7 +316,7 @@ mod tests {
 
     fn follow(environment: &str) -> Stage {
         let deployment = deployment(environment);
-        Stage::Follow(Followed::new(deployment, None, after(UNTIL), NOW))
+        Stage::Follow(Followed::new(deployment, None, NOW))
     }
 
     fn ready(agenda: &Agenda) -> Vec<&str> {
@@ -302,14 +326,15 @@ mod tests {
 
     #[test]
     fn reads_that_decide_come_before_cancels_and_polls_come_last() {
-        let mut agenda = Agenda::default();
-        put(&mut agenda, follow("d"), Next::Ready);
-        put(&mut agenda, cancel("c", None), Next::Ready);
-        let untagged = Stage::Untagged(candidate(deployment("b")), None);
-        put(&mut agenda, untagged, Next::Ready);
-        put(&mut agenda, named("a"), Next::Ready);
-        assert_eq!(ready(&agenda), ["a", "b", "c", "d"]);
-        assert_eq!(agenda.undecided(), 2);
+        let untagged = Stage::Untagged(candidate(deployment("a")), None);
+        for undecided in [named("a"), untagged] {
+            let mut agenda = Agenda::default();
+            put(&mut agenda, follow("c"), Next::Ready);
+            put(&mut agenda, cancel("b", None), Next::Ready);
+            put(&mut agenda, undecided, Next::Ready);
+            assert_eq!(ready(&agenda), ["a", "b", "c"]);
+            assert_eq!(agenda.undecided(), 1);
+        }
     }
 
     #[test]

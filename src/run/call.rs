@@ -1,11 +1,12 @@
 //! The calls that a run makes, and their responses.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::aws::call_error::CallError;
 use crate::deployment::{Deployment, Environment, EnvironmentName};
 use crate::engine::{Continuation, Page, ReadStep, TagPage, TagStep};
-use crate::timestamp::Timestamp;
+use crate::timestamp::{self, Timestamp};
 
 /// A call to the engine.
 #[derive(Clone, Debug)]
@@ -14,6 +15,22 @@ pub struct Call {
     pub request: Request,
     /// When to stop waiting for the response.
     pub give_up_at: Timestamp,
+}
+
+impl Call {
+    /// Makes a call that is given up after a timeout, or when the time is over.
+    pub(super) fn new(
+        request: Request,
+        now: Timestamp,
+        timeout: Duration,
+        until: Timestamp,
+    ) -> Self {
+        let give_up_at = timestamp::later(now, timeout).map_or(until, |at| at.min(until));
+        Self {
+            request,
+            give_up_at,
+        }
+    }
 }
 
 /// The call to make.
@@ -69,6 +86,17 @@ pub enum Response {
 }
 
 impl Response {
+    /// Returns the environment that the call was made for. `None` for a page.
+    pub(super) fn name(&self) -> Option<&EnvironmentName> {
+        match self {
+            Self::List(..) => None,
+            Self::ReadEnvironment(name, _)
+            | Self::ReadTag(name, _)
+            | Self::ReadDeployment(name, _)
+            | Self::Cancel(name, _) => Some(name),
+        }
+    }
+
     /// Returns the error, if the call failed.
     pub(super) fn error(&self) -> Option<&CallError> {
         match self {

@@ -104,34 +104,30 @@ impl Driver<'_> {
     }
 
     async fn call(self, call: Call) -> Response {
-        let until = call.give_up_at;
+        let (engine, until) = (self.engine, call.give_up_at);
         match call.request {
             Request::List(list) => {
-                let page = self.engine.list(list.token.as_deref());
-                let result = self.answered(until, page).await;
-                Response::List(list, result)
+                let page = engine.list(list.token.as_deref());
+                let page = self.answered(until, page).await;
+                Response::List(list, page)
             }
             Request::ReadEnvironment(name) => {
-                let read = self.engine.read_environment(&name);
-                let result = self.answered(until, read).await;
-                Response::ReadEnvironment(name, result)
+                let read = self.answered(until, engine.read_environment(&name)).await;
+                Response::ReadEnvironment(name, read)
             }
             Request::ReadTag(environment, page) => {
-                let tag = self.engine.alarms_tag(&environment, page.as_ref());
-                let result = self.answered(until, tag).await;
-                Response::ReadTag(environment.name, result)
+                let tag = engine.alarms_tag(&environment, page.as_ref());
+                let tag = self.answered(until, tag).await;
+                Response::ReadTag(environment.name, tag)
             }
             Request::ReadDeployment(deployment, continuation) => {
-                let read = self
-                    .engine
-                    .read_deployment(&deployment, continuation.as_ref());
-                let result = self.answered(until, read).await;
-                Response::ReadDeployment(deployment.environment.name, result)
+                let read = engine.read_deployment(&deployment, continuation.as_ref());
+                let read = self.answered(until, read).await;
+                Response::ReadDeployment(deployment.environment.name, read)
             }
             Request::Cancel(deployment) => {
-                let cancel = self.engine.cancel(&deployment);
-                let result = self.answered(until, cancel).await;
-                Response::Cancel(deployment.environment.name, result)
+                let cancelled = self.answered(until, engine.cancel(&deployment)).await;
+                Response::Cancel(deployment.environment.name, cancelled)
             }
         }
     }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::agenda::Stage;
+use super::agenda::{Entry, Stage};
 use super::call::ListRequest;
 use super::cancel::Cancel;
 use super::listing::Listing;
 use super::note::Note;
 use super::selection::Candidate;
-use super::{Report, Run, Word};
+use super::{Report, Run};
+use crate::aws::backoff::Backoff;
 use crate::aws::call_error::CallError;
 use crate::deployment::{Deployment, EnvironmentName, Status};
 use crate::engine::{AlarmsTag, Page, TagStep};
@@ -23,6 +24,7 @@ use crate::trigger::Cause;
 #[derive(Debug)]
 pub(super) struct Finding {
     pub(super) listing: Listing,
+    backoff: Backoff,
     running: BTreeMap<EnvironmentName, Candidate>,
     listed: u64,
 }
@@ -31,6 +33,7 @@ impl Finding {
     pub(super) fn new(now: Timestamp) -> Self {
         Self {
             listing: Listing::new(now),
+            backoff: Backoff::default(),
             running: BTreeMap::new(),
             listed: 0,
         }
@@ -54,45 +57,44 @@ impl Finding {
 impl Run<'_> {
     /// Puts the environments that a request names on the agenda. Those that rules 1 and 2 skip are not
     /// read.
-    pub(super) fn begin_to_read(&mut self, names: &[EnvironmentName], now: Timestamp) {
+    pub(super) fn begin_to_read(&mut self, names: &[EnvironmentName]) {
         for name in names {
             let stage = Stage::Named(name.clone());
             let selection = self.selection.as_ref();
             match selection.and_then(|one| plan::name_rules(one.policy, name)) {
-                Some(reason) => self.report(stage.outcome(End::Skipped(reason)), Word::Last),
-                None => self.begin(stage, self.limits.budget.act_until, now),
+                Some(reason) => self.end(stage.outcome(End::Skipped(reason))),
+                None => self.begin(stage, self.now),
             }
         }
     }
 
     /// Applies a page of the listing at the start. Once the listing is complete, everything on it is
     /// decided.
-    pub(super) fn on_found_page(
-        &mut self,
-        request: &ListRequest,
-        result: Result<Page, CallError>,
-        now: Timestamp,
-    ) {
+    pub(super) fn on_found_page(&mut self, request: &ListRequest, result: Result<Page, CallError>) {
         let Some(mut finding) = self.finding.take() else {
             return;
         };
-        let until = self.limits.budget.act_until;
-        let is_complete = match result {
-            Ok(page) => {
-                let is_complete = finding.listing.is_complete_with(&page, now);
-                finding.add(page, request);
-                is_complete
-            }
-            Err(error) => finding.listing.retry(error, now, until, &mut self.random),
-        };
+        let is_complete = result.and_then(|page| {
+            let is_complete = finding.listing.is_complete_with(&page, self.now);
+            finding.add(page, request);
+            finding.backoff = Backoff::default();
+            is_complete
+        });
         match is_complete {
-            Ok(true) => self.decide_found(finding, now),
+            Ok(true) => self.decide_found(finding),
             Ok(false) => self.finding = Some(finding),
-            Err(error) => self.failure = Some(error),
+            Err(error) => {
+                let until = self.limits.budget.act_until;
+                match self.again_at(&mut finding.backoff, &error, until) {
+                    Some(at) => finding.listing.ask_again(at),
+                    None => self.failure = Some(error),
+                }
+                self.finding = Some(finding);
+            }
         }
     }
 
-    fn decide_found(&mut self, finding: Finding, now: Timestamp) {
+    fn decide_found(&mut self, finding: Finding) {
         self.polls.pages = finding.listing.pages();
         self.tally.listed = finding.listed;
         for candidate in finding.running.values() {
@@ -101,7 +103,7 @@ impl Run<'_> {
         self.note(Note::Listed(self.tally));
         for candidate in finding.running.into_values() {
             if candidate.deployment.status == Status::InProgress {
-                self.decide(candidate, now);
+                self.decide(candidate);
             }
         }
         self.admit();
@@ -113,25 +115,20 @@ impl Run<'_> {
     }
 
     /// Applies rules 1 to 6, but for the tag.
-    fn decide(&mut self, candidate: Candidate, now: Timestamp) {
+    fn decide(&mut self, candidate: Candidate) {
         let Some(selection) = &mut self.selection else {
             return;
         };
         let deployment = &candidate.deployment;
-        match Verdict::of(selection.trigger, selection.policy, deployment, now) {
+        match Verdict::of(selection.trigger, selection.policy, deployment, self.now) {
             Verdict::Select => selection.select(candidate),
-            Verdict::AskTag => {
-                let untagged = Stage::Untagged(candidate, None);
-                self.begin(untagged, self.limits.budget.act_until, now);
-            }
-            Verdict::Skip(reason) => {
-                self.report(candidate.outcome(End::Skipped(reason)), Word::Last);
-            }
+            Verdict::AskTag => self.begin(Stage::Untagged(candidate, None), self.now),
+            Verdict::Skip(reason) => self.end(candidate.outcome(End::Skipped(reason))),
         }
     }
 
     /// Applies rule 7 to what is selected, as soon as it is certain.
-    fn admit(&mut self) {
+    pub(super) fn admit(&mut self) {
         let undecided = self.agenda.undecided();
         let Some(selection) = &mut self.selection else {
             return;
@@ -139,113 +136,68 @@ impl Run<'_> {
         let Some((admission, candidates)) = selection.admit(undecided) else {
             return;
         };
-        let end = match admission {
-            Admission::Cancel => {
-                for candidate in candidates {
-                    // Any page that was asked for since its last reading is later.
-                    let since = candidate.read_at;
-                    let cancel = Stage::Cancel(Cancel::new(candidate));
-                    self.begin(cancel, self.limits.budget.act_until, since);
-                }
-                return;
-            }
-            Admission::DryRun => End::DryRun,
-            Admission::OverLimit => {
-                let over_limit = selection.over_limit();
-                self.note(over_limit);
-                End::Skipped(SkipReason::OverLimit)
-            }
-        };
+        if admission == Admission::OverLimit {
+            let over_limit = selection.over_limit();
+            self.note(over_limit);
+        }
         for candidate in candidates {
-            self.report(candidate.outcome(end.clone()), Word::Last);
+            match admission {
+                // Any page that was asked for since the last reading is later.
+                Admission::Cancel => {
+                    let since = candidate.read_at;
+                    self.begin(Stage::Cancel(Cancel::new(candidate)), since);
+                }
+                Admission::DryRun => self.end(candidate.outcome(End::DryRun)),
+                Admission::OverLimit => {
+                    let end = End::Skipped(SkipReason::OverLimit);
+                    self.end(candidate.outcome(end));
+                }
+            }
         }
     }
 
     /// Applies the reading of an environment that a request names.
-    pub(super) fn on_environment(
-        &mut self,
-        name: &EnvironmentName,
-        result: Result<Option<Deployment>, CallError>,
-        now: Timestamp,
-    ) {
-        let Some(entry) = self.agenda.take(name) else {
-            return;
-        };
-        match result {
-            Ok(read) => {
-                self.service_is_reached();
-                if let Some(deployment) = read {
-                    self.decide_named(deployment, entry.since, now);
-                } else {
-                    let end = End::Skipped(SkipReason::NotIncluded);
-                    self.report(entry.stage.outcome(end), Word::Last);
-                }
-            }
-            Err(error) => match self.retry(entry, &error, now) {
-                Some(entry) => self.unread(entry.stage, error),
-                None => return,
-            },
+    pub(super) fn on_environment(&mut self, entry: Entry, read: Option<Deployment>) {
+        self.service_is_reached();
+        if let Some(deployment) = read {
+            self.tally.listed += 1;
+            self.count(&deployment.status);
+            self.decide(Candidate::new(deployment, entry.since, None));
+        } else {
+            let end = End::Skipped(SkipReason::NotIncluded);
+            self.end(entry.stage.outcome(end));
         }
         self.admit();
     }
 
-    fn decide_named(&mut self, deployment: Deployment, read_at: Timestamp, now: Timestamp) {
-        self.tally.listed += 1;
-        self.count(&deployment.status);
-        self.decide(Candidate::new(deployment, read_at, None), now);
-    }
-
     /// An environment that a request names could not be read. If the service was not reached, that is
     /// held back until another call reaches it: if none does, the run fails as a whole.
-    fn unread(&mut self, named: Stage, error: CallError) {
+    pub(super) fn unread(&mut self, named: Stage, error: CallError) {
         match &mut self.unreached {
             Some(unreached) if error.is_without_service() => unreached.push((named, error)),
             Some(_) | None => {
                 self.service_is_reached();
-                self.report(named.outcome(End::Error(error)), Word::Last);
+                self.end(named.outcome(End::Error(error)));
             }
         }
     }
 
     fn service_is_reached(&mut self) {
         for (named, error) in self.unreached.take().into_iter().flatten() {
-            self.report(named.outcome(End::Error(error)), Word::Last);
+            self.end(named.outcome(End::Error(error)));
         }
     }
 
     /// Applies what was read of an environment's tag.
-    pub(super) fn on_tag(
-        &mut self,
-        name: &EnvironmentName,
-        result: Result<TagStep, CallError>,
-        now: Timestamp,
-    ) {
-        let Some(entry) = self.agenda.take(name) else {
-            return;
-        };
-        let step = match result {
-            Ok(step) => step,
-            Err(error) => {
-                if let Some(entry) = self.retry(entry, &error, now) {
-                    self.report(entry.stage.outcome(End::Error(error)), Word::Last);
-                    self.admit();
-                }
-                return;
-            }
-        };
+    pub(super) fn on_tag(&mut self, entry: Entry, step: TagStep) {
         let Stage::Untagged(candidate, _) = entry.stage else {
             return;
         };
         match step {
-            TagStep::More(page) => {
-                let untagged = Stage::Untagged(candidate, Some(page));
-                self.begin(untagged, self.limits.budget.act_until, now);
-            }
-            TagStep::Done(tag) => {
-                self.decide_tagged(candidate, *tag, entry.since);
-                self.admit();
-            }
+            TagStep::More(page) => self.begin(Stage::Untagged(candidate, Some(page)), self.now),
+            TagStep::Done(tag) => self.decide_tagged(candidate, *tag, entry.since),
         }
+        self.admit();
     }
 
     /// Applies rule 5. What the response shows of the deployment is newer than what is known.
@@ -268,20 +220,8 @@ impl Run<'_> {
             }
             selection.select(candidate);
         } else {
-            let end = End::Skipped(SkipReason::NotTagged);
-            self.report(candidate.outcome(end), Word::Last);
+            self.end(candidate.outcome(End::Skipped(SkipReason::NotTagged)));
         }
-    }
-
-    /// Ends the search for an environment whose time is over.
-    pub(super) fn expire_find(&mut self, stage: Stage) {
-        match stage {
-            Stage::Named(_) => self.unread(stage, CallError::late()),
-            Stage::Untagged(..) | Stage::Cancel(_) | Stage::Follow(_) => {
-                self.report(stage.outcome(End::Error(CallError::late())), Word::Last);
-            }
-        }
-        self.admit();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::deployment::{Deployment, Status};
+use crate::deployment::{Deployment, EnvironmentName, Status};
 use crate::report::outcome::{End, Outcome, Subject};
 use crate::timestamp::{self, Timestamp};
 
@@ -13,7 +13,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// A deployment that is being cancelled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Followed {
     /// The deployment as it was last read.
     pub(super) deployment: Deployment,
@@ -22,7 +22,6 @@ pub(super) struct Followed {
     /// The deployment that was reported first.
     subject: Subject,
     since: Timestamp,
-    pub(super) until: Timestamp,
     /// True if the listing does not show it: it is read by itself.
     pub(super) is_unlisted: bool,
 }
@@ -31,7 +30,6 @@ impl Followed {
     pub(super) fn new(
         deployment: Deployment,
         requested_at: Option<Timestamp>,
-        until: Timestamp,
         now: Timestamp,
     ) -> Self {
         Self {
@@ -39,9 +37,12 @@ impl Followed {
             deployment,
             requested_at,
             since: now,
-            until,
             is_unlisted: false,
         }
+    }
+
+    pub(super) fn name(&self) -> EnvironmentName {
+        self.deployment.environment.name.clone()
     }
 
     /// True if a page of the listing shows news of the deployment. A status that means nothing for a
@@ -77,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_waits_between_polls_grow_by_half_up_to_ten_seconds() {
-        let followed = Followed::new(deployment("net"), None, after(60_000), NOW);
+        let followed = Followed::new(deployment("net"), None, NOW);
         for (since, wait) in [
             (0, 100),
             (200, 100),
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_page_shows_news_of_the_followed_deployment_only() {
-        let followed = Followed::new(deployment("net"), None, after(60_000), NOW);
+        let followed = Followed::new(deployment("net"), None, NOW);
         let is_shown = |id: &str, status, is_in_flight| {
             let shown = Deployment {
                 id: Some(id.to_owned()),

@@ -20,45 +20,39 @@ impl Run<'_> {
         &mut self,
         deployment: Deployment,
         requested_at: Option<Timestamp>,
-        now: Timestamp,
     ) {
         let act_until = self.limits.budget.act_until;
-        let until = timestamp::later(now, self.limits.settle_timeout)
-            .map_or(act_until, |until| until.min(act_until));
-        let followed = Followed::new(deployment, requested_at, until, now);
+        let settled_by = timestamp::later(self.now, self.limits.settle_timeout);
+        let until = settled_by.map_or(act_until, |until| until.min(act_until));
+        let followed = Followed::new(deployment, requested_at, self.now);
         if End::of(&followed.deployment.status).is_none() {
-            let outcome = Outcome {
-                cancel_requested_at: requested_at,
-                ..Outcome::without_cancel(followed.deployment.clone(), End::Cancelling)
-            };
-            self.report(outcome, Word::First);
+            self.report(followed.clone().outcome(End::Cancelling), Word::First);
         }
-        self.go_on_following(followed, now);
+        self.go_on_following(followed, until);
         if self.finding.is_none() && self.agenda.is_only_followed() {
             // Nothing else is left to be done, so a poll now shows a quick end early.
-            self.poll_all();
+            for entry in self.agenda.take_all(|_, next| matches!(next, Next::At(_))) {
+                self.agenda.put(entry, Next::Ready);
+            }
         }
     }
 
     /// Reports the end of a deployment if it has one, or waits for the next poll.
-    fn go_on_following(&mut self, followed: Followed, now: Timestamp) {
+    fn go_on_following(&mut self, followed: Followed, until: Timestamp) {
         if let Some(end) = End::of(&followed.deployment.status) {
-            let ended_at = followed.deployment.ended_at.unwrap_or(now);
+            let ended_at = followed.deployment.ended_at.unwrap_or(self.now);
             let settled_at = end.error().is_none().then_some(ended_at);
             let outcome = followed.outcome(end);
-            self.report(
-                Outcome {
-                    settled_at,
-                    ..outcome
-                },
-                Word::Last,
-            );
-        } else if followed.until <= now || self.reads_once {
+            self.end(Outcome {
+                settled_at,
+                ..outcome
+            });
+        } else if until <= self.now || self.reads_once {
             self.still_cancelling(followed);
         } else {
-            let (next, until) = (followed.next_poll(now), followed.until);
-            let entry = Entry::new(Stage::Follow(followed), until, now);
-            self.agenda.put(entry, Next::At(next));
+            let next = Next::At(followed.next_poll(self.now));
+            let entry = Entry::new(Stage::Follow(followed), until, self.now);
+            self.agenda.put(entry, next);
         }
     }
 
@@ -71,8 +65,8 @@ impl Run<'_> {
     pub(super) fn on_reading_for_follow(
         &mut self,
         mut followed: Followed,
+        until: Timestamp,
         reading: Reading,
-        now: Timestamp,
     ) {
         match reading {
             Reading::Of(seen) => {
@@ -87,49 +81,26 @@ impl Run<'_> {
             }
             Reading::Superseded if self.reads_once => {
                 let end = End::Error(CallError::superseded());
-                return self.report(followed.outcome(end), Word::Last);
+                return self.end(followed.outcome(end));
             }
             Reading::Superseded => {
-                let name = followed.deployment.environment.name.clone();
-                self.note(Note::Superseded(name));
+                self.note(Note::Superseded(followed.name()));
                 return self.still_cancelling(followed);
             }
         }
-        self.go_on_following(followed, now);
+        self.go_on_following(followed, until);
     }
 
-    /// A deployment that is followed could not be read. A run tries again at the next poll.
-    pub(super) fn on_unread_for_follow(
-        &mut self,
-        followed: Followed,
-        error: CallError,
-        now: Timestamp,
-    ) {
-        if error.is_transient() && !self.reads_once {
-            let name = followed.deployment.environment.name.clone();
-            self.note(Note::NotRead(name, error));
-            self.go_on_following(followed, now);
-        } else {
-            self.report(followed.outcome(End::Error(error)), Word::Last);
+    /// A deployment that is followed could not be read. A run tries again at the next poll, if there is
+    /// one.
+    pub(super) fn on_unread(&mut self, followed: Followed, until: Timestamp, error: CallError) {
+        if self.reads_once || !error.is_transient() {
+            return self.end(followed.outcome(End::Error(error)));
         }
-    }
-
-    /// Ends the wait for a deployment. An end that the first calls of a read have shown counts.
-    pub(super) fn expire_followed(
-        &mut self,
-        followed: Followed,
-        known: Option<Reading>,
-        now: Timestamp,
-    ) {
-        match known {
-            Some(reading @ Reading::Of(_)) if !self.reads_once => {
-                self.on_reading_for_follow(followed, reading, now);
-            }
-            _ if self.reads_once => {
-                self.report(followed.outcome(End::Error(CallError::late())), Word::Last);
-            }
-            _ => self.still_cancelling(followed),
+        if self.now < until {
+            self.note(Note::NotRead(followed.name(), error));
         }
+        self.go_on_following(followed, until);
     }
 }
 
@@ -147,11 +118,14 @@ mod tests {
             (Duration::from_secs(3), after(3000)),
             (Duration::from_hours(1), limits().budget.act_until),
         ] {
-            let mut run = Run::empty(Limits {
-                settle_timeout,
-                ..limits()
-            });
-            run.begin_to_follow(deployment("net"), Some(NOW), NOW);
+            let mut run = Run::empty(
+                Limits {
+                    settle_timeout,
+                    ..limits()
+                },
+                NOW,
+            );
+            run.begin_to_follow(deployment("net"), Some(NOW));
             run.take_reports();
             let Step::Call(poll) = run.next(until - Duration::from_nanos(1)) else {
                 panic!("there is time for another poll");
@@ -162,7 +136,7 @@ mod tests {
             assert!(matches!(run.next(until), Step::Done));
             assert!(matches!(
                 run.take_reports().as_slice(),
-                [Report::Note(Note::NotRead(..)), Report::Outcome(outcome, Word::Unchanged)]
+                [Report::Outcome(outcome, Word::Unchanged)]
                     if outcome.end == End::Cancelling
             ));
         }

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::call::PageToken;
-use crate::aws::backoff::Backoff;
-use crate::aws::call_error::{CallError, Fault};
+use crate::aws::call_error::CallError;
 use crate::engine::Page;
 use crate::timestamp::Timestamp;
 
@@ -17,7 +16,6 @@ pub(super) struct Listing {
     at: Option<Timestamp>,
     /// The pages that were read, by token: none is read twice.
     read: BTreeSet<PageToken>,
-    backoff: Backoff,
 }
 
 impl Listing {
@@ -26,7 +24,6 @@ impl Listing {
             next: PageToken::FIRST,
             at: Some(now),
             read: BTreeSet::new(),
-            backoff: Backoff::default(),
         }
     }
 
@@ -53,42 +50,26 @@ impl Listing {
         page: &Page,
         now: Timestamp,
     ) -> Result<bool, CallError> {
-        self.backoff = Backoff::default();
         self.read.insert(self.next.clone());
         let Some(next) = PageToken::after(page) else {
             return Ok(true);
         };
         if self.read.contains(&next) {
-            return Err(CallError {
-                fault: Fault::Refused,
-                code: "EndlessListing".to_owned(),
-                message: "the service gave a page token that it had given before".to_owned(),
-            });
+            return Err(CallError::endless_listing());
         }
         self.next = next;
         self.at = Some(now);
         Ok(false)
     }
 
-    /// Asks for the page again after a transient error. Returns the error if it is final.
-    pub(super) fn retry(
-        &mut self,
-        error: CallError,
-        now: Timestamp,
-        until: Timestamp,
-        random: &mut fastrand::Rng,
-    ) -> Result<bool, CallError> {
-        if error.is_transient() {
-            self.at = self.backoff.next(now, until, random);
-        }
-        self.at.map(|_| false).ok_or(error)
+    /// Asks for the page again at a later time.
+    pub(super) fn ask_again(&mut self, at: Timestamp) {
+        self.at = Some(at);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::fixture::{NOW, after};
     use super::*;
 
@@ -119,26 +100,11 @@ mod tests {
 
     #[test]
     fn a_page_is_not_asked_for_before_its_time() {
-        let mut listing = Listing::new(after(1000));
-        assert_eq!(listing.ask(NOW), None);
+        let mut listing = Listing::new(NOW);
+        listing.ask(NOW);
+        listing.ask_again(after(1000));
+        assert_eq!(listing.ask(after(999)), None);
         assert_eq!(listing.at(), Some(after(1000)));
-    }
-
-    #[test]
-    fn a_page_is_asked_for_again_after_a_transient_error_alone() {
-        let mut random = fastrand::Rng::with_seed(7);
-        let until = NOW + Duration::from_mins(10);
-        for (fault, is_repeated) in [(Fault::Lost, true), (Fault::Refused, false)] {
-            let error = CallError {
-                fault,
-                code: String::new(),
-                message: String::new(),
-            };
-            let mut listing = Listing::new(NOW);
-            listing.ask(NOW);
-            let again = listing.retry(error, NOW, until, &mut random);
-            assert_eq!(again.is_ok(), is_repeated, "{fault:?}");
-            assert_eq!(listing.at().is_some_and(|at| at > NOW), is_repeated);
-        }
+        assert_eq!(listing.ask(after(1000)), Some(PageToken::FIRST));
     }
 }

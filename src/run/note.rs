@@ -20,8 +20,8 @@ pub enum Note {
     BadTag(EnvironmentName, String),
     /// A cancel hit a newer deployment than the one that was meant.
     HitNewer {
-        /// The environment.
-        environment: EnvironmentName,
+        /// The environment's name.
+        name: EnvironmentName,
         /// The deployment that was meant, by ID.
         meant: Option<String>,
         /// The deployment that was hit, by ID.
@@ -44,7 +44,7 @@ impl Note {
     pub(super) fn hit_newer(meant: &Deployment, hit: &Deployment) -> Self {
         let id = |one: &Deployment| one.id_for_a_line().map(std::borrow::Cow::into_owned);
         Self::HitNewer {
-            environment: meant.environment.name.clone(),
+            name: meant.environment.name.clone(),
             meant: id(meant),
             hit: id(hit),
         }
@@ -64,35 +64,21 @@ impl Note {
                 limit,
                 "cancelling nothing: more environments are selected than MAX_CANCELLATIONS allows"
             ),
-            Self::BadTag(environment, error) => tracing::warn!(
-                environment = environment.as_str(),
+            Self::BadTag(name, error) => tracing::warn!(
+                environment = name.as_str(),
                 error,
                 "ignoring a glob in the tag `proton-canceller:alarms` that cannot be read"
             ),
-            Self::HitNewer {
-                environment,
-                meant,
-                hit,
-            } => tracing::error!(
-                environment = environment.as_str(),
+            Self::HitNewer { name, meant, hit } => tracing::error!(
+                environment = name.as_str(),
                 meant,
                 hit,
                 "cancelled a newer deployment than intended; following the newer one"
             ),
-            Self::MayHaveHitNewer(environment) => tracing::error!(
-                environment = environment.as_str(),
+            Self::MayHaveHitNewer(name) => tracing::error!(
+                environment = name.as_str(),
                 "the response to a cancel was lost, and the deployment had ended: check whether a newer deployment was cancelled"
             ),
-            Self::NotRefreshed(_)
-            | Self::NotPolled(_)
-            | Self::NotRead(..)
-            | Self::Superseded(_) => self.log_read(),
-        }
-    }
-
-    /// Writes the log line of a read that did not show what it should.
-    fn log_read(&self) {
-        match self {
             Self::NotRefreshed(error) => tracing::warn!(
                 error = error.to_string(),
                 "reading deployments one by one before their cancel: a page could not be refreshed"
@@ -101,20 +87,15 @@ impl Note {
                 error = error.to_string(),
                 "polling deployments one by one: the listing failed"
             ),
-            Self::NotRead(environment, error) => tracing::warn!(
-                environment = environment.as_str(),
+            Self::NotRead(name, error) => tracing::warn!(
+                environment = name.as_str(),
                 error = error.to_string(),
                 "retrying at the next poll: the deployment could not be read"
             ),
-            Self::Superseded(environment) => tracing::warn!(
-                environment = environment.as_str(),
+            Self::Superseded(name) => tracing::warn!(
+                environment = name.as_str(),
                 "ending the wait: a newer deployment is in place, and the service does not say how this one ended"
             ),
-            Self::Listed(_)
-            | Self::OverLimit { .. }
-            | Self::BadTag(..)
-            | Self::HitNewer { .. }
-            | Self::MayHaveHitNewer(_) => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 //! by itself.
 
 use super::Run;
-use super::agenda::{Agenda, Entry, Next, Stage};
+use super::agenda::{Entry, Next, Stage};
 use super::call::{Call, ListPurpose, ListRequest};
 use super::listing::Listing;
 use super::note::Note;
@@ -34,47 +34,35 @@ impl Polls {
 
 impl Run<'_> {
     /// Chooses the next poll.
-    pub(super) fn choose_poll(&mut self, now: Timestamp) -> Option<Call> {
-        if self.polls.listing.is_none() {
-            self.begin_listing(now);
+    pub(super) fn choose_poll(&mut self) -> Option<Call> {
+        if self.polls.listing.is_none() && self.agenda.polls().any(is_listed) {
+            self.begin_listing();
         }
         let listing = self.polls.listing.as_mut();
-        if let Some(token) = listing.and_then(|listing| listing.ask(now)) {
-            return Some(self.list(token, ListPurpose::Poll, now));
+        if let Some(token) = listing.and_then(|listing| listing.ask(self.now)) {
+            return Some(self.list(token, ListPurpose::Poll));
         }
         // While the listing is read, the others wait for it.
         let is_listing = self.polls.listing.is_some();
         let is_up = |entry: &&Entry| !(is_listing && is_listed(entry));
         let name = self.agenda.polls().find(is_up)?.name().clone();
-        self.ask(&name, now)
-    }
-
-    /// Polls everything that is followed at once.
-    pub(super) fn poll_all(&mut self) {
-        for name in self.agenda.names(|_, next| matches!(next, Next::At(_))) {
-            self.agenda.reschedule(&name, Next::Ready);
-        }
+        self.ask(&name)
     }
 
     /// Begins to read the listing if that is cheaper than to read each deployment that is due.
-    fn begin_listing(&mut self, now: Timestamp) {
-        if !self.agenda.polls().any(is_listed) {
-            return;
-        }
+    fn begin_listing(&mut self) {
         let entries = self.agenda.entries();
-        let due = entries
-            .filter(|(entry, next)| is_listed(entry) && is_due_soon(entry, *next, now))
-            .count();
-        if !self.polls.is_cheaper(due, now) {
+        let due = entries.filter(|(entry, next)| is_due_soon(entry, *next, self.now));
+        let due = due.count();
+        if !self.polls.is_cheaper(due, self.now) {
             return;
-        }
-        let waiting =
-            |entry: &Entry, next| matches!(next, Next::Ready | Next::At(_)) && is_listed(entry);
-        for name in self.agenda.names(waiting) {
-            self.agenda.reschedule(&name, Next::Listed);
         }
         self.polls.most_pages = due;
-        self.polls.listing = Some(Listing::new(now));
+        self.polls.listing = Some(Listing::new(self.now));
+        let waits = |entry: &Entry, next| is_listed(entry) && next != Next::InFlight;
+        for entry in self.agenda.take_all(waits) {
+            self.agenda.put(entry, Next::Listed);
+        }
     }
 
     /// Applies a page that was read to poll what is followed.
@@ -82,26 +70,23 @@ impl Run<'_> {
         &mut self,
         request: &ListRequest,
         result: Result<Page, CallError>,
-        now: Timestamp,
     ) {
         let Some(mut listing) = self.polls.listing.take() else {
             return;
         };
         let is_complete = result.and_then(|page| {
-            let is_complete = listing.is_complete_with(&page, now);
-            self.apply_page(request, page, now);
+            let is_complete = listing.is_complete_with(&page, self.now);
+            self.apply_page(request, page);
             is_complete
         });
-        let has_shown_all =
-            |agenda: &Agenda| agenda.entries().all(|(_, next)| next != Next::Listed);
         match is_complete {
             Err(error) => {
                 self.note(Note::NotPolled(error));
-                let again_at = self.polls.backoff.persist(now, &mut self.random);
+                let again_at = self.polls.backoff.persist(self.now, &mut self.random);
                 self.polls.not_before = Some(again_at);
                 return self.read_by_themselves(false);
             }
-            Ok(false) if has_shown_all(&self.agenda) => {}
+            Ok(false) if self.agenda.entries().all(|(_, next)| next != Next::Listed) => {}
             Ok(false) if listing.pages() < self.polls.most_pages => {
                 self.polls.listing = Some(listing);
                 return;
@@ -118,13 +103,11 @@ impl Run<'_> {
 
     /// Makes ready to be read what the listing has not shown.
     fn read_by_themselves(&mut self, is_unlisted: bool) {
-        for name in self.agenda.names(|_, next| next == Next::Listed) {
-            if let Some(mut entry) = self.agenda.take(&name) {
-                if let Stage::Follow(followed) = &mut entry.stage {
-                    followed.is_unlisted = is_unlisted;
-                }
-                self.agenda.put(entry, Next::Ready);
+        for mut entry in self.agenda.take_all(|_, next| next == Next::Listed) {
+            if let Stage::Follow(followed) = &mut entry.stage {
+                followed.is_unlisted = is_unlisted;
             }
+            self.agenda.put(entry, Next::Ready);
         }
     }
 }
@@ -135,12 +118,12 @@ fn is_listed(entry: &Entry) -> bool {
     is_followed && entry.continuation.is_none()
 }
 
-/// True if a poll is due, or if more than half of the wait for it is over. Deployments whose cancels were
+/// True if a listed poll is due, or if more than half of the wait for it is over. Deployments whose cancels were
 /// accepted one after the other would else be due one after the other, and be read each by itself.
 fn is_due_soon(entry: &Entry, next: Next, now: Timestamp) -> bool {
     match next {
-        Next::Ready => true,
-        Next::At(at) => at - now <= now - entry.since,
+        Next::Ready => is_listed(entry),
+        Next::At(at) => is_listed(entry) && at - now <= now - entry.since,
         Next::InFlight | Next::Listed => false,
     }
 }
@@ -187,7 +170,7 @@ mod tests {
             (Next::InFlight, false),
             (Next::Listed, false),
         ] {
-            let followed = Followed::new(deployment("net"), None, after(60_000), NOW);
+            let followed = Followed::new(deployment("net"), None, NOW);
             let entry = Entry::new(Stage::Follow(followed), after(60_000), NOW);
             assert_eq!(is_due_soon(&entry, next, after(10)), is_due, "{next:?}");
         }

@@ -103,8 +103,8 @@ impl RateLimiter {
 
     fn accepted_lately(&self, now: Timestamp) -> f64 {
         let recent = |accepted: &&Timestamp| now - **accepted < WINDOW;
-        let count = self.accepted.iter().rev().take_while(recent).count();
-        u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
+        let recent = self.accepted.iter().rev().take_while(recent);
+        recent.map(|_| 1.0).sum()
     }
 }
 

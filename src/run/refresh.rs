@@ -8,58 +8,47 @@ use super::note::Note;
 use crate::aws::call_error::{CallError, Fault};
 use crate::deployment::EnvironmentName;
 use crate::engine::{Page, Reading};
-use crate::timestamp::Timestamp;
 
 /// How many of the next cancels have their pages refreshed while the rate limiter spaces calls.
 const NEAR_IF_THROTTLED: usize = 10;
 
-/// The next call that is no poll.
-enum Choice {
-    /// The call that this environment needs.
-    Of(EnvironmentName),
-    /// The page that refreshes the readings of several.
-    Refresh(PageToken),
-}
-
 impl Run<'_> {
-    /// Chooses the next call of the environments that are not followed yet.
-    pub(super) fn choose_ready(&mut self, now: Timestamp) -> Option<Call> {
-        match self.first_ready(now)? {
-            Choice::Of(name) => self.ask(&name, now),
-            Choice::Refresh(token) => {
-                self.refreshing.insert(token.clone());
-                Some(self.list(token, ListPurpose::Refresh, now))
-            }
-        }
-    }
-
-    /// The first environment in order that need not wait for a page. A stale page comes first, but only
-    /// if the turn of a cancel on it is near: for others the reading would be stale again.
-    fn first_ready(&self, now: Timestamp) -> Option<Choice> {
+    /// Chooses the next call of the environments that are not followed yet. A stale page comes first, but
+    /// only if the turn of a cancel on it is near: for others the reading would be stale again.
+    pub(super) fn choose_ready(&mut self) -> Option<Call> {
         let near = match self.rate.next() {
             None => 2 * self.limits.concurrency,
             Some(_) => NEAR_IF_THROTTLED,
         };
-        let mut first = None;
-        for (place, entry) in self.agenda.ready().enumerate() {
-            match entry.stale_page(now) {
-                Some(page) if place >= near || self.refreshing.contains(page) => {}
-                Some(page) if self.is_shared(page, now) => {
-                    return Some(Choice::Refresh(page.clone()));
-                }
-                Some(_) | None => first = first.or(Some(entry)),
-            }
-            if place >= near && first.is_some() {
-                break;
-            }
+        if let Some(token) = self.page_to_refresh(near) {
+            self.refreshing.insert(token.clone());
+            return Some(self.list(token, ListPurpose::Refresh));
         }
-        first.map(|entry| Choice::Of(entry.name().clone()))
+        let name = self.first_ready(near)?;
+        self.ask(&name)
+    }
+
+    fn page_to_refresh(&self, near: usize) -> Option<PageToken> {
+        let entries = self.agenda.ready().take(near);
+        let pages = entries.filter_map(|entry| entry.stale_page(self.now));
+        let mut shared =
+            pages.filter(|page| !self.refreshing.contains(page) && self.is_shared(page));
+        shared.next().cloned()
+    }
+
+    /// The first environment in order that need not wait for a page.
+    fn first_ready(&self, near: usize) -> Option<EnvironmentName> {
+        let mut entries = self.agenda.ready().enumerate().filter(|(place, entry)| {
+            let page = entry.stale_page(self.now);
+            page.is_none_or(|page| *place < near && !self.refreshing.contains(page))
+        });
+        Some(entries.next()?.1.name().clone())
     }
 
     /// True if several cancels wait for a page. One alone is read by itself.
-    fn is_shared(&self, page: &PageToken, now: Timestamp) -> bool {
+    fn is_shared(&self, page: &PageToken) -> bool {
         let ready = self.agenda.ready();
-        let mut waiting = ready.filter(|entry| entry.stale_page(now) == Some(page));
+        let mut waiting = ready.filter(|entry| entry.stale_page(self.now) == Some(page));
         waiting.nth(1).is_some()
     }
 
@@ -68,12 +57,11 @@ impl Run<'_> {
         &mut self,
         request: &ListRequest,
         result: Result<Page, CallError>,
-        now: Timestamp,
     ) {
         self.refreshing.remove(&request.token);
         let mut most = usize::MAX;
         match result {
-            Ok(page) => self.apply_page(request, page, now),
+            Ok(page) => self.apply_page(request, page),
             Err(error) => {
                 if error.fault == Fault::Throttled {
                     // The page is asked for again: the rate limiter spaces that.
@@ -82,11 +70,11 @@ impl Run<'_> {
                 self.note(Note::NotRefreshed(error));
             }
         }
-        let is_on_it = |entry: &&Entry| entry.stale_page(now) == Some(&request.token);
+        let is_on_it = |entry: &&Entry| entry.stale_page(self.now) == Some(&request.token);
         let stale = self.agenda.ready().filter(is_on_it).take(most);
         let names: Vec<_> = stale.map(|entry| entry.name().clone()).collect();
         for name in names {
-            if let Some((cancel, _)) = self.agenda.cancel(&name, now) {
+            if let Some((cancel, _)) = self.agenda.cancel(&name, self.now) {
                 cancel.candidate.is_doubtful = true;
             }
         }
@@ -94,18 +82,19 @@ impl Run<'_> {
 
     /// Applies what a page shows to all that are on it: deployments that are followed, and those that
     /// wait for their cancel.
-    pub(super) fn apply_page(&mut self, request: &ListRequest, page: Page, now: Timestamp) {
+    pub(super) fn apply_page(&mut self, request: &ListRequest, page: Page) {
         for shown in page.deployments {
             let name = shown.environment.name.clone();
             if let Some((cancel, is_later)) = self.agenda.cancel(&name, request.asked_at) {
                 cancel.refresh(shown, request, is_later);
             } else if let Some((Stage::Follow(followed), next)) = self.agenda.get(&name)
                 && followed.is_shown_by(&shown, next == Next::InFlight)
-                && let Some(Stage::Follow(mut followed)) =
-                    self.agenda.take(&name).map(|one| one.stage)
+                && let Some(mut entry) = self.agenda.take(&name)
             {
-                followed.is_unlisted = false;
-                self.on_reading_for_follow(followed, Reading::Of(Box::new(shown)), now);
+                if let Stage::Follow(followed) = &mut entry.stage {
+                    followed.is_unlisted = false;
+                }
+                self.on_reading(entry, Reading::Of(Box::new(shown)));
             }
         }
     }
