@@ -7,19 +7,19 @@
 //! Each environment is in one stage at a time (see [`agenda`]):
 //!
 //! ```text
-//!  a request names it      the listing shows it
-//!          │                        │
-//!        Named ──────┬──────────────┤  rules 1 to 6
-//!                    │           Untagged
-//!                    ▼              ▼
-//!                  selected (rule 7 admits all or none)
-//!                    │
-//!                    ▼         lost, stale        ┌──────────┐
-//!                  Cancel ◀───────────────────────│   read   │
-//!                    │────────────────────────────▶└──────────┘
-//!        accepted, or no longer `IN_PROGRESS`
-//!                    ▼
-//!                  Follow ──── poll ──▶ settled: the outcome
+//!  a request names it        the listing shows it
+//!          │                    │            │ the alarm's scope is `tagged`
+//!        Named                  │         Untagged
+//!          └─────────────────┬──┴────────────┘  rules 1 to 6
+//!                            ▼
+//!                         selected, until rule 7 admits all or none
+//!                            ▼
+//!                         Cancel ◀──── stale or lost: read again
+//!                            │ accepted, or no longer `IN_PROGRESS`
+//!                            ▼
+//!                         Follow ◀──── still cancelling: poll
+//!                            ▼
+//!                         settled: the outcome
 //! ```
 
 mod agenda;
