@@ -53,6 +53,8 @@ impl Stage {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) stage: Stage,
+    /// When it is up next.
+    pub(super) next: Next,
     /// When the time for this stage is over.
     pub(super) until: Timestamp,
     /// When the last call was made or, if none is under way, when its response arrived. A page that is
@@ -75,6 +77,7 @@ impl Entry {
     pub(super) fn new(stage: Stage, until: Timestamp, since: Timestamp) -> Self {
         Self {
             stage,
+            next: Next::Ready,
             until,
             since,
             backoff: Backoff::default(),
@@ -123,6 +126,21 @@ impl Entry {
         }
     }
 
+    /// Returns when it is due: at the time of its next call or, if earlier, at the end of its stage's time.
+    /// `None` while a call is under way: its response comes first.
+    fn timer(&self) -> Option<Timestamp> {
+        match self.next {
+            Next::Ready | Next::Listed => Some(self.until),
+            Next::At(at) => Some(at.min(self.until)),
+            Next::InFlight => None,
+        }
+    }
+
+    /// True if no call is under way, and none was at `time` or later.
+    pub(super) fn is_settled_since(&self, time: Timestamp) -> bool {
+        self.next != Next::InFlight && self.since <= time
+    }
+
     /// True if rules 1 to 6 have not decided of it yet.
     fn is_undecided(&self) -> bool {
         matches!(self.stage, Stage::Named(_) | Stage::Untagged(..))
@@ -155,7 +173,7 @@ pub(super) enum Next {
 /// [`Agenda::take`], so that the three never differ.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
-    entries: BTreeMap<EnvironmentName, (Entry, Next)>,
+    entries: BTreeMap<EnvironmentName, Entry>,
     ready: Ready,
     /// The followed environments that are ready. Their calls come last.
     polls: Ready,
@@ -164,37 +182,28 @@ pub(super) struct Agenda {
     followed: usize,
 }
 
-/// Returns when an environment is due: at the time of its next call or, if earlier, at the end of its
-/// stage's time. `None` while a call is under way: its response comes first.
-fn timer(entry: &Entry, next: Next) -> Option<Timestamp> {
-    match next {
-        Next::Ready | Next::Listed => Some(entry.until),
-        Next::At(at) => Some(at.min(entry.until)),
-        Next::InFlight => None,
-    }
-}
-
 impl Agenda {
     /// Puts an environment on the agenda.
-    pub(super) fn put(&mut self, entry: Entry, next: Next) {
+    pub(super) fn put(&mut self, mut entry: Entry, next: Next) {
+        entry.next = next;
         let name = entry.name().clone();
         if next == Next::Ready {
             let ready = self.ready_with(entry.is_followed());
             ready.insert((entry.order(), name.clone()));
         }
-        self.timers
-            .extend(timer(&entry, next).map(|at| (at, name.clone())));
+        let timer = entry.timer().map(|at| (at, name.clone()));
+        self.timers.extend(timer);
         self.undecided += usize::from(entry.is_undecided());
         self.followed += usize::from(entry.is_followed());
-        self.entries.insert(name, (entry, next));
+        self.entries.insert(name, entry);
     }
 
     /// Takes an environment off the agenda.
     pub(super) fn take(&mut self, name: &EnvironmentName) -> Option<Entry> {
-        let (entry, next) = self.entries.remove(name)?;
+        let entry = self.entries.remove(name)?;
         let ready = self.ready_with(entry.is_followed());
         ready.remove(&(entry.order(), name.clone()));
-        if let Some(at) = timer(&entry, next) {
+        if let Some(at) = entry.timer() {
             self.timers.remove(&(at, name.clone()));
         }
         self.undecided -= usize::from(entry.is_undecided());
@@ -203,10 +212,9 @@ impl Agenda {
     }
 
     /// Takes the environments that meet a condition.
-    pub(super) fn take_all(&mut self, is_meant: impl Fn(&Entry, Next) -> bool) -> Vec<Entry> {
-        let all = self.entries();
-        let meant = all.filter(|(entry, next)| is_meant(entry, *next));
-        let names: Vec<_> = meant.map(|(entry, _)| entry.name().clone()).collect();
+    pub(super) fn take_all(&mut self, is_meant: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        let meant = self.entries().filter(|entry| is_meant(entry));
+        let names: Vec<_> = meant.map(|entry| entry.name().clone()).collect();
         names.iter().filter_map(|name| self.take(name)).collect()
     }
 
@@ -232,13 +240,13 @@ impl Agenda {
     /// Returns the environments that are ready and not followed yet, in order.
     pub(super) fn ready(&self) -> impl Iterator<Item = &Entry> {
         let ready = self.ready.iter();
-        ready.filter_map(|(_, name)| Some(&self.entries.get(name)?.0))
+        ready.filter_map(|(_, name)| self.entries.get(name))
     }
 
     /// Returns the followed environments that are to be polled, in order.
     pub(super) fn polls(&self) -> impl Iterator<Item = &Entry> {
         let polls = self.polls.iter();
-        polls.filter_map(|(_, name)| Some(&self.entries.get(name)?.0))
+        polls.filter_map(|(_, name)| self.entries.get(name))
     }
 
     fn ready_with(&mut self, is_followed: bool) -> &mut Ready {
@@ -249,30 +257,9 @@ impl Agenda {
         }
     }
 
-    /// Returns all environments, with when they are up next.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&Entry, Next)> {
-        self.entries.values().map(|(entry, next)| (entry, *next))
-    }
-
-    /// Returns the stage of an environment, with when it is up next.
-    pub(super) fn get(&self, name: &EnvironmentName) -> Option<(&Stage, Next)> {
-        let (entry, next) = self.entries.get(name)?;
-        Some((&entry.stage, *next))
-    }
-
-    /// The cancel of an environment, and true if none of its calls was under way at `asked_at` or later.
-    /// A change must not touch what the order is made of.
-    pub(super) fn cancel(
-        &mut self,
-        name: &EnvironmentName,
-        asked_at: Timestamp,
-    ) -> Option<(&mut Cancel, bool)> {
-        let (entry, next) = self.entries.get_mut(name)?;
-        let is_later = *next != Next::InFlight && entry.since <= asked_at;
-        match &mut entry.stage {
-            Stage::Cancel(cancel) => Some((cancel, is_later)),
-            Stage::Named(_) | Stage::Untagged(..) | Stage::Follow(_) => None,
-        }
+    /// Returns all environments.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
     }
 
     /// Returns the number of environments that rules 1 to 6 have not decided yet.
@@ -393,20 +380,13 @@ mod tests {
 
     #[test]
     fn a_page_is_later_if_no_call_was_under_way_since_it_was_asked_for() {
-        let mut agenda = Agenda::default();
-        let mut is_later = |next, asked_at| {
-            put(&mut agenda, cancel("a", None), next);
-            let cancel = agenda.cancel(&name("a"), asked_at).map(|(_, later)| later);
-            agenda.take(&name("a"));
-            cancel
+        let is_later = |next, asked_at| {
+            let entry = Entry::new(cancel("a", None), after(UNTIL), NOW);
+            Entry { next, ..entry }.is_settled_since(asked_at)
         };
-        assert_eq!(is_later(Next::Ready, NOW), Some(true));
-        assert_eq!(
-            is_later(Next::Ready, NOW - std::time::Duration::from_nanos(1)),
-            Some(false)
-        );
-        assert_eq!(is_later(Next::InFlight, after(10)), Some(false));
-        put(&mut agenda, named("b"), Next::Ready);
-        assert!(agenda.cancel(&name("b"), NOW).is_none());
+        let before = NOW - std::time::Duration::from_nanos(1);
+        assert!(is_later(Next::Ready, NOW));
+        assert!(!is_later(Next::Ready, before));
+        assert!(!is_later(Next::InFlight, after(10)));
     }
 }

@@ -52,14 +52,14 @@ impl Run<'_> {
     /// Begins to read the listing if that is cheaper than to read each deployment that is due.
     fn begin_listing(&mut self) {
         let entries = self.agenda.entries();
-        let due = entries.filter(|(entry, next)| is_due_soon(entry, *next, self.now));
+        let due = entries.filter(|entry| is_due_soon(entry, self.now));
         let due = due.count();
         if !self.polls.is_cheaper(due, self.now) {
             return;
         }
         self.polls.most_pages = due;
         self.polls.listing = Some(Listing::new(self.now));
-        let waits = |entry: &Entry, next| is_listed(entry) && next != Next::InFlight;
+        let waits = |entry: &Entry| is_listed(entry) && entry.next != Next::InFlight;
         for entry in self.agenda.take_all(waits) {
             self.agenda.put(entry, Next::Listed);
         }
@@ -86,7 +86,11 @@ impl Run<'_> {
                 self.polls.not_before = Some(again_at);
                 return self.read_by_themselves(false);
             }
-            Ok(false) if self.agenda.entries().all(|(_, next)| next != Next::Listed) => {}
+            Ok(false)
+                if self
+                    .agenda
+                    .entries()
+                    .all(|entry| entry.next != Next::Listed) => {}
             Ok(false) if listing.pages() < self.polls.most_pages => {
                 self.polls.listing = Some(listing);
                 return;
@@ -103,7 +107,7 @@ impl Run<'_> {
 
     /// Makes ready to be read what the listing has not shown.
     fn read_by_themselves(&mut self, is_unlisted: bool) {
-        for mut entry in self.agenda.take_all(|_, next| next == Next::Listed) {
+        for mut entry in self.agenda.take_all(|entry| entry.next == Next::Listed) {
             if let Stage::Follow(followed) = &mut entry.stage {
                 followed.is_unlisted = is_unlisted;
             }
@@ -120,8 +124,8 @@ fn is_listed(entry: &Entry) -> bool {
 
 /// True if a listed poll is due, or if more than half of the wait for it is over. Deployments whose cancels were
 /// accepted one after the other would else be due one after the other, and be read each by itself.
-fn is_due_soon(entry: &Entry, next: Next, now: Timestamp) -> bool {
-    match next {
+fn is_due_soon(entry: &Entry, now: Timestamp) -> bool {
+    match entry.next {
         Next::Ready => is_listed(entry),
         Next::At(at) => is_listed(entry) && at - now <= now - entry.since,
         Next::InFlight | Next::Listed => false,
@@ -172,7 +176,8 @@ mod tests {
         ] {
             let followed = Followed::new(deployment("net"), None, NOW);
             let entry = Entry::new(Stage::Follow(followed), after(60_000), NOW);
-            assert_eq!(is_due_soon(&entry, next, after(10)), is_due, "{next:?}");
+            let entry = Entry { next, ..entry };
+            assert_eq!(is_due_soon(&entry, after(10)), is_due, "{next:?}");
         }
     }
 }

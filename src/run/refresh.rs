@@ -59,23 +59,22 @@ impl Run<'_> {
         result: Result<Page, CallError>,
     ) {
         self.refreshing.remove(&request.token);
-        let mut most = usize::MAX;
+        // A throttled page is asked for again: the rate limiter spaces that.
+        let is_throttled = matches!(&result, Err(error) if error.fault == Fault::Throttled);
+        let most = if is_throttled { 1 } else { usize::MAX };
         match result {
             Ok(page) => self.apply_page(request, page),
-            Err(error) => {
-                if error.fault == Fault::Throttled {
-                    // The page is asked for again: the rate limiter spaces that.
-                    most = 1;
-                }
-                self.note(Note::NotRefreshed(error));
-            }
+            Err(error) => self.note(Note::NotRefreshed(error)),
         }
         let is_on_it = |entry: &&Entry| entry.stale_page(self.now) == Some(&request.token);
         let stale = self.agenda.ready().filter(is_on_it).take(most);
         let names: Vec<_> = stale.map(|entry| entry.name().clone()).collect();
         for name in names {
-            if let Some((cancel, _)) = self.agenda.cancel(&name, self.now) {
-                cancel.candidate.is_doubtful = true;
+            if let Some(mut entry) = self.agenda.take(&name) {
+                if let Stage::Cancel(cancel) = &mut entry.stage {
+                    cancel.candidate.is_doubtful = true;
+                }
+                self.agenda.put(entry, Next::Ready);
             }
         }
     }
@@ -84,18 +83,20 @@ impl Run<'_> {
     /// wait for their cancel.
     pub(super) fn apply_page(&mut self, request: &ListRequest, page: Page) {
         for shown in page.deployments {
-            let name = shown.environment.name.clone();
-            if let Some((cancel, is_later)) = self.agenda.cancel(&name, request.asked_at) {
-                cancel.refresh(shown, request, is_later);
-            } else if let Some((Stage::Follow(followed), next)) = self.agenda.get(&name)
-                && followed.is_shown_by(&shown, next == Next::InFlight)
-                && let Some(mut entry) = self.agenda.take(&name)
-            {
-                if let Stage::Follow(followed) = &mut entry.stage {
+            let Some(mut entry) = self.agenda.take(&shown.environment.name) else {
+                continue;
+            };
+            let (next, is_later) = (entry.next, entry.is_settled_since(request.asked_at));
+            match &mut entry.stage {
+                Stage::Follow(followed) if followed.is_shown_by(&shown, next == Next::InFlight) => {
                     followed.is_unlisted = false;
+                    self.on_reading(entry, Reading::Of(Box::new(shown)));
+                    continue;
                 }
-                self.on_reading(entry, Reading::Of(Box::new(shown)));
+                Stage::Cancel(cancel) => cancel.refresh(shown, request, is_later),
+                Stage::Named(_) | Stage::Untagged(..) | Stage::Follow(_) => {}
             }
+            self.agenda.put(entry, next);
         }
     }
 }
