@@ -124,3 +124,41 @@ impl Run<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{NOW, candidate, deployment, limits};
+    use super::super::{Report, Word};
+    use super::*;
+    use crate::report::outcome::End;
+
+    fn entry() -> Entry {
+        let cancel = Stage::Cancel(Cancel::new(candidate(deployment("net"))));
+        Entry::new(cancel, limits().budget.act_until, NOW)
+    }
+
+    #[test]
+    fn the_deployment_that_a_response_shows_is_the_one_that_was_hit() {
+        let shown = |id: &str| Deployment {
+            id: Some(id.to_owned()),
+            status: Status::Cancelling,
+            ..deployment("net")
+        };
+        for (current, hit, is_newer) in [
+            (None, "d-net", false),
+            (Some(shown("d-net")), "d-net", false),
+            (Some(shown("d-2")), "d-2", true),
+        ] {
+            let mut run = Run::empty(limits(), NOW);
+            run.on_cancelled(entry(), current);
+            let mut reports = run.take_reports();
+            let Some(Report::Outcome(outcome, Word::First)) = reports.pop() else {
+                panic!("`CANCELLING` is reported");
+            };
+            assert_eq!(outcome.end, End::Cancelling);
+            assert_eq!(outcome.subject.id.as_deref(), Some(hit));
+            let is_noted = matches!(reports.as_slice(), [Report::Note(Note::HitNewer { .. })]);
+            assert_eq!(is_noted, is_newer, "{reports:?}");
+        }
+    }
+}
