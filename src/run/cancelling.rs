@@ -63,8 +63,7 @@ impl Run<'_> {
             cancel.failure = failure;
         }
         let may_be_accepted = cancel.is_lost && cancel.failure.is_transient();
-        let has_time = self.now < self.limits.budget.read_until;
-        if cancel.phase == Phase::Due && may_be_accepted && has_time {
+        if cancel.phase == Phase::Due && may_be_accepted {
             self.begin_to_read_outcome(cancel, Phase::GivenUp);
         } else {
             self.end(cancel.failed());
@@ -127,14 +126,41 @@ impl Run<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{NOW, candidate, deployment, limits};
+    use super::super::fixture::{NOW, candidate, deployment, limits, name};
     use super::super::{Report, Word};
     use super::*;
     use crate::report::outcome::End;
 
-    fn entry() -> Entry {
-        let cancel = Stage::Cancel(Cancel::new(candidate(deployment("net"))));
-        Entry::new(cancel, limits().budget.act_until, NOW)
+    fn error(fault: Fault, code: &str) -> CallError {
+        CallError {
+            fault,
+            code: code.to_owned(),
+            message: String::new(),
+        }
+    }
+
+    fn cancel(phase: Phase, is_lost: bool, failure: CallError) -> Cancel {
+        Cancel {
+            phase,
+            is_lost,
+            failure,
+            ..Cancel::new(candidate(deployment("net")))
+        }
+    }
+
+    /// Returns the last report by name or code, and the number of notes before it.
+    fn reported(run: &mut Run<'_>) -> (Option<String>, usize) {
+        let mut reports = run.take_reports();
+        let last = reports.pop().map(|last| match last {
+            Report::Outcome(outcome, _) => match outcome.end.error() {
+                Some(error) => error.code.clone(),
+                None => outcome.end.name().to_owned(),
+            },
+            Report::Note(note) => panic!("{note:?} comes last"),
+        });
+        let is_note = |report: &Report| matches!(report, Report::Note(_));
+        assert!(reports.iter().all(is_note), "{reports:?}");
+        (last, reports.len())
     }
 
     #[test]
@@ -142,23 +168,188 @@ mod tests {
         let shown = |id: &str| Deployment {
             id: Some(id.to_owned()),
             status: Status::Cancelling,
+            message: Some("stopping".to_owned()),
             ..deployment("net")
         };
-        for (current, hit, is_newer) in [
-            (None, "d-net", false),
-            (Some(shown("d-net")), "d-net", false),
-            (Some(shown("d-2")), "d-2", true),
+        for (current, hit, message, is_newer) in [
+            (None, "d-net", None, false),
+            (Some(shown("d-net")), "d-net", Some("stopping"), false),
+            (Some(shown("d-2")), "d-2", Some("stopping"), true),
         ] {
             let mut run = Run::empty(limits(), NOW);
-            run.on_cancelled(entry(), current);
+            let until = limits().budget.act_until;
+            let stage = Stage::Cancel(cancel(Phase::Due, false, CallError::late()));
+            run.on_cancelled(Entry::new(stage, until, NOW), current);
             let mut reports = run.take_reports();
             let Some(Report::Outcome(outcome, Word::First)) = reports.pop() else {
                 panic!("`CANCELLING` is reported");
             };
             assert_eq!(outcome.end, End::Cancelling);
             assert_eq!(outcome.subject.id.as_deref(), Some(hit));
+            let read = outcome.deployment.unwrap();
+            assert_eq!(read.message.as_deref(), message);
             let is_noted = matches!(reports.as_slice(), [Report::Note(Note::HitNewer { .. })]);
             assert_eq!(is_noted, is_newer, "{reports:?}");
+        }
+    }
+
+    #[test]
+    fn a_cancel_that_may_be_accepted_is_read_before_it_is_given_up() {
+        let lost = || error(Fault::Lost, "lost");
+        let refused = || error(Fault::Refused, "refused");
+        for (phase, is_lost, error, code) in [
+            (Phase::Due, true, lost(), None),
+            (Phase::Due, true, refused(), Some("refused")),
+            (
+                Phase::Due,
+                false,
+                error(Fault::Throttled, "slow"),
+                Some("slow"),
+            ),
+            (Phase::Conflict, true, lost(), Some("lost")),
+            (Phase::Conflict, false, refused(), Some("refused")),
+            (Phase::GivenUp, true, refused(), Some("last attempt")),
+        ] {
+            let mut run = Run::empty(limits(), NOW);
+            let before = cancel(phase, is_lost, self::error(Fault::Broken, "last attempt"));
+            run.give_up(before, error);
+            assert_eq!(
+                reported(&mut run),
+                (code.map(str::to_owned), 0),
+                "{phase:?}"
+            );
+            let entry = run.agenda.take(&name("net"));
+            let until = code.is_none().then_some(limits().budget.read_until);
+            assert_eq!(entry.map(|entry| entry.until), until, "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn a_reading_decides_what_became_of_a_cancel() {
+        const REPEAT: &str = "TokenAlreadyExistsException";
+        let of = |status| {
+            let seen = Deployment {
+                status,
+                ..deployment("net")
+            };
+            Reading::Of(Box::new(seen))
+        };
+        let in_progress = || of(Status::InProgress);
+        for (phase, is_lost, code, reading, end, notes) in [
+            (Phase::Due, true, "500", in_progress(), None, 0),
+            (
+                Phase::Due,
+                false,
+                "500",
+                of(Status::Cancelling),
+                Some("CANCELLING"),
+                0,
+            ),
+            (
+                Phase::Due,
+                false,
+                "500",
+                of(Status::Succeeded),
+                Some("SUCCEEDED"),
+                0,
+            ),
+            (
+                Phase::Due,
+                true,
+                "500",
+                of(Status::Succeeded),
+                Some("SUCCEEDED"),
+                1,
+            ),
+            (
+                Phase::Due,
+                true,
+                "500",
+                of(Status::Failed),
+                Some("FAILED"),
+                0,
+            ),
+            (
+                Phase::Due,
+                false,
+                "500",
+                Reading::Superseded,
+                Some("Superseded"),
+                0,
+            ),
+            (Phase::Conflict, false, "409", in_progress(), Some("409"), 0),
+            (Phase::Conflict, true, "409", in_progress(), Some("409"), 0),
+            (
+                Phase::Conflict,
+                false,
+                REPEAT,
+                in_progress(),
+                Some(REPEAT),
+                0,
+            ),
+            (
+                Phase::Conflict,
+                true,
+                REPEAT,
+                in_progress(),
+                Some("CANCELLING"),
+                0,
+            ),
+            (
+                Phase::Conflict,
+                false,
+                "409",
+                of(Status::Cancelled),
+                Some("CANCELLED"),
+                0,
+            ),
+            (
+                Phase::Conflict,
+                false,
+                "409",
+                Reading::Superseded,
+                Some("409"),
+                0,
+            ),
+            (
+                Phase::Conflict,
+                true,
+                "409",
+                Reading::Superseded,
+                Some("Superseded"),
+                0,
+            ),
+            (Phase::GivenUp, true, "500", in_progress(), Some("500"), 0),
+            (
+                Phase::GivenUp,
+                true,
+                "500",
+                of(Status::Cancelling),
+                Some("CANCELLING"),
+                0,
+            ),
+            (
+                Phase::GivenUp,
+                true,
+                "500",
+                Reading::Superseded,
+                Some("500"),
+                0,
+            ),
+        ] {
+            let case = format!("{phase:?} {is_lost} {code} {reading:?}");
+            let mut run = Run::empty(limits(), NOW);
+            let before = cancel(phase, is_lost, error(Fault::Conflict, code));
+            run.on_reading_for_cancel(before, Backoff::default(), reading);
+            assert_eq!(
+                reported(&mut run),
+                (end.map(str::to_owned), notes),
+                "{case}"
+            );
+            let entry = run.agenda.take(&name("net"));
+            let is_to_be_cancelled =
+                entry.is_some_and(|entry| matches!(entry.stage, Stage::Cancel(_)));
+            assert_eq!(is_to_be_cancelled, end.is_none(), "{case}");
         }
     }
 }
