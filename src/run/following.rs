@@ -113,6 +113,8 @@ mod tests {
 
     use super::super::fixture::{NOW, after, deployment, limits, name};
     use super::*;
+    use crate::aws::call_error::Fault;
+    use crate::deployment::Status;
     use crate::run::{Limits, Report, Response, Step};
 
     #[test]
@@ -142,6 +144,105 @@ mod tests {
                 [Report::Outcome(outcome, Word::Unchanged)]
                     if outcome.end == End::Cancelling
             ));
+        }
+    }
+
+    const UNTIL: u64 = 60_000;
+
+    /// Returns a run that follows until its time is over, or one that reads once.
+    fn run(reads_once: bool) -> Run<'static> {
+        Run {
+            reads_once,
+            ..Run::empty(limits(), NOW)
+        }
+    }
+
+    /// Returns the reports, each by its name or code, and whether the deployment is followed on.
+    fn result(run: &mut Run<'_>) -> (Vec<String>, bool) {
+        let reports = run.take_reports().into_iter().map(|report| match report {
+            Report::Note(_) => "note".to_owned(),
+            Report::Outcome(outcome, word) => {
+                let is_settled = outcome.settled_at.is_some();
+                let end = outcome.end.error().map(|error| error.code.as_str());
+                let end = end.unwrap_or(outcome.end.name());
+                format!("{end} {word:?}{}", if is_settled { " settled" } else { "" })
+            }
+        });
+        (reports.collect(), run.agenda.take(&name("net")).is_some())
+    }
+
+    #[test]
+    fn a_reading_ends_the_wait_or_does_not() {
+        let shown = |id: &str, status| Deployment {
+            id: Some(id.to_owned()),
+            status,
+            ..deployment("net")
+        };
+        let of = |status| Reading::Of(Box::new(shown("d-net", status)));
+        let hit_newer = || Reading::HitNewer {
+            meant: Box::new(shown("d-net", Status::Succeeded)),
+            newer: Box::new(shown("d-2", Status::Cancelling)),
+        };
+        let other = || of(Status::Other("DELETE_FAILED".to_owned()));
+        let cases: [(bool, Reading, &[&str], bool); 10] = [
+            (false, of(Status::Cancelling), &[], true),
+            (false, of(Status::Failed), &["FAILED Last settled"], false),
+            (false, other(), &["UnexpectedStatus Last"], false),
+            (false, hit_newer(), &["note"], true),
+            (
+                false,
+                Reading::Superseded,
+                &["note", "CANCELLING Unchanged"],
+                false,
+            ),
+            (
+                true,
+                of(Status::Cancelling),
+                &["CANCELLING Unchanged"],
+                false,
+            ),
+            (
+                true,
+                of(Status::Cancelled),
+                &["CANCELLED Last settled"],
+                false,
+            ),
+            (true, other(), &["UnexpectedStatus Last"], false),
+            (true, hit_newer(), &["note", "CANCELLING Unchanged"], false),
+            (true, Reading::Superseded, &["Superseded Last"], false),
+        ];
+        for (reads_once, reading, reports, goes_on) in cases {
+            let case = format!("{reads_once} {reading:?}");
+            let mut run = run(reads_once);
+            let followed = Followed::new(deployment("net"), None, NOW);
+            run.on_reading_for_follow(followed, after(UNTIL), reading);
+            let expected = reports.iter().map(|report| (*report).to_owned()).collect();
+            assert_eq!(result(&mut run), (expected, goes_on), "{case}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_polled_again_while_there_is_time() {
+        let cases: [(bool, Fault, u64, &[&str], bool); 5] = [
+            (false, Fault::Lost, UNTIL - 1, &["note"], true),
+            (false, Fault::Lost, UNTIL, &["CANCELLING Unchanged"], false),
+            (false, Fault::Refused, 0, &["code Last"], false),
+            (true, Fault::Lost, 0, &["code Last"], false),
+            (true, Fault::Refused, 0, &["code Last"], false),
+        ];
+        for (reads_once, fault, now, reports, goes_on) in cases {
+            let error = CallError {
+                fault,
+                code: "code".to_owned(),
+                message: String::new(),
+            };
+            let mut run = run(reads_once);
+            run.now = after(now);
+            let followed = Followed::new(deployment("net"), None, NOW);
+            run.on_unread(followed, after(UNTIL), error);
+            let expected = reports.iter().map(|report| (*report).to_owned()).collect();
+            let case = format!("{reads_once} {fault:?} {now}");
+            assert_eq!(result(&mut run), (expected, goes_on), "{case}");
         }
     }
 }
