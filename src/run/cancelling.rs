@@ -224,132 +224,65 @@ mod tests {
         }
     }
 
+    /// Returns what follows a reading: the outcome by name or code, with a mark for a note, or the
+    /// cancel.
+    fn result(phase: Phase, is_lost: bool, code: &str, reading: Reading) -> String {
+        let mut run = Run::empty(limits(), NOW);
+        let before = cancel(phase, is_lost, error(Fault::Conflict, code));
+        run.on_reading_for_cancel(before, Backoff::default(), reading);
+        let entry = run.agenda.take(&name("net"));
+        let is_to_be_cancelled = matches!(entry.map(|one| one.stage), Some(Stage::Cancel(_)));
+        let (reported, notes) = reported(&mut run);
+        assert_eq!(is_to_be_cancelled, reported.is_none());
+        let reported = reported.unwrap_or_else(|| "cancel".to_owned());
+        format!("{reported}{}", "!".repeat(notes))
+    }
+
+    fn of(status: Status) -> Reading {
+        Reading::Of(Box::new(Deployment {
+            status,
+            ..deployment("net")
+        }))
+    }
+
     #[test]
-    fn a_reading_decides_what_became_of_a_cancel() {
-        const REPEAT: &str = "TokenAlreadyExistsException";
-        let of = |status| {
-            let seen = Deployment {
-                status,
-                ..deployment("net")
-            };
-            Reading::Of(Box::new(seen))
-        };
-        let in_progress = || of(Status::InProgress);
-        for (phase, is_lost, code, reading, end, notes) in [
-            (Phase::Due, true, "500", in_progress(), None, 0),
-            (
-                Phase::Due,
-                false,
-                "500",
-                of(Status::Cancelling),
-                Some("CANCELLING"),
-                0,
-            ),
-            (
-                Phase::Due,
-                false,
-                "500",
-                of(Status::Succeeded),
-                Some("SUCCEEDED"),
-                0,
-            ),
-            (
-                Phase::Due,
-                true,
-                "500",
-                of(Status::Succeeded),
-                Some("SUCCEEDED"),
-                1,
-            ),
-            (
-                Phase::Due,
-                true,
-                "500",
-                of(Status::Failed),
-                Some("FAILED"),
-                0,
-            ),
-            (
-                Phase::Due,
-                false,
-                "500",
-                Reading::Superseded,
-                Some("Superseded"),
-                0,
-            ),
-            (Phase::Conflict, false, "409", in_progress(), Some("409"), 0),
-            (Phase::Conflict, true, "409", in_progress(), Some("409"), 0),
-            (
-                Phase::Conflict,
-                false,
-                REPEAT,
-                in_progress(),
-                Some(REPEAT),
-                0,
-            ),
-            (
-                Phase::Conflict,
-                true,
-                REPEAT,
-                in_progress(),
-                Some("CANCELLING"),
-                0,
-            ),
-            (
-                Phase::Conflict,
-                false,
-                "409",
-                of(Status::Cancelled),
-                Some("CANCELLED"),
-                0,
-            ),
-            (
-                Phase::Conflict,
-                false,
-                "409",
-                Reading::Superseded,
-                Some("409"),
-                0,
-            ),
-            (
-                Phase::Conflict,
-                true,
-                "409",
-                Reading::Superseded,
-                Some("Superseded"),
-                0,
-            ),
-            (Phase::GivenUp, true, "500", in_progress(), Some("500"), 0),
-            (
-                Phase::GivenUp,
-                true,
-                "500",
-                of(Status::Cancelling),
-                Some("CANCELLING"),
-                0,
-            ),
-            (
-                Phase::GivenUp,
-                true,
-                "500",
-                Reading::Superseded,
-                Some("500"),
-                0,
-            ),
+    fn a_reading_before_a_cancel_confirms_it_or_ends_it() {
+        for (is_lost, status, expected) in [
+            (false, Status::InProgress, "cancel"),
+            (true, Status::InProgress, "cancel"),
+            (false, Status::Cancelling, "CANCELLING"),
+            (false, Status::Succeeded, "SUCCEEDED"),
+            (true, Status::Succeeded, "SUCCEEDED!"),
+            (true, Status::Failed, "FAILED"),
         ] {
-            let case = format!("{phase:?} {is_lost} {code} {reading:?}");
-            let mut run = Run::empty(limits(), NOW);
-            let before = cancel(phase, is_lost, error(Fault::Conflict, code));
-            run.on_reading_for_cancel(before, Backoff::default(), reading);
-            assert_eq!(
-                reported(&mut run),
-                (end.map(str::to_owned), notes),
-                "{case}"
-            );
-            let entry = run.agenda.take(&name("net"));
-            let is_to_be_cancelled =
-                entry.is_some_and(|entry| matches!(entry.stage, Stage::Cancel(_)));
-            assert_eq!(is_to_be_cancelled, end.is_none(), "{case}");
+            let case = format!("{is_lost} {status:?}");
+            let result = result(Phase::Due, is_lost, "500", of(status));
+            assert_eq!(result, expected, "{case}");
+        }
+        let superseded = result(Phase::Due, false, "500", Reading::Superseded);
+        assert_eq!(superseded, "Superseded");
+    }
+
+    #[test]
+    fn a_reading_after_the_last_attempt_decides_what_became_of_it() {
+        const REPEAT: &str = "TokenAlreadyExistsException";
+        use Phase::{Conflict, GivenUp};
+        use Status::{Cancelled, Cancelling, InProgress};
+        for (phase, is_lost, code, status, expected) in [
+            (Conflict, false, "409", Some(InProgress), "409"),
+            (Conflict, true, "409", Some(InProgress), "409"),
+            (Conflict, false, REPEAT, Some(InProgress), REPEAT),
+            (Conflict, true, REPEAT, Some(InProgress), "CANCELLING"),
+            (Conflict, false, "409", Some(Cancelled), "CANCELLED"),
+            (Conflict, false, "409", None, "409"),
+            (Conflict, true, "409", None, "Superseded"),
+            (GivenUp, true, "500", Some(InProgress), "500"),
+            (GivenUp, true, "500", Some(Cancelling), "CANCELLING"),
+            (GivenUp, true, "500", None, "500"),
+        ] {
+            let case = format!("{phase:?} {is_lost} {code} {status:?}");
+            let reading = status.map_or(Reading::Superseded, of);
+            assert_eq!(result(phase, is_lost, code, reading), expected, "{case}");
         }
     }
 }

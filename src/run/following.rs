@@ -222,6 +222,26 @@ mod tests {
     }
 
     #[test]
+    fn a_deployment_is_looked_for_on_pages_again_once_its_start_has_moved() {
+        for (moved_start, is_unlisted) in [(None, true), (Some(after(5)), false)] {
+            let mut run = run(false);
+            let mut followed = Followed::new(deployment("net"), None, NOW);
+            followed.is_unlisted = true;
+            let seen = Deployment {
+                status: Status::Cancelling,
+                moved_start,
+                ..deployment("net")
+            };
+            run.on_reading_for_follow(followed, after(UNTIL), Reading::Of(Box::new(seen)));
+            let entry = run.agenda.take(&name("net")).unwrap();
+            let Stage::Follow(followed) = entry.stage else {
+                panic!("the deployment is followed");
+            };
+            assert_eq!(followed.is_unlisted, is_unlisted, "{moved_start:?}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_is_polled_again_while_there_is_time() {
         let cases: [(bool, Fault, u64, &[&str], bool); 5] = [
             (false, Fault::Lost, UNTIL - 1, &["note"], true),
