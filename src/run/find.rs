@@ -227,9 +227,11 @@ impl Run<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Word;
     use super::super::call::{ListPurpose, PageToken};
-    use super::super::fixture::{NOW, deployment};
+    use super::super::fixture::{NOW, deployment, limits, name, policy, schedule};
     use super::*;
+    use crate::plan::Mode;
 
     #[test]
     fn the_later_of_two_pages_counts() {
@@ -258,5 +260,41 @@ mod tests {
         assert_eq!(add("d-2", Status::InProgress).as_deref(), Some("d-2"));
         assert_eq!(add("d-2", Status::Succeeded), None);
         assert_eq!(finding.listed, 3);
+    }
+
+    #[test]
+    fn rule_7_cancels_all_that_is_selected_or_none() {
+        for (mode, max_cancellations, is_cancelled, end, notes) in [
+            (Mode::Live, 2, true, None, 0),
+            (
+                Mode::Live,
+                1,
+                false,
+                Some(End::Skipped(SkipReason::OverLimit)),
+                1,
+            ),
+            (Mode::DryRun, 2, false, Some(End::DryRun), 0),
+        ] {
+            let (trigger, policy) = (schedule(), policy(mode, max_cancellations));
+            let mut run = Run::new(&trigger, &policy, limits(), NOW);
+            for environment in ["a", "b"] {
+                run.decide(Candidate::new(deployment(environment), NOW, None));
+            }
+            run.admit();
+            let cancels = [name("a"), name("b")].map(|name| run.agenda.take(&name).is_some());
+            assert_eq!(cancels, [is_cancelled; 2]);
+            let (noted, ended): (Vec<_>, Vec<_>) = run
+                .take_reports()
+                .into_iter()
+                .partition(|report| matches!(report, Report::Note(Note::OverLimit { .. })));
+            assert_eq!(noted.len(), notes, "{noted:?}");
+            assert_eq!(ended.len(), if end.is_some() { 2 } else { 0 });
+            for report in ended {
+                let Report::Outcome(outcome, Word::Last) = report else {
+                    panic!("{report:?} is no last word");
+                };
+                assert_eq!(Some(outcome.end), end);
+            }
+        }
     }
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::selection::Candidate;
 use super::{Budget, Limits};
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
+use crate::plan::patterns::Patterns;
+use crate::plan::{AlarmScope, Mode, Policy};
 use crate::timestamp::Timestamp;
+use crate::trigger::{Cause, Trigger};
 
 /// When tests begin.
 pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -44,5 +47,29 @@ pub(super) fn limits() -> Limits {
         concurrency: 10,
         settle_timeout: Duration::from_mins(10),
         seed: 7,
+    }
+}
+
+/// Returns the trigger of a schedule.
+pub(super) fn schedule() -> Trigger {
+    Trigger {
+        cause: Cause::Schedule,
+        id: None,
+        name: None,
+        arn: None,
+        time: None,
+        reason: None,
+    }
+}
+
+/// Returns a policy that includes every environment.
+pub(super) fn policy(mode: Mode, max_cancellations: u64) -> Policy {
+    Policy {
+        environments: Patterns::comma_separated("*").unwrap(),
+        protected: Patterns::none(),
+        alarm_scope: AlarmScope::All,
+        stuck_after: Duration::from_mins(30),
+        max_cancellations,
+        mode,
     }
 }

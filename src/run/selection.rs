@@ -102,13 +102,8 @@ impl<'a> Selection<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::super::fixture::{NOW, after, candidate, deployment};
+    use super::super::fixture::{NOW, after, candidate, deployment, policy, schedule};
     use super::*;
-    use crate::plan::AlarmScope;
-    use crate::plan::patterns::Patterns;
-    use crate::trigger::Cause;
 
     #[test]
     fn a_later_reading_confirms_a_deployment_or_makes_it_doubtful() {
@@ -131,28 +126,10 @@ mod tests {
         }
     }
 
-    fn policy(max_cancellations: u64) -> Policy {
-        Policy {
-            environments: Patterns::comma_separated("*").unwrap(),
-            protected: Patterns::none(),
-            alarm_scope: AlarmScope::All,
-            stuck_after: Duration::from_hours(1),
-            max_cancellations,
-            mode: Mode::Live,
-        }
-    }
-
     #[test]
     fn what_waits_is_admitted_once_that_is_certain() {
-        let trigger = Trigger {
-            cause: Cause::Schedule,
-            id: None,
-            name: None,
-            arn: None,
-            time: None,
-            reason: None,
-        };
-        let policy = policy(2);
+        let trigger = schedule();
+        let policy = policy(Mode::Live, 2);
         let mut selection = Selection::new(&trigger, &policy);
         assert!(selection.admit(0).is_none());
         selection.select(candidate(deployment("a")));
