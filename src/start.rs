@@ -4,8 +4,13 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
+use aws_config::environment::{
+    EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider,
+};
+use aws_config::meta::region::ProvideRegion as _;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
+use aws_credential_types::provider::ProvideCredentials as _;
 use aws_types::SdkConfig;
 use futures_util::FutureExt as _;
 use http::header::{HeaderName, HeaderValue};
@@ -99,13 +104,21 @@ pub fn log(error: &StartError) {
 /// The SDK's retries and timeouts are off. Only [`crate::run`] retries, because it knows when a cancel may
 /// be repeated.
 async fn sdk_config(transport: &Transport) -> SdkConfig {
-    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(transport.http_client())
         .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::disabled())
-        .load()
-        .await;
-    endpoint::without_empty(config)
+        .timeout_config(TimeoutConfig::disabled());
+    // The default chains begin with these variables, which Lambda sets. If they are set, the rest of the
+    // chains is not built: the clients of STS and of the instance metadata take memory and time.
+    if let Some(region) = EnvironmentVariableRegionProvider::new().region().await {
+        loader = loader.region(region);
+    }
+    let variables = EnvironmentVariableCredentialsProvider::new();
+    if variables.provide_credentials().await.is_ok() {
+        loader = loader.credentials_provider(variables);
+    }
+    // Boxed, because the future is large and the task that it is part of is moved.
+    endpoint::without_empty(Box::pin(loader.load()).await)
 }
 
 /// Makes the clients. Connections are started, but no call is made yet.
