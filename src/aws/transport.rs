@@ -33,6 +33,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time for which an idle connection is kept. Services close idle connections after about a minute.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The size of a connection's read buffer, in bytes, which is also the most that the head of a response may
+/// have. The default buffer begins with twice as much and grows, and every connection keeps one or two.
+const READ_BUFFER: usize = 4096;
+
 /// Returns the default root certificates: Mozilla's.
 fn usual_authorities() -> RootCertStore {
     RootCertStore {
@@ -78,6 +82,7 @@ impl Transport {
             Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE_TIMEOUT)
+                .http1_read_buf_exact_size(READ_BUFFER)
                 .build(connector.clone()),
         );
         let pool = SharedHttpConnector::new(pool);
