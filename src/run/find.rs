@@ -227,10 +227,11 @@ impl Run<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Word;
     use super::super::call::{ListPurpose, PageToken};
     use super::super::fixture::{NOW, deployment, limits, name, policy, schedule};
+    use super::super::{Step, Word};
     use super::*;
+    use crate::aws::call_error::Fault;
     use crate::plan::Mode;
 
     #[test]
@@ -295,6 +296,37 @@ mod tests {
                 };
                 assert_eq!(Some(outcome.end), end);
             }
+        }
+    }
+
+    #[test]
+    fn a_service_that_nobody_reaches_fails_the_run_as_a_whole() {
+        let error = |fault| CallError {
+            fault,
+            code: format!("{fault:?}"),
+            message: String::new(),
+        };
+        let unreachable = || error(Fault::Unreachable);
+        for (second, ends, failure) in [
+            (unreachable(), vec![], Some(unreachable())),
+            (
+                error(Fault::Refused),
+                vec![unreachable(), error(Fault::Refused)],
+                None,
+            ),
+        ] {
+            let mut run = Run::empty(limits(), NOW);
+            run.unread(Stage::Named(name("a")), unreachable());
+            assert_eq!(run.take_reports(), []);
+            run.unread(Stage::Named(name("b")), second);
+            let reports = run.take_reports().into_iter().map(|report| match report {
+                Report::Outcome(outcome, Word::Last) => outcome.end.error().cloned(),
+                Report::Outcome(..) | Report::Note(_) => None,
+            });
+            let reports: Option<Vec<_>> = reports.collect();
+            assert_eq!(reports, Some(ends));
+            assert!(matches!(run.next(NOW), Step::Done));
+            assert_eq!(run.failure(), failure.as_ref());
         }
     }
 }
