@@ -14,6 +14,7 @@ pub(crate) mod snapshot;
 pub(crate) mod stack_record;
 pub(crate) mod status;
 
+use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
 use crate::account::deployment::Deployment;
@@ -59,8 +60,22 @@ impl Arns {
 #[derive(Debug)]
 pub(crate) struct Account {
     pub(crate) arns: Arns,
-    /// Sorted by name: first Proton's, then CloudFormation's. Replacements follow in order of time.
+    /// First Proton's, then CloudFormation's. Replacements follow in order of time.
     environments: Vec<LiveEnvironment>,
+    /// The places of what Proton shows: the first ones by name, then replacements.
+    of_proton: Vec<usize>,
+    /// The places of the stacks: the first ones by name, then replacements.
+    of_cloudformation: Vec<usize>,
+    /// The number of environments with which the world started.
+    first: usize,
+    /// The newest environment of each name, by the service that shows it; stacks by their IDs, too.
+    places: HashMap<(Service, String), usize>,
+    /// The times at which the environments at these places may have something due.
+    due: BTreeSet<(SystemTime, usize)>,
+    /// The environments with scripted events that wait for a call.
+    waiting: BTreeSet<usize>,
+    /// The nested stacks that take their status from a parent.
+    followers: Vec<usize>,
 }
 
 /// The context of a call: the account, and the environments that the call concerned.
@@ -81,52 +96,97 @@ impl Account {
         start: SystemTime,
         identities: &mut Identities,
     ) -> Self {
-        let shown_by = |service| move |environment: &&Environment| environment.service == service;
-        let mut live: Vec<_> = environments
-            .iter()
-            .filter(shown_by(Service::Proton))
-            .map(|script| LiveEnvironment::new(script, &script.latest(), None, start, identities))
-            .collect();
-        live.sort_by(|one, other| one.script.name.cmp(&other.script.name));
-        let first_stack = live.len();
-        let stacks = environments
-            .iter()
-            .filter(shown_by(Service::CloudFormation));
-        let mut scripts: Vec<&Environment> = stacks.collect();
-        scripts.sort_by(|one, other| one.name.cmp(&other.name));
-        for script in &scripts {
-            let record = StackRecord::new(arns.stack(&script.name, identities));
-            let latest = first_deployment(script, &scripts);
-            let mut stack = LiveEnvironment::new(script, &latest, Some(record), start, identities);
-            let parent = scripts
-                .iter()
-                .position(|other| script.parent.as_ref() == Some(&other.name));
-            stack.parent = parent.map(|parent| first_stack + parent);
-            live.push(stack);
-        }
         let mut account = Self {
             arns,
-            environments: live,
+            environments: Vec::new(),
+            of_proton: Vec::new(),
+            of_cloudformation: Vec::new(),
+            first: environments.len(),
+            places: HashMap::new(),
+            due: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            followers: Vec::new(),
         };
-        account.show_nested();
+        let (mut stacks, of_proton): (Vec<_>, Vec<_>) = environments
+            .iter()
+            .partition(|environment| environment.service == Service::CloudFormation);
+        // Proton's environments get their IDs in the order of the world, stacks by name.
+        let mut of_proton: Vec<_> = of_proton
+            .into_iter()
+            .map(|script| LiveEnvironment::new(script, &script.latest(), None, start, identities))
+            .collect();
+        of_proton.sort_by(|one, other| one.script.name.cmp(&other.script.name));
+        for environment in of_proton {
+            account.add(environment);
+        }
+        stacks.sort_by(|one, other| one.name.cmp(&other.name));
+        let scripts: HashMap<&str, &Environment> =
+            stacks.iter().map(|stack| (stack.name(), *stack)).collect();
+        for script in stacks {
+            let record = StackRecord::new(account.arns.stack(&script.name, identities));
+            let latest = first_deployment(script, &scripts);
+            let stack = LiveEnvironment::new(script, &latest, Some(record), start, identities);
+            account.add(stack);
+        }
+        account.nest();
         account
     }
 
-    /// Makes each nested stack the resource of its parent.
-    fn show_nested(&mut self) {
-        for index in 0..self.environments.len() {
-            let nested = self.environments.get(index).and_then(|stack| {
-                let id = stack.record.as_ref()?.id.clone();
-                Some((stack.parent?, id))
-            });
-            if let Some((parent, id)) = nested
-                && let Some(parent) = self.environments.get_mut(parent)
+    /// Adds an environment. Returns its place.
+    fn add(&mut self, environment: LiveEnvironment) -> usize {
+        let place = self.environments.len();
+        let service = environment.script.service;
+        match service {
+            Service::CloudFormation => self.of_cloudformation.push(place),
+            Service::Proton | Service::EventBridge => self.of_proton.push(place),
+        }
+        let id = environment.record.as_ref().map(|record| record.id.clone());
+        for key in std::iter::once(environment.script.name.clone()).chain(id) {
+            self.places.insert((service, key), place);
+        }
+        self.environments.push(environment);
+        self.reschedule(place);
+        place
+    }
+
+    /// Notes what the environment at a place waits for.
+    fn reschedule(&mut self, place: usize) {
+        let Some(environment) = self.environments.get(place) else {
+            return;
+        };
+        if let Some(at) = environment.due_at() {
+            self.due.insert((at, place));
+        }
+        if environment.waits_for_call() {
+            self.waiting.insert(place);
+        } else {
+            self.waiting.remove(&place);
+        }
+    }
+
+    /// Places each nested stack below its parent, whose resource it is.
+    fn nest(&mut self) {
+        for place in self.of_cloudformation.clone() {
+            let Some(stack) = self.environments.get_mut(place) else {
+                continue;
+            };
+            let parent = stack.script.parent.clone();
+            let parent = parent.and_then(|name| self.places.get(&(Service::CloudFormation, name)));
+            let (Some(parent), Some(record)) = (parent.copied(), &stack.record) else {
+                continue;
+            };
+            let physical_id = record.id.clone();
+            stack.parent = Some(parent);
+            if stack.script.follows_parent() {
+                self.followers.push(place);
+            }
+            if let Some(parent) = self.environments.get_mut(parent)
                 && let Some(record) = &mut parent.record
             {
                 record.resource = Resource {
                     logical_id: "Nested",
                     kind: "AWS::CloudFormation::Stack",
-                    physical_id: id,
+                    physical_id,
                 };
             }
         }
@@ -134,31 +194,41 @@ impl Account {
 
     /// Carries out everything that is due.
     pub(crate) fn advance(&mut self, now: SystemTime, identities: &mut Identities) {
-        for index in 0..self.environments.len() {
-            self.advance_one(index, now, identities);
+        let mut due = BTreeSet::new();
+        while let Some((at, place)) = self.due.first().copied()
+            && at <= now
+        {
+            self.due.pop_first();
+            due.insert(place);
         }
-        for index in 0..self.environments.len() {
+        for place in due {
+            self.advance_one(place, now, identities);
+        }
+        for place in self.followers.clone() {
             let followed = self
-                .parent(index)
+                .parent(place)
                 .map(|parent| (parent.latest.status, parent.latest.changed));
             if let Some(followed) = followed
-                && let Some(stack) = self.environments.get_mut(index)
-                && stack.script.follows_parent()
+                && let Some(stack) = self.environments.get_mut(place)
             {
                 stack.follow(followed, identities);
+                self.reschedule(place);
             }
         }
     }
 
-    fn advance_one(&mut self, index: usize, now: SystemTime, identities: &mut Identities) {
-        let Self { environments, arns } = self;
+    fn advance_one(&mut self, place: usize, now: SystemTime, identities: &mut Identities) {
+        let Self {
+            environments, arns, ..
+        } = self;
         let name_id = |name: &str, identities: &mut Identities| arns.stack(name, identities);
         let replacement = environments
-            .get_mut(index)
+            .get_mut(place)
             .and_then(|environment| environment.advance(now, identities, &name_id));
+        self.reschedule(place);
         if let Some(next) = replacement {
-            self.environments.push(next);
-            self.advance_one(self.environments.len() - 1, now, identities);
+            let place = self.add(next);
+            self.advance_one(place, now, identities);
         }
     }
 
@@ -172,54 +242,75 @@ impl Account {
         identities: &mut Identities,
     ) {
         let (_, operation) = call;
-        for environment in &mut self.environments {
+        for place in self.waiting.clone() {
+            let Some(environment) = self.environments.get_mut(place) else {
+                continue;
+            };
             let script = &environment.script;
             let is_concerned = script.service == operation.service()
                 && names.is_none_or(|names| names.contains(&script.name));
-            if is_concerned && environment.deleted.is_none() {
+            if is_concerned {
                 environment.count_call(call, now);
+                self.reschedule(place);
             }
         }
         self.advance(now, identities);
     }
 
-    /// Returns the environments that a service shows, deleted or not, each with its place.
-    pub(crate) fn shown_by(
-        &self,
-        service: Service,
-    ) -> impl Iterator<Item = (usize, &LiveEnvironment)> {
-        let all = self.environments.iter().enumerate();
-        all.filter(move |(_, environment)| environment.script.service == service)
+    /// Returns the environments at these places, each with its place.
+    fn at<'a>(&'a self, places: &'a [usize]) -> impl Iterator<Item = (usize, &'a LiveEnvironment)> {
+        places
+            .iter()
+            .filter_map(|place| Some((*place, self.get(*place)?)))
     }
 
-    /// Returns the environments of Proton that exist, by name.
-    pub(crate) fn of_proton(&self) -> impl Iterator<Item = &LiveEnvironment> {
-        self.shown_by(Service::Proton)
+    /// Returns the environments of Proton that exist, by name: those after a name, or all.
+    pub(crate) fn of_proton(&self, after: Option<&str>) -> impl Iterator<Item = &LiveEnvironment> {
+        let is_passed = move |environment: &LiveEnvironment| {
+            after.is_some_and(|after| *environment.script.name <= *after)
+        };
+        // Only the first ones are sorted.
+        let passed = self.of_proton.partition_point(|place| {
+            *place < self.first && self.get(*place).is_some_and(is_passed)
+        });
+        self.at(self.of_proton.get(passed..).unwrap_or_default())
             .map(|(_, environment)| environment)
-            .filter(|environment| environment.deleted.is_none())
+            .filter(move |environment| environment.deleted.is_none() && !is_passed(environment))
     }
 
     /// Returns the place of the environment of Proton of this name, and the environment.
     pub(crate) fn find_environment(&self, name: &str) -> Option<(usize, &LiveEnvironment)> {
-        let mut shown = self.shown_by(Service::Proton);
-        shown.find(|(_, one)| one.script.name == name && one.deleted.is_none())
+        let place = *self.places.get(&(Service::Proton, name.to_owned()))?;
+        let found = self.get(place)?;
+        found.deleted.is_none().then_some((place, found))
     }
 
-    /// Returns the stacks that exist or existed, each with its record.
-    pub(crate) fn stacks(&self) -> impl Iterator<Item = (usize, &LiveEnvironment, &StackRecord)> {
-        self.shown_by(Service::CloudFormation)
-            .filter_map(|(index, stack)| Some((index, stack, stack.record.as_ref()?)))
+    /// Returns the number of stacks that exist or existed.
+    pub(crate) fn stack_count(&self) -> usize {
+        self.of_cloudformation.len()
+    }
+
+    /// Returns the stacks that exist or existed, each with its record, without the first ones.
+    pub(crate) fn stacks(
+        &self,
+        first: usize,
+    ) -> impl Iterator<Item = (usize, &LiveEnvironment, &StackRecord)> {
+        self.at(self.of_cloudformation.get(first..).unwrap_or_default())
+            .filter_map(|(place, stack)| Some((place, stack, stack.record.as_ref()?)))
     }
 
     /// Returns the place of the stack of this ID, deleted or not, or of the one of this name that
-    /// exists.
-    pub(crate) fn find_stack(&self, name_or_id: &str) -> Option<usize> {
-        let mut stacks = self.stacks();
-        let found = stacks.find(|(_, stack, record)| {
-            let is_of_name = stack.script.name == name_or_id && stack.deleted.is_none();
-            record.id == name_or_id || is_of_name
-        });
-        found.map(|(index, ..)| index)
+    /// exists, with the stack and its record.
+    pub(crate) fn find_stack(
+        &self,
+        name_or_id: &str,
+    ) -> Option<(usize, &LiveEnvironment, &StackRecord)> {
+        let key = (Service::CloudFormation, name_or_id.to_owned());
+        let place = *self.places.get(&key)?;
+        let stack = self.get(place)?;
+        let record = stack.record.as_ref()?;
+        let is_found = record.id == name_or_id || stack.deleted.is_none();
+        is_found.then_some((place, stack, record))
     }
 
     /// Returns the environment at a place.
@@ -239,8 +330,9 @@ impl Account {
         let mut above = parent_of(index);
         // As many steps as there are stacks: a circle of parents has an end, too.
         for _ in &self.environments {
-            root = above.or(root);
-            above = above.and_then(parent_of);
+            let Some(parent) = above else { break };
+            root = above;
+            above = parent_of(parent);
         }
         self.get(root?)
     }
@@ -255,7 +347,10 @@ impl Account {
         identities: &mut Identities,
     ) -> bool {
         let environment = self.environments.get_mut(index);
-        environment.is_some_and(|environment| environment.cancel(token, now, identities))
+        let is_cancelled =
+            environment.is_some_and(|environment| environment.cancel(token, now, identities));
+        self.reschedule(index);
+        is_cancelled
     }
 
     /// Returns the present state of Proton's environments, by name.
@@ -264,12 +359,12 @@ impl Account {
             let arn = self.arns.environment(&environment.script.name);
             EnvironmentSnapshot::new(environment, arn)
         };
-        self.of_proton().map(snapshot).collect()
+        self.of_proton(None).map(snapshot).collect()
     }
 
     /// Returns the present state of every deployment of Proton that ever existed.
     pub(crate) fn deployment_snapshots(&self) -> Vec<DeploymentSnapshot> {
-        self.shown_by(Service::Proton)
+        self.at(&self.of_proton)
             .flat_map(|(_, environment)| {
                 let deployments = environment.deployments();
                 deployments.map(move |one| DeploymentSnapshot::new(environment, one))
@@ -280,7 +375,7 @@ impl Account {
     /// Returns the present state of every stack, by name.
     pub(crate) fn stack_snapshots(&self) -> Vec<StackSnapshot> {
         let existing = self
-            .stacks()
+            .stacks(0)
             .filter(|(_, stack, _)| stack.deleted.is_none());
         let mut snapshots: Vec<_> = existing
             .map(|(index, stack, record)| {
@@ -295,7 +390,7 @@ impl Account {
 
     /// Returns the present state of every update of a stack that ever existed.
     pub(crate) fn update_snapshots(&self) -> Vec<UpdateSnapshot> {
-        self.stacks()
+        self.stacks(0)
             .flat_map(|(_, stack, record)| {
                 stack
                     .deployments()
@@ -307,14 +402,16 @@ impl Account {
 }
 
 /// Returns the deployment with which a stack starts: its own, or that of the stack that it follows.
-fn first_deployment(script: &Environment, scripts: &[&Environment]) -> Deployment {
+fn first_deployment(script: &Environment, scripts: &HashMap<&str, &Environment>) -> Deployment {
     let mut followed = script;
     // As many steps as there are stacks: a circle of parents has an end, too.
     for _ in scripts {
-        let parent = scripts.iter().find(|other| {
-            followed.follows_parent() && followed.parent.as_ref() == Some(&other.name)
-        });
-        followed = parent.copied().unwrap_or(followed);
+        let parent = followed.parent.as_deref();
+        let parent = parent.filter(|_| followed.follows_parent());
+        let Some(parent) = parent.and_then(|name| scripts.get(name)) else {
+            break;
+        };
+        followed = parent;
     }
     let latest = followed.latest();
     Deployment {

@@ -136,14 +136,13 @@ impl CloudFormation {
             is_wanted && ago.is_none_or(|ago| ago <= DELETED_ARE_LISTED)
         };
         let shown: Vec<_> = account
-            .stacks()
-            .skip(from)
+            .stacks(from)
             .take(to - from)
             .filter(|(_, stack, _)| is_shown(stack))
             .collect();
         context.environments = names(&shown);
         let summaries: Vec<Value> = shown.iter().map(|stack| summary(account, *stack)).collect();
-        let next = (to < account.stacks().count()).then(|| to.to_string());
+        let next = (to < account.stack_count()).then(|| to.to_string());
         let token = next.map(|next| self.pages.token(question, next, context.identities));
         Ok(without_nulls(
             json!({ "StackSummaries": summaries, "NextToken": token }),
@@ -159,22 +158,17 @@ impl CloudFormation {
         let account = &*context.account;
         let mut token = None;
         let shown: Vec<Shown<'_>> = if let Some(name) = text(&input, "StackName") {
-            let found = account.find_stack(name);
-            let shown = account.stacks().filter(|(index, ..)| Some(*index) == found);
-            let shown: Vec<_> = shown.collect();
-            if shown.is_empty() {
-                return Err(validation(format!("Stack with id {name} does not exist")));
-            }
-            shown
+            let absent = || validation(format!("Stack with id {name} does not exist"));
+            vec![account.find_stack(name).ok_or_else(absent)?]
         } else {
             let question = "stacks".to_owned();
             let from = self.page_start(&input, &question)?;
             let to = from + self.options.stacks_a_page.max(1);
-            if to < account.stacks().count() {
+            if to < account.stack_count() {
                 let next = to.to_string();
                 token = Some(self.pages.token(question, next, context.identities));
             }
-            let page = account.stacks().skip(from).take(to - from);
+            let page = account.stacks(from).take(to - from);
             page.filter(|(_, stack, _)| stack.deleted.is_none())
                 .collect()
         };
@@ -291,12 +285,7 @@ fn names(shown: &[Shown<'_>]) -> Vec<String> {
 
 /// Returns the stack of a name or an ID.
 fn find<'a>(context: &'a Context<'_>, name_or_id: &str) -> Result<Shown<'a>, ServiceError> {
-    let account = &*context.account;
-    let found = account.find_stack(name_or_id).and_then(|index| {
-        let stack = account.get(index)?;
-        Some((index, stack, stack.record.as_ref()?))
-    });
-    found.ok_or_else(|| {
+    context.account.find_stack(name_or_id).ok_or_else(|| {
         let name = name_of(name_or_id);
         validation(format!("Stack [{name}] does not exist"))
     })

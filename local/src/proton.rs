@@ -96,14 +96,11 @@ impl Proton {
             Some(count) if pages_shift => count.parse().unwrap_or_default(),
             Some(_) | None => 0,
         };
-        let is_after = |environment: &LiveEnvironment| {
-            let mut from = from.iter();
-            from.all(|from| pages_shift || environment.script.name > *from)
-        };
+        let after = from.as_deref().filter(|_| !pages_shift);
         let mut page: Vec<_> = context
             .account
-            .of_proton()
-            .filter(|environment| is_after(environment) && is_of(environment, &templates))
+            .of_proton(after)
+            .filter(|environment| is_of(environment, &templates))
             .skip(before)
             .take(size + 1)
             .collect();
@@ -128,9 +125,9 @@ impl Proton {
         let input = read(body, model::LIST_TAGS_FOR_RESOURCE)?;
         let arn = text(&input, "resourceArn").unwrap_or_default();
         let account = &*context.account;
-        let environment = account
-            .of_proton()
-            .find(|environment| account.arns.environment(&environment.script.name) == arn)
+        let (_, environment) = arn
+            .strip_prefix(&account.arns.environment(""))
+            .and_then(|name| account.find_environment(name))
             .ok_or_else(|| ServiceError::not_found(format!("Resource {arn} was not found.")))?;
         context.environments = vec![environment.script.name.clone()];
         let question = format!("tags of {arn}");
@@ -213,7 +210,7 @@ fn get_deployment(body: &[u8], context: &mut Context<'_>) -> Result<Value, Servi
         }
         None => context
             .account
-            .of_proton()
+            .of_proton(None)
             .find_map(|environment| Some((environment, Some(environment.deployment(id)?))))
             .ok_or_else(not_found)?,
     };

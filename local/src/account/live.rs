@@ -431,6 +431,20 @@ impl LiveEnvironment {
         self.deleted = Some(at);
     }
 
+    /// Returns when the next change is due.
+    pub(crate) fn due_at(&self) -> Option<SystemTime> {
+        let next = self.next_due().filter(|_| self.deleted.is_none());
+        next.map(|(at, _)| at)
+    }
+
+    /// True if a scripted event waits for a call.
+    pub(crate) fn waits_for_call(&self) -> bool {
+        let mut pending = self.pending.iter();
+        self.deleted.is_none()
+            && pending
+                .any(|event| matches!(event.timing, Timing::BeforeCall(..) | Timing::AfterCall(..)))
+    }
+
     fn next_due(&self) -> Option<(SystemTime, Due)> {
         let step = self.latest.steps.front().map(|(at, _)| (*at, Due::Step));
         let mut is_first_after_end = true;
