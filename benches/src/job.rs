@@ -161,8 +161,8 @@ impl Job {
     /// Fails unless every deployment in progress was cancelled and every outcome was published.
     pub(crate) async fn run(&self, program: &Program, folder: &Path) -> Result<Measured> {
         let stage = self.open(folder).await?;
-        let process = stage.start_and_settle(program).await?;
-        let run = stage.invoke().await?;
+        let mut process = stage.start_and_settle(program).await?;
+        let run = stage.invoke(&mut process).await?;
         let cancel = if self.stacks {
             Operation::CancelUpdateStack
         } else {

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, anyhow, bail};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
+
+/// The time between two checks whether a process has ended, in milliseconds.
+const CHECK_INTERVAL: u8 = 100;
 
 /// A program that Lambda could run as a function.
 #[derive(Clone, Debug)]
@@ -43,7 +48,11 @@ impl Program {
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("starting `{}` failed", self.path.display()))?;
-        Ok(Process { child, before })
+        Ok(Process {
+            path: self.path.clone(),
+            child,
+            before,
+        })
     }
 
     /// Returns the time from before the start to the first request for an event.
@@ -54,8 +63,8 @@ impl Program {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?.to_string();
         let begun = Instant::now();
-        let process = self.start(&address, variables)?;
-        let (mut stream, _) = listener.accept()?;
+        let mut process = self.start(&address, variables)?;
+        let mut stream = process.connection(&listener)?;
         let mut head = Vec::new();
         let mut buffer = [0; 4096];
         while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -96,6 +105,7 @@ const LAMBDA: [(&str, &str); 9] = [
 /// A running process. Dropping it ends the process.
 #[derive(Debug)]
 pub(crate) struct Process {
+    path: PathBuf,
     child: Child,
     /// The CPU time of the processes that ended before this one started.
     before: Duration,
@@ -120,6 +130,36 @@ impl Process {
             cpu: cpu_of_children()?.saturating_sub(self.before),
             peak_kib,
         })
+    }
+
+    /// Returns the error of a process that ended by itself. Waits until it does.
+    pub(crate) async fn early_end(&mut self) -> Error {
+        loop {
+            if let Err(error) = self.check_runs() {
+                return error;
+            }
+            tokio::time::sleep(Duration::from_millis(CHECK_INTERVAL.into())).await;
+        }
+    }
+
+    /// Fails if the process has ended by itself.
+    fn check_runs(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => Err(anyhow!(
+                "`{}` ended early, with {status}",
+                self.path.display()
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Accepts the first connection of the process. Fails if the process ends before.
+    fn connection(&mut self, listener: &TcpListener) -> Result<TcpStream> {
+        let mut arrival = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        while poll(&mut arrival, CHECK_INTERVAL)? == 0 {
+            self.check_runs()?;
+        }
+        Ok(listener.accept()?.0)
     }
 
     /// Waits until the process uses no CPU time, as after its start.
@@ -168,4 +208,22 @@ fn cpu_of_children() -> Result<Duration> {
         Some(part(usage.user_time())? + part(usage.system_time())?)
     }
     total(&getrusage(UsageWho::RUSAGE_CHILDREN)?).context("`getrusage` returned a negative time")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_ends_before_it_asks_for_an_event_is_an_error() {
+        let program = Program {
+            arguments: vec!["-c".to_owned(), "exit 3".to_owned()],
+            ..Program::of("/bin/sh")
+        };
+        let error = program.time_to_first_next(&BTreeMap::new()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`/bin/sh` ended early, with exit status: 3"
+        );
+    }
 }

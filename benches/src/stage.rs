@@ -107,15 +107,18 @@ impl Stage {
     }
 
     /// Invokes the function with an alarm that fires now.
-    pub(crate) async fn invoke(&self) -> Result<Run> {
-        self.invoke_with(alarm(SystemTime::now())).await
+    pub(crate) async fn invoke(&self, process: &mut Process) -> Result<Run> {
+        self.invoke_with(process, alarm(SystemTime::now())).await
     }
 
-    /// Invokes the function with a payload.
-    pub(crate) async fn invoke_with(&self, payload: Bytes) -> Result<Run> {
+    /// Invokes the function with a payload. Fails if its process ends.
+    pub(crate) async fn invoke_with(&self, process: &mut Process, payload: Bytes) -> Result<Run> {
         let before = self.local.calls().len();
         let begun = Instant::now();
-        let result = self.local.invoke(payload, Invocation::default()).await;
+        let result = tokio::select! {
+            result = self.local.invoke(payload, Invocation::default()) => result,
+            error = process.early_end() => return Err(error),
+        };
         let time = begun.elapsed();
         if let InvocationResult::Error {
             error_type,
@@ -129,5 +132,27 @@ impl Stage {
             time,
             calls: self.local.calls().split_off(before),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_that_ends_during_an_invocation_is_an_error() {
+        let folder = std::env::temp_dir();
+        let stage = Stage::open(World::new(), BTreeMap::new(), false, &folder);
+        let stage = stage.await.unwrap();
+        let program = Program {
+            arguments: vec!["-c".to_owned(), "exit 3".to_owned()],
+            ..Program::of("/bin/sh")
+        };
+        let mut process = stage.start(&program).unwrap();
+        let error = stage.invoke(&mut process).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`/bin/sh` ended early, with exit status: 3"
+        );
     }
 }

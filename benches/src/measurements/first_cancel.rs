@@ -22,14 +22,16 @@ pub(super) async fn rows(setup: &Setup) -> Result<Vec<Row>> {
         let variables = BTreeMap::from([("SETTLE_TIMEOUT_SECONDS".to_owned(), "0".to_owned())]);
         let stage = Stage::open(world(), variables, true, &setup.folder).await?;
         let began = SystemTime::now();
-        let (process, run) = tokio::join!(async { stage.start(&setup.function) }, stage.invoke());
-        cold.push(milliseconds(run?.first_cancel()?.duration_since(began)?));
+        let mut process = stage.start(&setup.function)?;
+        // The event waits long before the process asks for it.
+        let run = stage.invoke(&mut process).await?;
+        cold.push(milliseconds(run.first_cancel()?.duration_since(began)?));
 
         tokio::time::sleep(Duration::from_millis(100)).await;
         let began = SystemTime::now();
-        let run = stage.invoke().await?;
+        let run = stage.invoke(&mut process).await?;
         warm.push(milliseconds(run.first_cancel()?.duration_since(began)?));
-        process?.end()?;
+        process.end()?;
 
         bare.push(milliseconds(setup.bare()?.time_to_first_next(&none)?));
         let tls = stage.tls.as_ref().context("the stage has no TLS")?;

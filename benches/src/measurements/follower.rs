@@ -116,8 +116,8 @@ async fn follow(setup: &Setup, reads: usize) -> Result<Rollback> {
         ..Job::of(1, 1)
     };
     let stage = job.open(&setup.folder).await?;
-    let process = stage.start_and_settle(&setup.function).await?;
-    let run = stage.invoke().await?;
+    let mut process = stage.start_and_settle(&setup.function).await?;
+    let run = stage.invoke(&mut process).await?;
     process.end()?;
     if run.accepted(Operation::CancelUpdateStack) != 1 {
         bail!("the run is not comparable: no update was cancelled");
@@ -128,14 +128,14 @@ async fn follow(setup: &Setup, reads: usize) -> Result<Rollback> {
 
     // Lambda bills whole milliseconds, and the start of the process with the first read.
     let start = setup.function.time_to_first_next(stage.variables())?;
-    let process = stage.start_and_settle(&setup.function).await?;
+    let mut process = stage.start_and_settle(&setup.function).await?;
     let mut billed = 0.0;
     let mut calls = 0;
     for read in 1..=reads {
         if read == reads {
             tokio::time::sleep_until(rollback_ends).await;
         }
-        let run = stage.invoke_with(delivery.clone()).await?;
+        let run = stage.invoke_with(&mut process, delivery.clone()).await?;
         let start = if read == 1 { start } else { Duration::ZERO };
         billed += milliseconds(start + run.time).ceil();
         calls += run.calls.len();

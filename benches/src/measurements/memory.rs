@@ -47,8 +47,8 @@ async fn row(setup: &Setup, job: &Job, name: &str, title: &str) -> Result<Row> {
         let measured = job.run(&setup.function, &setup.folder).await?;
         function.push(mebibytes(measured.cost.peak_kib)?);
         let stage = Job::of(0, 1).open(&setup.folder).await?;
-        let process = stage.start(setup.bare()?)?;
-        stage.invoke().await?;
+        let mut process = stage.start(setup.bare()?)?;
+        stage.invoke(&mut process).await?;
         bare.push(mebibytes(process.end()?.peak_kib)?);
     }
     Ok(Row {
