@@ -20,11 +20,10 @@ use std::time::SystemTime;
 use crate::account::deployment::Deployment;
 use crate::account::environment::Environment;
 use crate::account::live::{LiveEnvironment, Phase};
-use crate::account::snapshot::{
-    DeploymentSnapshot, EnvironmentSnapshot, StackSnapshot, UpdateSnapshot,
-};
+use crate::account::live_deployment::LiveDeployment;
+use crate::account::snapshot::{DeploymentSnapshot, EnvironmentSnapshot};
 use crate::account::stack_record::{Resource, StackRecord};
-use crate::account::status::Kind;
+use crate::account::status::{Kind, StackStatus};
 use crate::identity::Identities;
 use crate::wire::operation::{Operation, Service};
 
@@ -257,6 +256,14 @@ impl Account {
         self.advance(now, identities);
     }
 
+    /// Returns the places of what a service shows.
+    fn shown_by(&self, service: Service) -> &[usize] {
+        match service {
+            Service::CloudFormation => &self.of_cloudformation,
+            Service::Proton | Service::EventBridge => &self.of_proton,
+        }
+    }
+
     /// Returns the environments at these places, each with its place.
     fn at<'a>(&'a self, places: &'a [usize]) -> impl Iterator<Item = (usize, &'a LiveEnvironment)> {
         places
@@ -353,51 +360,51 @@ impl Account {
         is_cancelled
     }
 
-    /// Returns the present state of Proton's environments, by name.
-    pub(crate) fn environment_snapshots(&self) -> Vec<EnvironmentSnapshot> {
-        let snapshot = |environment: &LiveEnvironment| {
-            let arn = self.arns.environment(&environment.script.name);
-            EnvironmentSnapshot::new(environment, arn)
+    /// Returns the present state of the environments that a service shows and that exist, by name.
+    pub(crate) fn environments<S>(&self, service: Service) -> Vec<EnvironmentSnapshot<S>>
+    where
+        S: From<StackStatus>,
+    {
+        let snapshot = |(place, environment): (usize, &LiveEnvironment)| {
+            let parent = self.parent(place).map(|parent| self.arn(parent));
+            EnvironmentSnapshot::new(environment, self.arn(environment), parent)
         };
-        self.of_proton(None).map(snapshot).collect()
-    }
-
-    /// Returns the present state of every deployment of Proton that ever existed.
-    pub(crate) fn deployment_snapshots(&self) -> Vec<DeploymentSnapshot> {
-        self.at(&self.of_proton)
-            .flat_map(|(_, environment)| {
-                let deployments = environment.deployments();
-                deployments.map(move |one| DeploymentSnapshot::new(environment, one))
-            })
-            .collect()
-    }
-
-    /// Returns the present state of every stack, by name.
-    pub(crate) fn stack_snapshots(&self) -> Vec<StackSnapshot> {
-        let existing = self
-            .stacks(0)
-            .filter(|(_, stack, _)| stack.deleted.is_none());
-        let mut snapshots: Vec<_> = existing
-            .map(|(index, stack, record)| {
-                let parent = self.parent(index);
-                let parent_id = parent.and_then(|parent| Some(parent.record.as_ref()?.id.as_str()));
-                StackSnapshot::new(stack, &record.id, parent_id)
-            })
+        let shown = self.at(self.shown_by(service));
+        let mut snapshots: Vec<_> = shown
+            .filter(|(_, environment)| environment.deleted.is_none())
+            .map(snapshot)
             .collect();
         snapshots.sort_by(|one, other| one.name.cmp(&other.name));
         snapshots
     }
 
-    /// Returns the present state of every update of a stack that ever existed.
-    pub(crate) fn update_snapshots(&self) -> Vec<UpdateSnapshot> {
-        self.stacks(0)
-            .flat_map(|(_, stack, record)| {
-                stack
-                    .deployments()
-                    .filter(|update| update.kind == Kind::Update)
-                    .map(move |update| UpdateSnapshot::new(stack, &record.id, update))
+    /// Returns the present state of every deployment that a service shows; of a stack, its updates.
+    pub(crate) fn deployments<S>(&self, service: Service) -> Vec<DeploymentSnapshot<S>>
+    where
+        S: From<StackStatus>,
+    {
+        let is_shown =
+            |one: &LiveDeployment| service == Service::Proton || one.kind == Kind::Update;
+        let shown = self.at(self.shown_by(service));
+        let deployments = shown.flat_map(|(_, environment)| {
+            let deployments = environment.deployments();
+            deployments.map(move |one| (environment, one))
+        });
+        deployments
+            .filter(|(_, one)| is_shown(one))
+            .map(|(environment, one)| {
+                let name = environment.script.name.clone();
+                DeploymentSnapshot::new(name, self.arn(environment), one)
             })
             .collect()
+    }
+
+    /// Returns the ARN of an environment; a stack's is its ID.
+    fn arn(&self, environment: &LiveEnvironment) -> String {
+        match &environment.record {
+            Some(record) => record.id.clone(),
+            None => self.arns.environment(&environment.script.name),
+        }
     }
 }
 

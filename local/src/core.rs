@@ -15,9 +15,8 @@ use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::account::live::Phase;
-use crate::account::snapshot::{
-    DeploymentSnapshot, EnvironmentSnapshot, StackSnapshot, UpdateSnapshot,
-};
+use crate::account::snapshot::{DeploymentSnapshot, EnvironmentSnapshot};
+use crate::account::status::{StackStatus, Status};
 use crate::account::{Account, Context};
 use crate::cloudformation::CloudFormation;
 use crate::core::call::{Answer, Call};
@@ -41,12 +40,12 @@ use crate::world::World;
 pub(crate) struct Core {
     pub(crate) runtime: RuntimeApi,
     pub(crate) identities: Identities,
-    account: Account,
+    pub(crate) account: Account,
     proton: Proton,
     cloudformation: CloudFormation,
-    event_bridge: EventBridge,
+    pub(crate) event_bridge: EventBridge,
     faults: LiveFaults,
-    calls: Vec<Call>,
+    pub(crate) calls: Vec<Call>,
 }
 
 impl Core {
@@ -84,30 +83,6 @@ impl Core {
         self.account.advance(now, &mut self.identities);
     }
 
-    pub(crate) fn calls(&self) -> &[Call] {
-        &self.calls
-    }
-
-    pub(crate) fn events(&self) -> &[Event] {
-        self.event_bridge.taken()
-    }
-
-    pub(crate) fn environments(&self) -> Vec<EnvironmentSnapshot> {
-        self.account.environment_snapshots()
-    }
-
-    pub(crate) fn deployments(&self) -> Vec<DeploymentSnapshot> {
-        self.account.deployment_snapshots()
-    }
-
-    pub(crate) fn stacks(&self) -> Vec<StackSnapshot> {
-        self.account.stack_snapshots()
-    }
-
-    pub(crate) fn updates(&self) -> Vec<UpdateSnapshot> {
-        self.account.update_snapshots()
-    }
-
     fn runtime(&mut self, request: &Request<Bytes>, rest: &str) -> Reply {
         if request.method() == Method::GET && rest == "invocation/next" {
             return Reply::NextEvent;
@@ -126,27 +101,32 @@ impl Core {
             let body = json!({ "message": "this can only be read: use GET" });
             return json_response(StatusCode::METHOD_NOT_ALLOWED, &body);
         }
+        let (account, events) = (&self.account, self.event_bridge.taken());
         let body = match place {
-            "events" => self.events().iter().map(Event::to_json).collect(),
-            "calls" => self.calls.iter().map(Call::to_json).collect(),
-            "environments" => self
-                .environments()
-                .iter()
-                .map(EnvironmentSnapshot::to_json)
-                .collect(),
-            "deployments" => self
-                .deployments()
-                .iter()
-                .map(DeploymentSnapshot::to_json)
-                .collect(),
-            "stacks" => self.stacks().iter().map(StackSnapshot::to_json).collect(),
-            "updates" => self.updates().iter().map(UpdateSnapshot::to_json).collect(),
+            "events" => json_of(events, Event::to_json),
+            "calls" => json_of(&self.calls, Call::to_json),
+            "environments" => json_of(
+                &account.environments(Service::Proton),
+                EnvironmentSnapshot::<Status>::to_json,
+            ),
+            "deployments" => json_of(
+                &account.deployments(Service::Proton),
+                DeploymentSnapshot::<Status>::to_json,
+            ),
+            "stacks" => json_of(
+                &account.environments(Service::CloudFormation),
+                EnvironmentSnapshot::<StackStatus>::to_json,
+            ),
+            "updates" => json_of(
+                &account.deployments(Service::CloudFormation),
+                DeploymentSnapshot::<StackStatus>::to_json,
+            ),
             _ => {
                 let body = json!({ "message": "there are `events`, `calls`, `environments`, `deployments`, `stacks` and `updates` here" });
                 return json_response(StatusCode::NOT_FOUND, &body);
             }
         };
-        json_response(StatusCode::OK, &Value::Array(body))
+        json_response(StatusCode::OK, &body)
     }
 
     /// Answers a call of a service.
@@ -251,4 +231,9 @@ impl Core {
         call.cancelled = cancelled;
         result
     }
+}
+
+/// Returns a list as JSON.
+fn json_of<T>(list: &[T], to_json: fn(&T) -> Value) -> Value {
+    list.iter().map(to_json).collect()
 }

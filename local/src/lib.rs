@@ -39,9 +39,7 @@ mod world;
 pub use crate::account::deployment::{Deployment, Ending, Moment};
 pub use crate::account::environment::Environment;
 pub use crate::account::script::{Effect, ScriptedEvent, Timing};
-pub use crate::account::snapshot::{
-    DeploymentSnapshot, EnvironmentSnapshot, StackSnapshot, UpdateSnapshot,
-};
+pub use crate::account::snapshot::{DeploymentSnapshot, EnvironmentSnapshot};
 pub use crate::account::status::{StackStatus, Status};
 pub use crate::clock::Clock;
 pub use crate::cloudformation::{CloudFormationOptions, RepeatedToken};

@@ -10,15 +10,15 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::account::snapshot::{
-    DeploymentSnapshot, EnvironmentSnapshot, StackSnapshot, UpdateSnapshot,
-};
+use crate::account::snapshot::{DeploymentSnapshot, EnvironmentSnapshot};
+use crate::account::status::StackStatus;
 use crate::clock::Clock;
 use crate::core::Core;
 use crate::core::call::Call;
 use crate::core::reply::Reply;
 use crate::event_bridge::Event;
 use crate::runtime_api::{Invocation, InvocationResult, NOT_POLLING, Progress};
+use crate::wire::operation::Service;
 use crate::world::World;
 
 /// A running local AWS. Clones share one world.
@@ -64,38 +64,38 @@ impl LocalAws {
     /// Returns every call that a service received, in order.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
-        self.core().calls().to_vec()
+        self.core().calls.clone()
     }
 
     /// Returns every event that EventBridge accepted, in order.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
-        self.core().events().to_vec()
+        self.core().event_bridge.taken().to_vec()
     }
 
     /// Returns the present state of every environment, by name.
     #[must_use]
     pub fn environments(&self) -> Vec<EnvironmentSnapshot> {
-        self.core().environments()
+        self.core().account.environments(Service::Proton)
     }
 
     /// Returns the present state of every deployment that ever existed: the truth to compare outcomes
     /// with.
     #[must_use]
     pub fn deployments(&self) -> Vec<DeploymentSnapshot> {
-        self.core().deployments()
+        self.core().account.deployments(Service::Proton)
     }
 
     /// Returns the present state of every stack, by name.
     #[must_use]
-    pub fn stacks(&self) -> Vec<StackSnapshot> {
-        self.core().stacks()
+    pub fn stacks(&self) -> Vec<EnvironmentSnapshot<StackStatus>> {
+        self.core().account.environments(Service::CloudFormation)
     }
 
     /// Returns the present state of every update that ever existed: the truth to compare outcomes with.
     #[must_use]
-    pub fn updates(&self) -> Vec<UpdateSnapshot> {
-        self.core().updates()
+    pub fn updates(&self) -> Vec<DeploymentSnapshot<StackStatus>> {
+        self.core().account.deployments(Service::CloudFormation)
     }
 
     /// Returns the last error that a function posted to the Runtime API's `/init/error`.

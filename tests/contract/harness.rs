@@ -9,8 +9,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use local_aws::{
     Answer, Call, Deployment, DeploymentSnapshot, Ending, Environment, Event, Faults,
-    FunctionProcess, Invocation, InvocationResult, Line, LocalAws, Operation, Status, Stream,
-    UpdateSnapshot, World,
+    FunctionProcess, Invocation, InvocationResult, Line, LocalAws, Operation, StackStatus, Status,
+    Stream, World,
 };
 use proton_canceller::engine::EngineKind;
 use serde_json::Value;
@@ -640,15 +640,16 @@ impl Run {
 }
 
 /// A stack's update as a deployment.
-fn as_deployment(update: UpdateSnapshot) -> DeploymentSnapshot {
+fn as_deployment(update: DeploymentSnapshot<StackStatus>) -> DeploymentSnapshot {
     DeploymentSnapshot {
-        environment: update.stack,
+        environment: update.environment,
+        arn: update.arn,
         id: update.id,
         status: update
             .status
             .deployment_status()
             .unwrap_or(Status::Cancelling),
-        message: update.reason,
+        message: update.message,
         started_at: update.started_at,
         completed_at: update.completed_at,
         cancelled_at: update.cancelled_at,

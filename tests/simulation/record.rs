@@ -149,7 +149,7 @@ impl Record {
         let stacks: BTreeSet<_> = local
             .updates()
             .into_iter()
-            .map(|one| (one.stack, one.stack_id))
+            .map(|one| (one.environment, one.arn))
             .collect();
         let names: BTreeSet<_> = stacks.iter().map(|(name, _)| name).collect();
         let deployments = match scenario.engine {
@@ -171,9 +171,9 @@ impl Record {
                 .updates()
                 .into_iter()
                 .map(|one| Truth {
-                    environment: one.stack,
-                    made_up_id: Some(made_up(&one.stack_id, one.started_at)),
-                    stack_id: Some(one.stack_id),
+                    environment: one.environment,
+                    made_up_id: Some(made_up(&one.arn, one.started_at)),
+                    stack_id: Some(one.arn),
                     id: one.id,
                     status: one.status.deployment_status(),
                     started_at: one.started_at,
@@ -217,7 +217,7 @@ impl Record {
             unpublished: unpublished.into_iter().filter(is_last).collect(),
             recreated: stacks.len() - names.len(),
             existing,
-            stack_ids: local.stacks().into_iter().map(|one| one.id).collect(),
+            stack_ids: local.stacks().into_iter().map(|one| one.arn).collect(),
             calls: local.calls(),
             deployments,
             published,

@@ -97,7 +97,7 @@ async fn a_stack_is_described_as_aws_describes_it() {
     let time = |time: Option<&aws_sdk_cloudformation::primitives::DateTime>| {
         SystemTime::try_from(*time.unwrap()).unwrap()
     };
-    assert_eq!(net.stack_id(), Some(local.stacks()[0].id.as_str()),);
+    assert_eq!(net.stack_id(), Some(local.stacks()[0].arn.as_str()),);
     assert!(
         net.stack_id()
             .unwrap()
@@ -121,7 +121,7 @@ async fn a_stack_is_described_as_aws_describes_it() {
     );
     assert_eq!(
         operations[0].operation_id(),
-        Some(local.stacks()[0].operation_id.as_str())
+        Some(local.stacks()[0].deployment_id.as_str())
     );
     assert_eq!(
         operations[2].operation_type(),
@@ -131,7 +131,7 @@ async fn a_stack_is_described_as_aws_describes_it() {
 
     let nested = describe(&local, "net-Subnets").await;
     assert_eq!(nested.parent_id(), net.stack_id());
-    let inner = describe(&local, &local.stacks()[2].id).await;
+    let inner = describe(&local, &local.stacks()[2].arn).await;
     assert_eq!(inner.parent_id(), nested.stack_id());
     assert_eq!(inner.root_id(), net.stack_id());
     assert_eq!(inner.stack_status().unwrap().as_str(), "UPDATE_IN_PROGRESS");
@@ -280,7 +280,7 @@ async fn an_update_ends_by_itself() {
     let ended: Vec<_> = local
         .stacks()
         .into_iter()
-        .map(|stack| (stack.status, stack.reason))
+        .map(|stack| (stack.status, stack.message))
         .collect();
     let reason = |reason: &str| Some(reason.to_owned());
     assert_eq!(
@@ -488,7 +488,7 @@ async fn events_come_in_pages_that_new_ones_do_not_move() {
 async fn what_is_not_there_does_not_exist() {
     let stack = running("net").then(Timing::At(SECOND), Effect::Delete);
     let local = local(World::new().with(stack));
-    let id = local.stacks()[0].id.clone();
+    let id = local.stacks()[0].arn.clone();
     let client = cloudformation(&local);
     let unknown = client.describe_stacks().stack_name("nobody");
     let error = unknown.send().await.unwrap_err();
@@ -526,17 +526,17 @@ async fn another_stack_can_stand_in_the_place_of_one() {
     );
     let local = local(World::new().with(stack));
     let before = local.stacks().remove(0);
-    let (code, _) = cancel(&local, &before.id, None).await.unwrap_err();
+    let (code, _) = cancel(&local, &before.arn, None).await.unwrap_err();
     assert_eq!(code, "ValidationError");
     let after = local.stacks().remove(0);
     assert_eq!(
         (after.name.as_str(), after.status),
         ("net", StackStatus::UpdateInProgress)
     );
-    assert_ne!(after.id, before.id);
+    assert_ne!(after.arn, before.arn);
     assert_eq!(
         describe(&local, "net").await.stack_id(),
-        Some(after.id.as_str())
+        Some(after.arn.as_str())
     );
     assert_eq!(listed(&local, &[]).await, ["net", "net"]);
 }
@@ -613,7 +613,7 @@ async fn faults_have_cloudformations_codes() {
         .throttle(throttle)
         .rule(denied.environment("net"));
     let local = local(World::new().with(running("net")).faults(faults));
-    let id = local.stacks()[0].id.clone();
+    let id = local.stacks()[0].arn.clone();
     // A rule that names a stack meets its id, too.
     let denied = cloudformation(&local).cancel_update_stack().stack_name(id);
     let error = denied.send().await.unwrap_err();
@@ -651,7 +651,10 @@ async fn chance_has_cloudformations_code_and_drops_have_their_effect() {
     assert!(cancel(&local, "net", None).await.is_err());
     let call = local.calls().remove(1);
     assert_eq!(call.answer, Answer::DroppedAfter);
-    assert_eq!(call.cancelled, Some(local.stacks()[0].operation_id.clone()));
+    assert_eq!(
+        call.cancelled,
+        Some(local.stacks()[0].deployment_id.clone())
+    );
     assert_eq!(status(&local, "net"), StackStatus::UpdateRollbackInProgress);
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use local_aws::{Call, Event, InvocationResult, Line, LocalAws};
+use local_aws::{Call, EnvironmentSnapshot, Event, InvocationResult, Line, LocalAws, StackStatus};
 use serde_json::Value;
 
 use crate::arguments::Engine;
@@ -48,27 +48,28 @@ pub(crate) struct Standing {
 /// Returns the present state of every environment or stack.
 pub(crate) fn standings(local: &LocalAws, engine: Engine) -> Vec<Standing> {
     match engine {
-        Engine::Proton => local
-            .environments()
-            .into_iter()
-            .map(|environment| Standing {
-                json: environment.to_json(),
-                name: environment.name,
-                status: environment.status.as_str(),
-                message: environment.message,
-                started_at: environment.started_at,
-            })
-            .collect(),
-        Engine::CloudFormation => local
-            .stacks()
-            .into_iter()
-            .map(|stack| Standing {
-                json: stack.to_json(),
-                name: stack.name,
-                status: stack.status.as_str(),
-                message: stack.reason,
-                started_at: stack.started_at,
-            })
-            .collect(),
+        Engine::Proton => {
+            let environments = local.environments().into_iter();
+            let standing =
+                |one: EnvironmentSnapshot| standing(&one, one.status.as_str(), one.to_json());
+            environments.map(standing).collect()
+        }
+        Engine::CloudFormation => {
+            let stacks = local.stacks().into_iter();
+            let standing = |one: EnvironmentSnapshot<StackStatus>| {
+                standing(&one, one.status.as_str(), one.to_json())
+            };
+            stacks.map(standing).collect()
+        }
+    }
+}
+
+fn standing<S>(snapshot: &EnvironmentSnapshot<S>, status: &'static str, json: Value) -> Standing {
+    Standing {
+        name: snapshot.name.clone(),
+        status,
+        message: snapshot.message.clone(),
+        started_at: snapshot.started_at,
+        json,
     }
 }
