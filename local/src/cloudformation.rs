@@ -10,7 +10,7 @@ use crate::account::stack_record::{StackEvent, StackRecord};
 use crate::account::status::StackStatus;
 use crate::account::{Account, Context};
 use crate::wire::error::ServiceError;
-use crate::wire::json::without_nulls;
+use crate::wire::json::{text, without_nulls};
 use crate::wire::model;
 use crate::wire::operation::Operation;
 use crate::wire::pages::Pages;
@@ -370,10 +370,6 @@ fn event_json(stack: &LiveEnvironment, record: &StackRecord, event: &StackEvent)
 
 fn validation(message: impl Into<String>) -> ServiceError {
     ServiceError::new("ValidationError", message)
-}
-
-fn text<'a>(input: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
-    input.get(name).and_then(Value::as_str)
 }
 
 /// Refuses what the service model does not allow. What no member is, is dropped: `Action`, and

@@ -21,7 +21,7 @@ use crate::account::{Account, Context};
 use crate::cloudformation::CloudFormation;
 use crate::core::call::{Answer, Call};
 use crate::core::invoke::invoke;
-use crate::core::reply::{Reply, at_once, json_response};
+use crate::core::reply::{Reply, at_once};
 use crate::core::request::{ServiceRequest, details, named_environment};
 use crate::event_bridge::{Event, EventBridge};
 use crate::faults::FaultMoment;
@@ -31,6 +31,7 @@ use crate::proton::Proton;
 use crate::runtime_api::RuntimeApi;
 use crate::wire;
 use crate::wire::error::ServiceError;
+use crate::wire::json::plain;
 use crate::wire::operation::{Operation, Service};
 use crate::wire::query;
 use crate::world::World;
@@ -99,7 +100,7 @@ impl Core {
     fn state(&self, method: &Method, place: &str) -> Response<Bytes> {
         if method != Method::GET {
             let body = json!({ "message": "this can only be read: use GET" });
-            return json_response(StatusCode::METHOD_NOT_ALLOWED, &body);
+            return plain(StatusCode::METHOD_NOT_ALLOWED, body.to_string());
         }
         let (account, events) = (&self.account, self.event_bridge.taken());
         let body = match place {
@@ -123,10 +124,10 @@ impl Core {
             ),
             _ => {
                 let body = json!({ "message": "there are `events`, `calls`, `environments`, `deployments`, `stacks` and `updates` here" });
-                return json_response(StatusCode::NOT_FOUND, &body);
+                return plain(StatusCode::NOT_FOUND, body.to_string());
             }
         };
-        json_response(StatusCode::OK, &body)
+        plain(StatusCode::OK, body.to_string())
     }
 
     /// Answers a call of a service.

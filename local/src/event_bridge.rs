@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::faults::live::LiveFaults;
 use crate::identity::Identities;
 use crate::wire::error::ServiceError;
-use crate::wire::json::read;
+use crate::wire::json::{read, text};
 use crate::wire::model;
 use crate::wire::time::{from_epoch_seconds, rfc3339};
 
@@ -114,7 +114,7 @@ struct Entry<'a>(&'a Map<String, Value>);
 
 impl<'a> Entry<'a> {
     fn text(&self, name: &str) -> &'a str {
-        self.0.get(name).and_then(Value::as_str).unwrap_or_default()
+        text(self.0, name).unwrap_or_default()
     }
 
     fn detail(&self) -> &'a str {

@@ -7,7 +7,7 @@ use crate::account::live::LiveEnvironment;
 use crate::account::live_deployment::LiveDeployment;
 use crate::account::status::{StackStatus, Status};
 use crate::wire::error::ServiceError;
-use crate::wire::json::{read, without_nulls};
+use crate::wire::json::{read, text, without_nulls};
 use crate::wire::model;
 use crate::wire::operation::Operation;
 use crate::wire::pages::Pages;
@@ -289,10 +289,6 @@ fn detail(
         "targetResourceType": "ENVIRONMENT",
         "targetState": state,
     }))
-}
-
-fn text<'a>(input: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
-    input.get(name).and_then(Value::as_str)
 }
 
 fn page_size(input: &Map<String, Value>) -> usize {

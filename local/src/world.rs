@@ -184,12 +184,6 @@ impl World {
         &self.environments
     }
 
-    /// Returns the ARN of the environment of that name.
-    #[must_use]
-    pub fn environment_arn(&self, name: &str) -> String {
-        self.arns().environment(name)
-    }
-
     pub(crate) fn arns(&self) -> Arns {
         Arns {
             region: self.region.clone(),

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::json;
 
-use crate::core::reply::{Reply, at_once, json_response};
+use crate::core::reply::{Reply, at_once};
 use crate::runtime_api::Invocation;
+use crate::wire::json::plain;
 
 /// The largest event that Lambda accepts, in bytes.
 const MOST_EVENT_BYTES: usize = 6 * 1024 * 1024;
@@ -14,14 +15,14 @@ const MOST_EVENT_BYTES: usize = 6 * 1024 * 1024;
 pub(crate) fn invoke(request: &Request<Bytes>) -> Reply {
     if request.method() != Method::POST {
         let body = json!({ "message": "a function is invoked with POST" });
-        return at_once(json_response(StatusCode::METHOD_NOT_ALLOWED, &body));
+        return at_once(plain(StatusCode::METHOD_NOT_ALLOWED, body.to_string()));
     }
     if request.body().len() > MOST_EVENT_BYTES {
         let body = json!({
             "Type": "User",
             "message": format!("{} byte payload is too large for the RequestResponse invocation type (limit {MOST_EVENT_BYTES} bytes)", request.body().len()),
         });
-        let mut response = json_response(StatusCode::PAYLOAD_TOO_LARGE, &body);
+        let mut response = plain(StatusCode::PAYLOAD_TOO_LARGE, body.to_string());
         response.headers_mut().insert(
             "x-amzn-errortype",
             HeaderValue::from_static("RequestTooLargeException"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 use serde_json::Value;
 
 use crate::core::call::Answer;
@@ -87,15 +87,4 @@ fn cut(body: &Bytes, before: &[u8]) -> Bytes {
         .windows(before.len().max(1))
         .position(|window| window == before);
     body.slice(..found.unwrap_or(body.len()))
-}
-
-/// Returns a response with a JSON body.
-pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(body.to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    response
 }

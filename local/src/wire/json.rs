@@ -1,7 +1,7 @@
 //! awsJson 1.0 and 1.1: how requests are read, and how responses and errors are written.
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::wire::error::ServiceError;
@@ -15,17 +15,30 @@ pub(crate) fn answer(
     body: &Value,
     request_id: &str,
 ) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(body.to_string()));
-    *response.status_mut() =
-        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static(service.content_type()),
-    );
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = of_type(service.content_type(), status, body.to_string());
     if let Ok(id) = request_id.parse() {
-        headers.insert("x-amzn-requestid", id);
+        response.headers_mut().insert("x-amzn-requestid", id);
     }
+    response
+}
+
+/// Returns a response with a JSON body that is no service's.
+pub(crate) fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
+    of_type("application/json", status, body)
+}
+
+fn of_type(
+    content_type: &'static str,
+    status: StatusCode,
+    body: impl Into<Bytes>,
+) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static(content_type);
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, content_type);
     response
 }
 
@@ -83,6 +96,11 @@ pub(crate) fn read(
             Ok(Map::new())
         }
     }
+}
+
+/// Returns the text of a member.
+pub(crate) fn text<'a>(input: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    input.get(name).and_then(Value::as_str)
 }
 
 /// Returns a value without the members that are null.

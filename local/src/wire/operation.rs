@@ -54,119 +54,64 @@ impl fmt::Display for Service {
     }
 }
 
-/// An operation that the local AWS carries out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Operation {
-    /// Proton's `ListEnvironments`.
-    ListEnvironments,
-    /// Proton's `GetEnvironment`.
-    GetEnvironment,
-    /// Proton's `CancelEnvironmentDeployment`.
-    CancelEnvironmentDeployment,
-    /// Proton's `GetDeployment`.
-    GetDeployment,
-    /// Proton's `ListTagsForResource`.
-    ListTagsForResource,
-    /// EventBridge's `PutEvents`.
-    PutEvents,
-    /// CloudFormation's `ListStacks`.
-    ListStacks,
-    /// CloudFormation's `DescribeStacks`.
-    DescribeStacks,
-    /// CloudFormation's `CancelUpdateStack`.
-    CancelUpdateStack,
-    /// CloudFormation's `DescribeStackEvents`.
-    DescribeStackEvents,
-}
-
-impl Operation {
-    /// Every operation.
-    pub const ALL: [Self; 10] = [
-        Self::ListEnvironments,
-        Self::GetEnvironment,
-        Self::CancelEnvironmentDeployment,
-        Self::GetDeployment,
-        Self::ListTagsForResource,
-        Self::PutEvents,
-        Self::ListStacks,
-        Self::DescribeStacks,
-        Self::CancelUpdateStack,
-        Self::DescribeStackEvents,
-    ];
-
-    /// Returns the service that offers the operation.
-    #[must_use]
-    pub fn service(self) -> Service {
-        self.details().service
-    }
-
-    /// Returns the name, as the service model writes it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.details().name
-    }
-
-    /// Returns the member of a request that names an environment or a stack.
-    pub(crate) fn environment_member(self) -> Option<&'static str> {
-        self.details().environment_member
-    }
-
-    /// Returns CloudFormation's operation for one of Proton's.
-    pub(crate) fn of_stack(self) -> Self {
-        self.details().of_stack
-    }
-
-    fn details(self) -> Details {
-        let proton = |name, environment_member, of_stack| Details {
-            name,
-            service: Service::Proton,
-            environment_member,
-            of_stack,
-        };
-        let cloudformation = |name, environment_member| Details {
-            name,
-            service: Service::CloudFormation,
-            environment_member,
-            of_stack: self,
-        };
-        match self {
-            Self::ListEnvironments => proton("ListEnvironments", None, Self::ListStacks),
-            Self::GetEnvironment => proton("GetEnvironment", Some("name"), Self::DescribeStacks),
-            Self::CancelEnvironmentDeployment => proton(
-                "CancelEnvironmentDeployment",
-                Some("environmentName"),
-                Self::CancelUpdateStack,
-            ),
-            Self::GetDeployment => proton(
-                "GetDeployment",
-                Some("environmentName"),
-                Self::DescribeStackEvents,
-            ),
-            Self::ListTagsForResource => proton(
-                "ListTagsForResource",
-                Some("resourceArn"),
-                Self::DescribeStacks,
-            ),
-            Self::PutEvents => Details {
-                name: "PutEvents",
-                service: Service::EventBridge,
-                environment_member: None,
-                of_stack: self,
-            },
-            Self::ListStacks => cloudformation("ListStacks", None),
-            Self::DescribeStacks => cloudformation("DescribeStacks", Some("StackName")),
-            Self::CancelUpdateStack => cloudformation("CancelUpdateStack", Some("StackName")),
-            Self::DescribeStackEvents => cloudformation("DescribeStackEvents", Some("StackName")),
+/// Defines the operations: each with its service, the member of a request that names an environment
+/// or a stack, and the operation of CloudFormation that does the same for a stack.
+macro_rules! operations {
+    ($($operation:ident: $service:ident, $member:expr, $of_stack:ident;)*) => {
+        /// An operation that the local AWS carries out.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Operation {
+            $(#[doc = concat!("`", stringify!($operation), "`.")] $operation,)*
         }
-    }
+
+        impl Operation {
+            /// Every operation.
+            pub const ALL: [Self; [$(Self::$operation),*].len()] = [$(Self::$operation),*];
+
+            /// Returns the service that offers the operation.
+            #[must_use]
+            pub fn service(self) -> Service {
+                match self {
+                    $(Self::$operation => Service::$service,)*
+                }
+            }
+
+            /// Returns the name, as the service model writes it.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$operation => stringify!($operation),)*
+                }
+            }
+
+            /// Returns the member of a request that names an environment or a stack.
+            pub(crate) fn environment_member(self) -> Option<&'static str> {
+                match self {
+                    $(Self::$operation => $member,)*
+                }
+            }
+
+            /// Returns CloudFormation's operation for one of Proton's.
+            pub(crate) fn of_stack(self) -> Self {
+                match self {
+                    $(Self::$operation => Self::$of_stack,)*
+                }
+            }
+        }
+    };
 }
 
-/// The properties of an operation that other modules need.
-struct Details {
-    name: &'static str,
-    service: Service,
-    environment_member: Option<&'static str>,
-    of_stack: Operation,
+operations! {
+    ListEnvironments: Proton, None, ListStacks;
+    GetEnvironment: Proton, Some("name"), DescribeStacks;
+    CancelEnvironmentDeployment: Proton, Some("environmentName"), CancelUpdateStack;
+    GetDeployment: Proton, Some("environmentName"), DescribeStackEvents;
+    ListTagsForResource: Proton, Some("resourceArn"), DescribeStacks;
+    PutEvents: EventBridge, None, PutEvents;
+    ListStacks: CloudFormation, None, ListStacks;
+    DescribeStacks: CloudFormation, Some("StackName"), DescribeStacks;
+    CancelUpdateStack: CloudFormation, Some("StackName"), CancelUpdateStack;
+    DescribeStackEvents: CloudFormation, Some("StackName"), DescribeStackEvents;
 }
 
 impl fmt::Display for Operation {
