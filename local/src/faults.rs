@@ -8,6 +8,7 @@ pub(crate) mod live;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::setters::setters;
 use crate::wire::operation::Operation;
 
 /// The injected faults of a world.
@@ -33,18 +34,11 @@ impl Faults {
         }
     }
 
-    /// Sets the latency of responses, drawn anew for each call.
-    #[must_use]
-    pub fn latency(mut self, range: RangeInclusive<Duration>) -> Self {
-        self.latency = range;
-        self
-    }
-
-    /// Sets the probability of each fault.
-    #[must_use]
-    pub fn chances(mut self, chances: Chances) -> Self {
-        self.chances = chances;
-        self
+    setters! {
+        /// Sets the latency of responses, drawn anew for each call.
+        latency(range: RangeInclusive<Duration>) => latency = range;
+        /// Sets the probability of each fault.
+        chances(chances: Chances) => chances = chances;
     }
 
     /// Adds a limit to the rate of calls.
@@ -149,39 +143,22 @@ impl Rule {
         }
     }
 
-    /// Limits the rule to calls of this operation.
-    #[must_use]
-    pub fn operation(mut self, operation: Operation) -> Self {
-        self.operation = Some(operation);
-        self
-    }
-
-    /// Limits the rule to calls that name this environment or stack, by its ID, too. A call of
-    /// `PutEvents` names it in the detail of an entry.
-    #[must_use]
-    pub fn environment(mut self, name: impl Into<String>) -> Self {
-        self.environment = Some(name.into());
-        self
-    }
-
-    /// Limits the rule to these of the calls that match otherwise, counted from 1.
-    #[must_use]
-    pub fn calls(mut self, calls: RangeInclusive<u64>) -> Self {
-        self.calls = calls;
-        self
+    setters! {
+        /// Limits the rule to calls of this operation.
+        operation(operation: Operation) => operation = Some(operation);
+        /// Limits the rule to calls that name this environment or stack, by its ID, too. A call of
+        /// `PutEvents` names it in the detail of an entry.
+        environment(name: impl Into<String>) => environment = Some(name.into());
+        /// Limits the rule to these of the calls that match otherwise, counted from 1.
+        calls(calls: RangeInclusive<u64>) => calls = calls;
+        /// Lets the call have its effect before the fault hides the response.
+        after_effect() => moment = FaultMoment::AfterEffect;
     }
 
     /// Limits the rule to the first calls that match otherwise.
     #[must_use]
     pub fn times(self, times: u64) -> Self {
         self.calls(1..=times)
-    }
-
-    /// Lets the call have its effect before the fault hides the response.
-    #[must_use]
-    pub fn after_effect(mut self) -> Self {
-        self.moment = FaultMoment::AfterEffect;
-        self
     }
 }
 
@@ -259,18 +236,11 @@ impl Refusal {
         }
     }
 
-    /// Limits the refusal to entries whose detail contains this text.
-    #[must_use]
-    pub fn containing(mut self, text: impl Into<String>) -> Self {
-        self.containing = Some(text.into());
-        self
-    }
-
-    /// Limits the refusal to these of the entries that match otherwise, counted from 1 over all calls.
-    #[must_use]
-    pub fn entries(mut self, entries: RangeInclusive<u64>) -> Self {
-        self.entries = entries;
-        self
+    setters! {
+        /// Limits the refusal to entries whose detail contains this text.
+        containing(text: impl Into<String>) => containing = Some(text.into());
+        /// Limits the refusal to these of the entries that match otherwise, counted from 1 over all calls.
+        entries(entries: RangeInclusive<u64>) => entries = entries;
     }
 }
 

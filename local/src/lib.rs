@@ -33,6 +33,7 @@ mod proton;
 mod queue;
 mod runtime_api;
 mod server;
+mod setters;
 mod wire;
 mod world;
 

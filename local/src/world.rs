@@ -30,6 +30,7 @@ use crate::faults::Faults;
 use crate::faults::file::FaultsText;
 use crate::file_value::{optional_seconds, valid};
 use crate::proton::ProtonOptions;
+use crate::setters::setters;
 use crate::wire::model;
 use crate::wire::operation::Service;
 
@@ -150,32 +151,15 @@ impl World {
         self
     }
 
-    /// Sets how CloudFormation answers.
-    #[must_use]
-    pub fn cloudformation(mut self, options: CloudFormationOptions) -> Self {
-        self.cloudformation = options;
-        self
-    }
-
-    /// Sets the seed of everything that is random: identities and faults.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// Sets the injected faults.
-    #[must_use]
-    pub fn faults(mut self, faults: Faults) -> Self {
-        self.faults = faults;
-        self
-    }
-
-    /// Sets the function's properties.
-    #[must_use]
-    pub fn function(mut self, function: Function) -> Self {
-        self.function = function;
-        self
+    setters! {
+        /// Sets how CloudFormation answers.
+        cloudformation(options: CloudFormationOptions) => cloudformation = options;
+        /// Sets the seed of everything that is random: identities and faults.
+        seed(seed: u64) => seed = seed;
+        /// Sets the injected faults.
+        faults(faults: Faults) => faults = faults;
+        /// Sets the function's properties.
+        function(function: Function) => function = function;
     }
 
     /// Returns the environments and stacks, in the order of their addition.

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::account::status::{Kind, StackStatus, Status};
+use crate::setters::setters;
 use crate::wire::operation::Service;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -90,68 +91,31 @@ impl Deployment {
         }
     }
 
-    /// Sets when the deployment started.
-    #[must_use]
-    pub fn started(mut self, moment: Moment) -> Self {
-        self.started = moment;
-        self
-    }
-
     /// Sets how long ago the deployment started.
     #[must_use]
     pub fn started_ago(self, ago: Duration) -> Self {
         self.started(Moment::Ago(ago))
     }
 
-    /// Sets the deployment's ID, for Proton a UUID in lower case. Without one, the seed gives a UUID.
-    #[must_use]
-    pub fn id(mut self, id: impl Into<String>) -> Self {
-        self.id = Some(id.into());
-        self
-    }
-
-    /// Sets the `ClientRequestToken` with which the update was started. Without one, the seed gives it.
-    #[must_use]
-    pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.token = Some(token.into());
-        self
-    }
-
-    /// Makes the update the execution of a change set.
-    #[must_use]
-    pub fn by_change_set(mut self) -> Self {
-        self.is_by_change_set = true;
-        self
-    }
-
-    /// Leaves `lastAttemptedDeploymentId` out of Proton's responses.
-    #[must_use]
-    pub fn id_not_sent(mut self) -> Self {
-        self.is_id_sent = false;
-        self
-    }
-
-    /// Leaves `lastDeploymentAttemptedAt` out of Proton's responses.
-    #[must_use]
-    pub fn start_not_sent(mut self) -> Self {
-        self.is_start_sent = false;
-        self
-    }
-
-    /// Sets the status message, CloudFormation's status reason.
-    #[must_use]
-    pub fn message(mut self, message: impl Into<String>) -> Self {
-        self.message = Some(message.into());
-        self
-    }
-
-    /// Sets the end that a cancel leads to. For Proton, the deployment is `CANCELLING` until the
-    /// rollback is over. For CloudFormation, an ending that succeeded means that the update finishes
-    /// right before a cancel arrives, which is then refused.
-    #[must_use]
-    pub fn when_cancelled(mut self, ending: Ending) -> Self {
-        self.when_cancelled = Some(ending);
-        self
+    setters! {
+        /// Sets when the deployment started.
+        started(moment: Moment) => started = moment;
+        /// Sets the deployment's ID, for Proton a UUID in lower case. Without one, the seed gives a UUID.
+        id(id: impl Into<String>) => id = Some(id.into());
+        /// Sets the `ClientRequestToken` with which the update was started. Without one, the seed gives it.
+        token(token: impl Into<String>) => token = Some(token.into());
+        /// Makes the update the execution of a change set.
+        by_change_set() => is_by_change_set = true;
+        /// Leaves `lastAttemptedDeploymentId` out of Proton's responses.
+        id_not_sent() => is_id_sent = false;
+        /// Leaves `lastDeploymentAttemptedAt` out of Proton's responses.
+        start_not_sent() => is_start_sent = false;
+        /// Sets the status message, CloudFormation's status reason.
+        message(message: impl Into<String>) => message = Some(message.into());
+        /// Sets the end that a cancel leads to. For Proton, the deployment is `CANCELLING` until the
+        /// rollback is over. For CloudFormation, an ending that succeeded means that the update finishes
+        /// right before a cancel arrives, which is then refused.
+        when_cancelled(ending: Ending) => when_cancelled = Some(ending);
     }
 
     /// Sets the end that the deployment reaches if nobody cancels it: that long after the world
@@ -248,33 +212,16 @@ impl Ending {
         }
     }
 
-    /// Sets the status message, CloudFormation's status reason. AWS gives none to a stack that was
-    /// rolled back.
-    #[must_use]
-    pub fn message(mut self, message: impl Into<String>) -> Self {
-        self.message = Some(message.into());
-        self
-    }
-
-    /// Sets why the update failed by itself: the status reason during the rollback.
-    #[must_use]
-    pub fn failure(mut self, failure: impl Into<String>) -> Self {
-        self.failure = Some(failure.into());
-        self
-    }
-
-    /// Sets how long the rollback takes; for Proton, how long a cancelled deployment is `CANCELLING`.
-    #[must_use]
-    pub fn rollback(mut self, lasts: Duration) -> Self {
-        self.rollback = lasts;
-        self
-    }
-
-    /// Sets how long CloudFormation's cleanup takes.
-    #[must_use]
-    pub fn cleanup(mut self, lasts: Duration) -> Self {
-        self.cleanup = lasts;
-        self
+    setters! {
+        /// Sets the status message, CloudFormation's status reason. AWS gives none to a stack that was
+        /// rolled back.
+        message(message: impl Into<String>) => message = Some(message.into());
+        /// Sets why the update failed by itself: the status reason during the rollback.
+        failure(failure: impl Into<String>) => failure = Some(failure.into());
+        /// Sets how long the rollback takes; for Proton, how long a cancelled deployment is `CANCELLING`.
+        rollback(lasts: Duration) => rollback = lasts;
+        /// Sets how long CloudFormation's cleanup takes.
+        cleanup(lasts: Duration) => cleanup = lasts;
     }
 
     /// Returns the same end for a stack whose update was cancelled: as late, the cleanup included.

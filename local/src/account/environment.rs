@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::account::deployment::{Deployment, Ending, Moment};
 use crate::account::script::{Effect, ScriptedEvent, Timing};
+use crate::setters::setters;
 use crate::wire::operation::Service;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -89,21 +90,6 @@ impl Environment {
         }
     }
 
-    /// Sets the latest deployment.
-    #[must_use]
-    pub fn deployment(mut self, deployment: Deployment) -> Self {
-        self.deployment = Some(deployment);
-        self
-    }
-
-    /// Nests the stack in the stack of that name. A stack without a deployment of its own
-    /// follows its parent.
-    #[must_use]
-    pub fn nested_in(mut self, parent: impl Into<String>) -> Self {
-        self.parent = Some(parent.into());
-        self
-    }
-
     /// Adds a scripted event.
     #[must_use]
     pub fn then(mut self, timing: Timing, effect: Effect) -> Self {
@@ -131,47 +117,30 @@ impl Environment {
         self
     }
 
-    /// Sets the account that the environment's infrastructure is provisioned in.
-    #[must_use]
-    pub fn account_id(mut self, account_id: impl Into<String>) -> Self {
-        self.account_id = Some(account_id.into());
-        self
-    }
-
-    /// Sets the description.
-    #[must_use]
-    pub fn description(mut self, description: impl Into<String>) -> Self {
-        self.description = Some(description.into());
-        self
-    }
-
-    /// Removes the success before the latest deployment.
-    #[must_use]
-    pub fn never_succeeded(mut self) -> Self {
-        self.last_success = None;
-        self
-    }
-
-    /// Leaves `LastOperations` and the `OperationId` of events out of CloudFormation's responses.
-    #[must_use]
-    pub fn operations_not_sent(mut self) -> Self {
-        self.are_operations_sent = false;
-        self
-    }
-
-    /// Leaves `LastUpdatedTime` out of CloudFormation's responses.
-    #[must_use]
-    pub fn last_updated_not_sent(mut self) -> Self {
-        self.is_last_updated_sent = false;
-        self
-    }
-
     /// Keeps `LastUpdatedTime` when a rollback begins. AWS does not document the rule; by default
     /// a rollback moves it.
     #[must_use]
     pub fn last_updated_stands_still(mut self) -> Self {
         self.rollback_moves_last_updated = false;
         self
+    }
+
+    setters! {
+        /// Sets the latest deployment.
+        deployment(deployment: Deployment) => deployment = Some(deployment);
+        /// Nests the stack in the stack of that name. A stack without a deployment of its own
+        /// follows its parent.
+        nested_in(parent: impl Into<String>) => parent = Some(parent.into());
+        /// Sets the account that the environment's infrastructure is provisioned in.
+        account_id(account_id: impl Into<String>) => account_id = Some(account_id.into());
+        /// Sets the description.
+        description(description: impl Into<String>) => description = Some(description.into());
+        /// Removes the success before the latest deployment.
+        never_succeeded() => last_success = None;
+        /// Leaves `LastOperations` and the `OperationId` of events out of CloudFormation's responses.
+        operations_not_sent() => are_operations_sent = false;
+        /// Leaves `LastUpdatedTime` out of CloudFormation's responses.
+        last_updated_not_sent() => is_last_updated_sent = false;
     }
 
     /// Returns the name.
