@@ -28,7 +28,7 @@ use crate::faults::FaultMoment;
 use crate::faults::live::{CallSeen, InjectedFault, LiveFaults};
 use crate::identity::Identities;
 use crate::proton::Proton;
-use crate::runtime_api::RuntimeApi;
+use crate::runtime_api::{Invocation, RuntimeApi};
 use crate::wire;
 use crate::wire::error::ServiceError;
 use crate::wire::json::plain;
@@ -40,7 +40,7 @@ use crate::world::World;
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) runtime: RuntimeApi,
-    pub(crate) identities: Identities,
+    identities: Identities,
     pub(crate) account: Account,
     proton: Proton,
     cloudformation: CloudFormation,
@@ -82,6 +82,17 @@ impl Core {
 
     pub(crate) fn advance(&mut self, now: SystemTime) {
         self.account.advance(now, &mut self.identities);
+    }
+
+    /// Queues an event for the function and returns its request ID.
+    pub(crate) fn queue(&mut self, payload: Bytes, invocation: Invocation) -> String {
+        self.runtime
+            .queue(payload, invocation, &mut self.identities)
+    }
+
+    /// Returns the next event for the function, if there is one.
+    pub(crate) fn next_event(&mut self, now: SystemTime) -> Option<Response<Bytes>> {
+        self.runtime.next(now, &mut self.identities)
     }
 
     fn runtime(&mut self, request: &Request<Bytes>, rest: &str) -> Reply {

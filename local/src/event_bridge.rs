@@ -138,32 +138,24 @@ impl<'a> Entry<'a> {
         time + texts.iter().sum::<usize>() + resources
     }
 
-    /// Returns why EventBridge refuses the entry, if it does.
+    /// Returns the code and the message with which EventBridge refuses the entry, if it does.
     fn refusal(&self) -> Option<(String, String)> {
-        for name in ["Source", "DetailType", "Detail"] {
-            if self.text(name).is_empty() {
-                return Some((
-                    "InvalidArgument".to_owned(),
-                    format!(
-                        "Parameter {name} is not valid. Reason: {name} is a required argument."
-                    ),
-                ));
-            }
-        }
-        if let Some(seconds) = self.seconds()
-            && from_epoch_seconds(seconds).is_none()
-        {
-            return Some((
-                "InvalidArgument".to_owned(),
-                "Parameter Time is not valid. Reason: Time is out of range.".to_owned(),
-            ));
-        }
-        (!is_json_object(self.detail())).then(|| {
-            (
-                "MalformedDetail".to_owned(),
-                "Detail is malformed.".to_owned(),
-            )
-        })
+        let mut required = ["Source", "DetailType", "Detail"].into_iter();
+        let absent = required.find(|name| self.text(name).is_empty());
+        let time = self.seconds();
+        let (code, message) = if let Some(name) = absent {
+            let reason = format!("{name} is a required argument.");
+            let message = format!("Parameter {name} is not valid. Reason: {reason}");
+            ("InvalidArgument", message)
+        } else if time.is_some_and(|seconds| from_epoch_seconds(seconds).is_none()) {
+            let message = "Parameter Time is not valid. Reason: Time is out of range.";
+            ("InvalidArgument", message.to_owned())
+        } else if !is_json_object(self.detail()) {
+            ("MalformedDetail", "Detail is malformed.".to_owned())
+        } else {
+            return None;
+        };
+        Some((code.to_owned(), message))
     }
 
     fn to_event(&self, id: String, now: SystemTime) -> Event {

@@ -117,14 +117,7 @@ impl LocalAws {
     }
 
     fn queue(&self, payload: Bytes, invocation: Invocation) -> Waiting {
-        let mut core = self.core();
-        let Core {
-            runtime,
-            identities,
-            ..
-        } = &mut *core;
-        let id = runtime.queue(payload, invocation, identities);
-        drop(core);
+        let id = self.core().queue(payload, invocation);
         self.notify();
         Waiting {
             local: self.clone(),
@@ -169,15 +162,7 @@ impl LocalAws {
     async fn next_event(&self) -> Response<Bytes> {
         let mut changed = self.0.changed.subscribe();
         loop {
-            let next = {
-                let mut core = self.core();
-                let Core {
-                    runtime,
-                    identities,
-                    ..
-                } = &mut *core;
-                runtime.next(self.0.clock.now(), identities)
-            };
+            let next = self.core().next_event(self.0.clock.now());
             if let Some(response) = next {
                 self.notify();
                 return response;

@@ -175,10 +175,7 @@ struct Decided<'a>(&'a Value);
 
 impl<'a> Decided<'a> {
     fn text(&self, pointer: &str) -> &'a str {
-        self.0
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        text_at(self.0, pointer)
     }
 
     fn name(&self) -> &'a str {
