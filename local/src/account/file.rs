@@ -149,39 +149,37 @@ struct StackEventText {
 
 /// Reads the environments of a file, each with a name of its own.
 pub(crate) fn environments(texts: Vec<EnvironmentText>) -> Result<Vec<Environment>, String> {
-    let mut environments = Vec::new();
-    for text in texts {
-        let (name, copies) = (text.name.clone(), text.copies);
-        let more = text
-            .into_environment()
-            .and_then(|base| copied(base, copies, ("environment", "a deployment"), valid_name))
-            .map_err(|what| format!("environment `{name}`: {what}"))?;
-        environments.extend(more);
-    }
-    each_once(&environments, "environment")?;
-    Ok(environments)
+    let entries = texts
+        .into_iter()
+        .map(|text| (text.name.clone(), text.copies, text.into_environment()));
+    read_all(entries, ("environment", "a deployment"), valid_name)
 }
 
 /// Reads the stacks of a file, each with a name of its own and the parent that it names.
 pub(crate) fn stacks(texts: Vec<StackText>) -> Result<Vec<Environment>, String> {
-    let mut stacks = Vec::new();
-    for text in texts {
-        let (name, copies) = (text.name.clone(), text.copies);
-        let more = text
-            .into_stack()
-            .and_then(|base| copied(base, copies, ("stack", "an update's"), valid_stack_name))
-            .map_err(|what| format!("stack `{name}`: {what}"))?;
-        stacks.extend(more);
-    }
-    each_once(&stacks, "stack")?;
+    let entries = texts
+        .into_iter()
+        .map(|text| (text.name.clone(), text.copies, text.into_stack()));
+    let stacks = read_all(entries, ("stack", "an update's"), valid_stack_name)?;
     for stack in &stacks {
         check_parents(stack, &stacks)?;
     }
     Ok(stacks)
 }
 
-/// Refuses two entries of one name.
-fn each_once(environments: &[Environment], kind: &str) -> Result<(), String> {
+/// Returns all copies of all entries. Refuses two of one name.
+fn read_all(
+    entries: impl Iterator<Item = (String, Option<u32>, Result<Environment, String>)>,
+    (kind, deployment): (&str, &str),
+    valid_name: impl Fn(String) -> Result<String, String>,
+) -> Result<Vec<Environment>, String> {
+    let mut environments = Vec::new();
+    for (name, copies, base) in entries {
+        let more = base
+            .and_then(|base| copied(base, copies, (kind, deployment), &valid_name))
+            .map_err(|what| format!("{kind} `{name}`: {what}"))?;
+        environments.extend(more);
+    }
     let mut names: Vec<&str> = environments.iter().map(Environment::name).collect();
     names.sort_unstable();
     let mut pairs = names.iter().zip(names.iter().skip(1));
@@ -189,7 +187,7 @@ fn each_once(environments: &[Environment], kind: &str) -> Result<(), String> {
         Some((name, _)) => Err(format!(
             "{kind} `{name}` is there twice: give each its own name"
         )),
-        None => Ok(()),
+        None => Ok(environments),
     }
 }
 
