@@ -31,9 +31,9 @@ use crate::proton::Proton;
 use crate::runtime_api::{Invocation, RuntimeApi};
 use crate::wire;
 use crate::wire::error::ServiceError;
-use crate::wire::json::plain;
 use crate::wire::operation::{Operation, Service};
 use crate::wire::query;
+use crate::wire::response;
 use crate::world::World;
 
 /// The whole state.
@@ -111,7 +111,7 @@ impl Core {
     fn state(&self, method: &Method, place: &str) -> Response<Bytes> {
         if method != Method::GET {
             let body = json!({ "message": "this can only be read: use GET" });
-            return plain(StatusCode::METHOD_NOT_ALLOWED, body.to_string());
+            return response::json(StatusCode::METHOD_NOT_ALLOWED, body.to_string());
         }
         let (account, events) = (&self.account, self.event_bridge.taken());
         let body = match place {
@@ -135,10 +135,10 @@ impl Core {
             ),
             _ => {
                 let body = json!({ "message": "there are `events`, `calls`, `environments`, `deployments`, `stacks` and `updates` here" });
-                return plain(StatusCode::NOT_FOUND, body.to_string());
+                return response::json(StatusCode::NOT_FOUND, body.to_string());
             }
         };
-        plain(StatusCode::OK, body.to_string())
+        response::json(StatusCode::OK, body.to_string())
     }
 
     /// Answers a call of a service.

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::identity::Identities;
-use crate::wire::json::plain;
+use crate::wire::response;
 use crate::wire::time::epoch_millis;
 use crate::world::{Function, World};
 
@@ -155,7 +155,7 @@ impl RuntimeApi {
         } = self.queue.pop_front()?;
         let deadline = now.checked_add(timeout).unwrap_or(now);
         let trace_id = trace_id.unwrap_or_else(|| new_trace_id(now, identities));
-        let mut response = plain(StatusCode::OK, payload);
+        let mut response = response::json(StatusCode::OK, payload);
         for (name, value) in [
             ("lambda-runtime-aws-request-id", id.clone()),
             (
@@ -202,7 +202,7 @@ impl RuntimeApi {
                 ["init", "error"]
                 | ["invocation", _, "response" | "error"]
                 | ["invocation", "next"],
-            ) => plain(StatusCode::METHOD_NOT_ALLOWED, Bytes::new()),
+            ) => response::json(StatusCode::METHOD_NOT_ALLOWED, Bytes::new()),
             _ => error(
                 StatusCode::NOT_FOUND,
                 "NotFound",
@@ -332,10 +332,10 @@ fn new_trace_id(now: SystemTime, identities: &mut Identities) -> String {
 }
 
 fn accepted() -> Response<Bytes> {
-    plain(StatusCode::ACCEPTED, "{\"status\":\"OK\"}\n")
+    response::json(StatusCode::ACCEPTED, "{\"status\":\"OK\"}\n")
 }
 
 fn error(status: StatusCode, error_type: &str, error_message: &str) -> Response<Bytes> {
     let body = json!({ "errorMessage": error_message, "errorType": error_type });
-    plain(status, body.to_string())
+    response::json(status, body.to_string())
 }

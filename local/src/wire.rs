@@ -6,6 +6,7 @@ pub(crate) mod model;
 pub(crate) mod operation;
 pub(crate) mod pages;
 pub(crate) mod query;
+pub(crate) mod response;
 pub(crate) mod shape;
 pub(crate) mod time;
 
@@ -15,12 +16,13 @@ use serde_json::Value;
 
 use crate::wire::error::ServiceError;
 use crate::wire::operation::{Operation, Service};
+use crate::wire::response::of_service;
 
 /// Returns the response of an operation in its service's protocol.
 pub(crate) fn response(operation: Operation, output: &Value, request_id: &str) -> Response<Bytes> {
     match operation.service() {
         service @ (Service::Proton | Service::EventBridge) => {
-            json::answer(service, 200, output, request_id)
+            of_service(service, 200, output.to_string(), request_id)
         }
         Service::CloudFormation => query::answer(operation.as_str(), output, request_id),
     }

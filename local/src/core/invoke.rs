@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::core::reply::{Reply, at_once};
 use crate::runtime_api::Invocation;
-use crate::wire::json::plain;
+use crate::wire::response;
 
 /// The largest event that Lambda accepts, in bytes.
 const MOST_EVENT_BYTES: usize = 6 * 1024 * 1024;
@@ -15,14 +15,17 @@ const MOST_EVENT_BYTES: usize = 6 * 1024 * 1024;
 pub(crate) fn invoke(request: &Request<Bytes>) -> Reply {
     if request.method() != Method::POST {
         let body = json!({ "message": "a function is invoked with POST" });
-        return at_once(plain(StatusCode::METHOD_NOT_ALLOWED, body.to_string()));
+        return at_once(response::json(
+            StatusCode::METHOD_NOT_ALLOWED,
+            body.to_string(),
+        ));
     }
     if request.body().len() > MOST_EVENT_BYTES {
         let body = json!({
             "Type": "User",
             "message": format!("{} byte payload is too large for the RequestResponse invocation type (limit {MOST_EVENT_BYTES} bytes)", request.body().len()),
         });
-        let mut response = plain(StatusCode::PAYLOAD_TOO_LARGE, body.to_string());
+        let mut response = response::json(StatusCode::PAYLOAD_TOO_LARGE, body.to_string());
         response.headers_mut().insert(
             "x-amzn-errortype",
             HeaderValue::from_static("RequestTooLargeException"),

@@ -1,46 +1,13 @@
-//! awsJson 1.0 and 1.1: how requests are read, and how responses and errors are written.
+//! awsJson 1.0 and 1.1: how requests are read, and how errors are written.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode};
+use http::Response;
 use serde_json::{Map, Value, json};
 
 use crate::wire::error::ServiceError;
 use crate::wire::operation::Service;
+use crate::wire::response::of_service;
 use crate::wire::shape::{Member, violations};
-
-/// Returns a response in the service's content type.
-pub(crate) fn answer(
-    service: Service,
-    status: u16,
-    body: &Value,
-    request_id: &str,
-) -> Response<Bytes> {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = of_type(service.content_type(), status, body.to_string());
-    if let Ok(id) = request_id.parse() {
-        response.headers_mut().insert("x-amzn-requestid", id);
-    }
-    response
-}
-
-/// Returns a response with a JSON body that is no service's.
-pub(crate) fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
-    of_type("application/json", status, body)
-}
-
-fn of_type(
-    content_type: &'static str,
-    status: StatusCode,
-    body: impl Into<Bytes>,
-) -> Response<Bytes> {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    let content_type = HeaderValue::from_static(content_type);
-    response
-        .headers_mut()
-        .insert(http::header::CONTENT_TYPE, content_type);
-    response
-}
 
 /// True if AWS's front end gives this error, before the service sees the request.
 fn is_of_front_end(error: &ServiceError) -> bool {
@@ -66,7 +33,7 @@ fn wire_type(error: &ServiceError, service: Service) -> String {
 /// Returns an error in its wire form.
 pub(crate) fn error(error: &ServiceError, service: Service, request_id: &str) -> Response<Bytes> {
     let body = json!({ "__type": wire_type(error, service), "message": error.message });
-    let mut response = answer(service, error.status, &body, request_id);
+    let mut response = of_service(service, error.status, body.to_string(), request_id);
     if let Ok(code) = error.code.parse() {
         response.headers_mut().insert("x-amzn-errortype", code);
     }

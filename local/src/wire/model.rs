@@ -19,39 +19,15 @@ static EVENT_BUS_PATTERN: Pattern = pattern!(
 );
 static ENDPOINT_ID_PATTERN: Pattern = pattern!(r"^[A-Za-z0-9\-]+[\.][A-Za-z0-9\-]+$");
 
-pub(crate) static RESOURCE_NAME: Shape = Shape::Text {
-    min: 1,
-    max: 100,
-    pattern: Some(&RESOURCE_NAME_PATTERN),
-};
-pub(crate) static TEMPLATE_VERSION_PART: Shape = Shape::Text {
-    min: 1,
-    max: 20,
-    pattern: Some(&TEMPLATE_VERSION_PATTERN),
-};
-pub(crate) static DEPLOYMENT_ID: Shape = Shape::Text {
-    min: 0,
-    max: ANY,
-    pattern: Some(&DEPLOYMENT_ID_PATTERN),
-};
-pub(crate) static ACCOUNT_ID: Shape = Shape::Text {
-    min: 0,
-    max: ANY,
-    pattern: Some(&ACCOUNT_ID_PATTERN),
-};
+pub(crate) static RESOURCE_NAME: Shape = matching(1, 100, &RESOURCE_NAME_PATTERN);
+pub(crate) static TEMPLATE_VERSION_PART: Shape = matching(1, 20, &TEMPLATE_VERSION_PATTERN);
+pub(crate) static DEPLOYMENT_ID: Shape = matching(0, ANY, &DEPLOYMENT_ID_PATTERN);
+pub(crate) static ACCOUNT_ID: Shape = matching(0, ANY, &ACCOUNT_ID_PATTERN);
 pub(crate) static DESCRIPTION: Shape = text(0, 500);
 pub(crate) static TAG_KEY: Shape = text(1, 128);
 pub(crate) static TAG_VALUE: Shape = text(0, 256);
-static NEXT_TOKEN: Shape = Shape::Text {
-    min: 0,
-    max: ANY,
-    pattern: Some(&NEXT_TOKEN_PATTERN),
-};
-static ARN: Shape = Shape::Text {
-    min: 1,
-    max: 200,
-    pattern: Some(&ARN_PATTERN),
-};
+static NEXT_TOKEN: Shape = matching(0, ANY, &NEXT_TOKEN_PATTERN);
+static ARN: Shape = matching(1, 200, &ARN_PATTERN);
 static ANY_TEXT: Shape = text(0, ANY);
 static MAX_PAGE_RESULTS: Shape = Shape::Integer { min: 1, max: 100 };
 
@@ -59,11 +35,7 @@ static TEMPLATE_FILTER: Shape = Shape::Structure(&[
     required("majorVersion", &TEMPLATE_VERSION_PART),
     required("templateName", &RESOURCE_NAME),
 ]);
-static TEMPLATE_FILTERS: Shape = Shape::List {
-    of: &TEMPLATE_FILTER,
-    min: 0,
-    max: ANY,
-};
+static TEMPLATE_FILTERS: Shape = list(0, ANY, &TEMPLATE_FILTER);
 
 /// The input of `ListEnvironments`.
 pub(crate) static LIST_ENVIRONMENTS: &[Member] = &[
@@ -96,16 +68,8 @@ pub(crate) static LIST_TAGS_FOR_RESOURCE: &[Member] = &[
 ];
 
 static EVENT_RESOURCE: Shape = text(0, 2048);
-static EVENT_RESOURCES: Shape = Shape::List {
-    of: &EVENT_RESOURCE,
-    min: 0,
-    max: ANY,
-};
-static EVENT_BUS: Shape = Shape::Text {
-    min: 1,
-    max: 1600,
-    pattern: Some(&EVENT_BUS_PATTERN),
-};
+static EVENT_RESOURCES: Shape = list(0, ANY, &EVENT_RESOURCE);
+static EVENT_BUS: Shape = matching(1, 1600, &EVENT_BUS_PATTERN);
 static TRACE_HEADER: Shape = text(1, 500);
 static ENTRY: Shape = Shape::Structure(&[
     optional("Time", &Shape::Timestamp),
@@ -116,16 +80,8 @@ static ENTRY: Shape = Shape::Structure(&[
     optional("EventBusName", &EVENT_BUS),
     optional("TraceHeader", &TRACE_HEADER),
 ]);
-static ENTRIES: Shape = Shape::List {
-    of: &ENTRY,
-    min: 1,
-    max: 10,
-};
-static ENDPOINT_ID: Shape = Shape::Text {
-    min: 1,
-    max: 50,
-    pattern: Some(&ENDPOINT_ID_PATTERN),
-};
+static ENTRIES: Shape = list(1, 10, &ENTRY);
+static ENDPOINT_ID: Shape = matching(1, 50, &ENDPOINT_ID_PATTERN);
 
 /// The input of `PutEvents`.
 pub(crate) static PUT_EVENTS: &[Member] = &[
@@ -139,29 +95,13 @@ static STACK_NAME_PATTERN: Pattern = pattern!(r"[a-zA-Z][-a-zA-Z0-9]*");
 static CLIENT_REQUEST_TOKEN_PATTERN: Pattern = pattern!(r"[a-zA-Z0-9][-a-zA-Z0-9]*");
 
 /// A stack's name, as `CreateStack` takes it.
-pub(crate) static STACK_NAME: Shape = Shape::Text {
-    min: 1,
-    max: 128,
-    pattern: Some(&STACK_NAME_PATTERN),
-};
+pub(crate) static STACK_NAME: Shape = matching(1, 128, &STACK_NAME_PATTERN);
 pub(crate) static STACK_TAG_VALUE: Shape = text(1, 256);
-pub(crate) static CLIENT_REQUEST_TOKEN: Shape = Shape::Text {
-    min: 1,
-    max: 128,
-    pattern: Some(&CLIENT_REQUEST_TOKEN_PATTERN),
-};
+pub(crate) static CLIENT_REQUEST_TOKEN: Shape = matching(1, 128, &CLIENT_REQUEST_TOKEN_PATTERN);
 /// A stack's name or ID. The model has no pattern; the service refuses a text that cannot be one.
-static STACK_NAME_OR_ID: Shape = Shape::Text {
-    min: 1,
-    max: ANY,
-    pattern: Some(&STACK_NAME_OR_ID_PATTERN),
-};
+static STACK_NAME_OR_ID: Shape = matching(1, ANY, &STACK_NAME_OR_ID_PATTERN);
 static STACKS_NEXT_TOKEN: Shape = text(1, 1024);
-static STACK_STATUS_FILTER: Shape = Shape::List {
-    of: &ANY_TEXT,
-    min: 0,
-    max: ANY,
-};
+static STACK_STATUS_FILTER: Shape = list(0, ANY, &ANY_TEXT);
 
 /// The input of `ListStacks`.
 pub(crate) static LIST_STACKS: &[Member] = &[
@@ -193,6 +133,15 @@ const fn text(min: usize, max: usize) -> Shape {
         max,
         pattern: None,
     }
+}
+
+const fn matching(min: usize, max: usize, pattern: &'static Pattern) -> Shape {
+    let pattern = Some(pattern);
+    Shape::Text { min, max, pattern }
+}
+
+const fn list(min: usize, max: usize, of: &'static Shape) -> Shape {
+    Shape::List { of, min, max }
 }
 
 const fn required(name: &'static str, shape: &'static Shape) -> Member {

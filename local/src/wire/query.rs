@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode};
+use http::Response;
 use serde_json::{Map, Value};
 
 use crate::wire::error::ServiceError;
+use crate::wire::operation::Service;
+use crate::wire::response::of_service;
 
 /// CloudFormation's namespace.
 const NAMESPACE: &str = "http://cloudformation.amazonaws.com/doc/2010-05-15/";
@@ -88,7 +90,7 @@ pub(crate) fn answer(operation: &str, output: &Value, request_id: &str) -> Respo
         xml,
         "<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{operation}Response>"
     );
-    response(200, xml, request_id)
+    of_service(Service::CloudFormation, 200, xml, request_id)
 }
 
 /// Returns an error in its wire form.
@@ -106,22 +108,7 @@ pub(crate) fn error(error: &ServiceError, request_id: &str) -> Response<Bytes> {
         xml,
         "</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
     );
-    response(error.status, xml, request_id)
-}
-
-fn response(status: u16, xml: String, request_id: &str) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(xml));
-    *response.status_mut() =
-        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(
-        http::header::CONTENT_TYPE,
-        HeaderValue::from_static("text/xml"),
-    );
-    if let Ok(id) = request_id.parse() {
-        headers.insert("x-amzn-requestid", id);
-    }
-    response
+    of_service(Service::CloudFormation, error.status, xml, request_id)
 }
 
 /// Writes an element. Lists have their elements in `member`s.
