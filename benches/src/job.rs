@@ -82,8 +82,8 @@ impl Job {
 
     /// Measures the latencies of calls on an account of its own, one call at a time.
     ///
-    /// The local AWS takes longer over a page and a cancel in a large account. That time belongs to
-    /// the latencies and not to the function.
+    /// The local AWS and the connection add to the latency of a call. That time belongs to the
+    /// latencies and not to the function.
     pub(crate) async fn latencies(&self, folder: &Path) -> Result<Latencies> {
         let stage = self.open(folder).await?;
         let mut client = BareClient::connect(&stage.address()).await?;
