@@ -134,9 +134,12 @@ fn is_due_soon(entry: &Entry, now: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{NOW, after, deployment};
+    use super::super::Step;
+    use super::super::call::{PageToken, Request, Response};
+    use super::super::fixture::{NOW, after, deployment, limits, name};
     use super::super::followed::Followed;
     use super::*;
+    use crate::deployment::{Deployment, Status};
 
     #[test]
     fn the_listing_is_read_where_it_takes_fewer_calls() {
@@ -178,6 +181,101 @@ mod tests {
             let entry = Entry::new(Stage::Follow(followed), after(60_000), NOW);
             let entry = Entry { next, ..entry };
             assert_eq!(is_due_soon(&entry, after(10)), is_due, "{next:?}");
+        }
+    }
+
+    /// Returns the next calls: `page` for a page of the listing, or the environment that is read.
+    fn calls(run: &mut Run<'_>) -> Vec<String> {
+        let mut calls = Vec::new();
+        while let Step::Call(call) = run.next(NOW) {
+            calls.push(match call.request {
+                Request::List(_) => "page".to_owned(),
+                Request::ReadDeployment(deployment, _) => {
+                    deployment.environment.name.as_str().to_owned()
+                }
+                other @ (Request::ReadEnvironment(_)
+                | Request::ReadTag(..)
+                | Request::Cancel(_)) => panic!("{other:?} is no poll"),
+            });
+        }
+        calls
+    }
+
+    /// Hands a run the next page of a poll, which shows these environments.
+    fn answer(run: &mut Run<'_>, shown: &[&str], next: Option<&str>) {
+        let deployments = shown.iter().map(|environment| Deployment {
+            status: Status::Cancelling,
+            ..deployment(environment)
+        });
+        let page = Page {
+            count: 0,
+            deployments: deployments.collect(),
+            next: next.map(str::to_owned),
+        };
+        run.handle(Response::List(poll(), Ok(page)), NOW);
+    }
+
+    fn poll() -> ListRequest {
+        ListRequest {
+            token: PageToken::FIRST,
+            purpose: ListPurpose::Poll,
+            asked_at: NOW,
+        }
+    }
+
+    /// Returns a run that polls `a`, `b` and `c` by the listing.
+    fn polling() -> Run<'static> {
+        let mut run = Run::empty(limits(), NOW);
+        for environment in ["a", "b", "c"] {
+            let followed = Followed::new(deployment(environment), None, NOW);
+            let entry = Entry::new(Stage::Follow(followed), after(60_000), NOW);
+            run.agenda.put(entry, Next::Ready);
+        }
+        assert_eq!(calls(&mut run), ["page"]);
+        run
+    }
+
+    #[test]
+    fn a_listing_ends_once_it_has_shown_all_that_is_followed() {
+        let mut run = polling();
+        answer(&mut run, &["a", "b"], Some("2"));
+        assert_eq!(calls(&mut run), ["page"]);
+        answer(&mut run, &["c"], Some("3"));
+        assert_eq!(calls(&mut run), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_listing_ends_where_it_costs_more_than_the_reads() {
+        let mut run = polling();
+        for next in ["2", "3"] {
+            answer(&mut run, &[], Some(next));
+            assert_eq!(calls(&mut run), ["page"]);
+        }
+        answer(&mut run, &["b"], Some("4"));
+        assert_eq!(calls(&mut run), ["a", "c"]);
+        // Such an account is not listed for three again.
+        assert!(!run.polls.is_cheaper(4, NOW));
+        assert!(run.polls.is_cheaper(5, NOW));
+    }
+
+    #[test]
+    fn what_a_listing_does_not_show_is_read_by_itself() {
+        let unanswered = || CallError::unanswered(std::time::Duration::ZERO);
+        for (result, is_listed_again) in [(None, false), (Some(unanswered()), true)] {
+            let mut run = polling();
+            match result {
+                None => answer(&mut run, &["b"], None),
+                Some(error) => run.handle(Response::List(poll(), Err(error)), NOW),
+            }
+            let reads = calls(&mut run);
+            assert_eq!(reads.contains(&"b".to_owned()), is_listed_again);
+            assert!(reads.contains(&"a".to_owned()) && reads.contains(&"c".to_owned()));
+            let entry = run.agenda.take(&name("a")).unwrap();
+            let Stage::Follow(followed) = entry.stage else {
+                panic!("`a` is followed");
+            };
+            assert_eq!(followed.is_unlisted, !is_listed_again);
+            assert_eq!(run.polls.not_before.is_some(), is_listed_again);
         }
     }
 }
