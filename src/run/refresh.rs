@@ -100,3 +100,138 @@ impl Run<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::call::{Request, Response};
+    use super::super::cancel::Cancel;
+    use super::super::fixture::{NOW, after, deployment, limits};
+    use super::super::selection::Candidate;
+    use super::super::{Limits, Step};
+    use super::*;
+    use crate::deployment::Deployment;
+    use crate::timestamp::Timestamp;
+
+    /// When readings from the beginning are stale.
+    const LATER: u64 = 3000;
+
+    fn page(number: &str) -> PageToken {
+        let before = Page {
+            count: 0,
+            deployments: Vec::new(),
+            next: Some(number.to_owned()),
+        };
+        PageToken::after(&before).unwrap()
+    }
+
+    /// Returns a run in which these environments wait for their cancels, each read on a page.
+    fn run(concurrency: usize, environments: &[(&str, &str)]) -> Run<'static> {
+        let limits = Limits {
+            concurrency,
+            ..limits()
+        };
+        let mut run = Run::empty(limits, NOW);
+        for (environment, number) in environments {
+            let candidate = Candidate::new(deployment(environment), NOW, Some(page(number)));
+            run.begin(Stage::Cancel(Cancel::new(candidate)), NOW);
+        }
+        run
+    }
+
+    /// Returns the next calls by what they are for.
+    fn calls(run: &mut Run<'_>, now: Timestamp) -> Vec<String> {
+        let mut calls = Vec::new();
+        while let Step::Call(call) = run.next(now) {
+            calls.push(match call.request {
+                Request::List(list) => format!("page {}", list.token.as_deref().unwrap()),
+                Request::ReadDeployment(one, _) => format!("read {}", one.environment.name),
+                Request::Cancel(one) => format!("cancel {}", one.environment.name),
+                Request::ReadEnvironment(_) | Request::ReadTag(..) => "find".to_owned(),
+            });
+        }
+        calls
+    }
+
+    #[test]
+    fn a_page_is_refreshed_for_several_and_one_alone_is_read_by_itself() {
+        let environments = [("a", "1"), ("b", "2"), ("c", "1"), ("d", "3"), ("e", "3")];
+        let mut fresh = run(10, &environments);
+        let cancels = ["cancel a", "cancel b", "cancel c", "cancel d", "cancel e"];
+        assert_eq!(calls(&mut fresh, NOW), cancels);
+        let mut stale = run(10, &environments);
+        let now = after(LATER);
+        assert_eq!(calls(&mut stale, now), ["page 1", "page 3", "read b"]);
+    }
+
+    #[test]
+    fn only_pages_of_the_next_cancels_are_refreshed() {
+        let environments = [("a", "1"), ("b", "1"), ("c", "2"), ("d", "2")];
+        for (concurrency, pages) in [(1, vec!["page 1"]), (2, vec!["page 1", "page 2"])] {
+            let mut run = run(concurrency, &environments);
+            assert_eq!(calls(&mut run, after(LATER)), pages, "{concurrency}");
+        }
+        let first = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(|one| (one, "1"));
+        let environments = [&first[..], &[("k", "2"), ("l", "2")]].concat();
+        for (is_throttled, pages) in [(false, vec!["page 1", "page 2"]), (true, vec!["page 1"])] {
+            let mut run = run(10, &environments);
+            if is_throttled {
+                run.rate.call_throttled(NOW);
+            }
+            assert_eq!(calls(&mut run, after(LATER)), pages, "{is_throttled}");
+        }
+    }
+
+    #[test]
+    fn what_a_refreshed_page_does_not_show_is_read_by_itself() {
+        let error = |fault| CallError {
+            fault,
+            code: String::new(),
+            message: String::new(),
+        };
+        let newer = Deployment {
+            id: Some("d-2".to_owned()),
+            ..deployment("b")
+        };
+        let shown = Page {
+            count: 2,
+            deployments: vec![deployment("a"), newer],
+            next: None,
+        };
+        let now = after(LATER);
+        for (result, expected) in [
+            (Ok(shown), vec!["cancel a", "read b", "read c"]),
+            (Err(error(Fault::Lost)), vec!["read a", "read b", "read c"]),
+        ] {
+            let mut run = run(10, &[("a", "1"), ("b", "1"), ("c", "1")]);
+            assert_eq!(calls(&mut run, now), ["page 1"]);
+            let request = ListRequest {
+                token: page("1"),
+                purpose: ListPurpose::Refresh,
+                asked_at: now,
+            };
+            run.handle(Response::List(request, result), now);
+            assert_eq!(calls(&mut run, now), expected);
+        }
+    }
+
+    #[test]
+    fn a_throttled_page_is_asked_for_again_and_the_oldest_is_read_by_itself() {
+        let mut run = run(10, &[("a", "1"), ("b", "1"), ("c", "1")]);
+        let now = after(LATER);
+        assert_eq!(calls(&mut run, now), ["page 1"]);
+        let throttled = CallError {
+            fault: Fault::Throttled,
+            code: String::new(),
+            message: String::new(),
+        };
+        let request = ListRequest {
+            token: page("1"),
+            purpose: ListPurpose::Refresh,
+            asked_at: now,
+        };
+        run.handle(Response::List(request, Err(throttled)), now);
+        assert_eq!(calls(&mut run, now), Vec::<String>::new());
+        assert_eq!(calls(&mut run, after(LATER + 125)), ["page 1"]);
+        assert_eq!(calls(&mut run, after(LATER + 250)), ["read a"]);
+    }
+}
