@@ -165,19 +165,24 @@ mod tests {
 
     #[test]
     fn only_pages_of_the_next_cancels_are_refreshed() {
-        let environments = [("a", "1"), ("b", "1"), ("c", "2"), ("d", "2")];
-        for (concurrency, pages) in [(1, vec!["page 1"]), (2, vec!["page 1", "page 2"])] {
-            let mut run = run(concurrency, &environments);
-            assert_eq!(calls(&mut run, after(LATER)), pages, "{concurrency}");
-        }
-        let first = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(|one| (one, "1"));
-        let environments = [&first[..], &[("k", "2"), ("l", "2")]].concat();
-        for (is_throttled, pages) in [(false, vec!["page 1", "page 2"]), (true, vec!["page 1"])] {
-            let mut run = run(10, &environments);
+        for (concurrency, is_throttled, before, is_near) in [
+            (1, false, 1, true),
+            (1, false, 2, false),
+            (3, false, 5, true),
+            (3, false, 6, false),
+            (3, true, 9, true),
+            (3, true, 10, false),
+        ] {
+            let first = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(|one| (one, "1"));
+            let next = [("k", "2"), ("l", "2")];
+            let mut run = run(concurrency, &[&first[..before], &next].concat());
             if is_throttled {
                 run.rate.call_throttled(NOW);
             }
-            assert_eq!(calls(&mut run, after(LATER)), pages, "{is_throttled}");
+            run.now = after(LATER);
+            run.refreshing.insert(page("1"));
+            let asked_for = run.choose_ready().is_some();
+            assert_eq!(asked_for, is_near, "{concurrency} {is_throttled} {before}");
         }
     }
 
