@@ -389,4 +389,39 @@ mod tests {
         assert!(!is_later(Next::Ready, before));
         assert!(!is_later(Next::InFlight, after(10)));
     }
+
+    #[test]
+    fn what_is_only_followed_is_known_whatever_comes_and_goes() {
+        let mut agenda = Agenda::default();
+        put(&mut agenda, follow("a"), Next::Ready);
+        put(&mut agenda, follow("b"), Next::InFlight);
+        assert!(agenda.is_only_followed());
+        put(&mut agenda, cancel("c", None), Next::Ready);
+        assert!(!agenda.is_only_followed());
+        for one in ["b", "c"] {
+            agenda.take(&name(one));
+        }
+        assert!(agenda.is_only_followed());
+    }
+
+    #[test]
+    fn a_cancel_whose_time_is_over_reports_the_error_of_its_last_attempt() {
+        let failure = || CallError::unanswered(std::time::Duration::ZERO);
+        let late = CallError::late;
+        for (phase, error) in [
+            (Phase::Due, failure()),
+            (Phase::Conflict, late()),
+            (Phase::GivenUp, late()),
+        ] {
+            let cancel = Stage::Cancel(Cancel {
+                phase,
+                failure: failure(),
+                ..Cancel::new(candidate(deployment("a")))
+            });
+            let entry = Entry::new(cancel, after(UNTIL), NOW);
+            assert_eq!(entry.overdue(), error, "{phase:?}");
+        }
+        let entry = Entry::new(named("a"), after(UNTIL), NOW);
+        assert_eq!(entry.overdue(), late());
+    }
 }
