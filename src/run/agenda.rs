@@ -28,7 +28,7 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// Returns the deployment as it was last read.
+    /// Returns the deployment as it was last read, or the environment's name if none was read yet.
     fn deployment(&self) -> Result<&Deployment, &EnvironmentName> {
         match self {
             Self::Named(name) => Err(name),

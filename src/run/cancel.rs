@@ -109,8 +109,9 @@ impl Cancel {
 #[cfg(test)]
 mod tests {
     use super::super::call::ListPurpose;
-    use super::super::fixture::{NOW, after, candidate, deployment, limits};
+    use super::super::fixture::{NOW, after, candidate, deployment, limits, shown};
     use super::*;
+    use crate::deployment::Status;
 
     fn cancel(phase: Phase) -> Cancel {
         Cancel {
@@ -157,10 +158,7 @@ mod tests {
     }
 
     fn newer() -> Deployment {
-        Deployment {
-            id: Some("d-2".to_owned()),
-            ..deployment("net")
-        }
+        shown("d-2", Status::InProgress)
     }
 
     #[test]

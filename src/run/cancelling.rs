@@ -126,18 +126,10 @@ impl Run<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{NOW, candidate, deployment, limits, name};
+    use super::super::fixture::{NOW, candidate, deployment, error, limits, name, shown};
     use super::super::{Report, Word};
     use super::*;
     use crate::report::outcome::End;
-
-    fn error(fault: Fault, code: &str) -> CallError {
-        CallError {
-            fault,
-            code: code.to_owned(),
-            message: String::new(),
-        }
-    }
 
     fn cancel(phase: Phase, is_lost: bool, failure: CallError) -> Cancel {
         Cancel {
@@ -165,16 +157,14 @@ mod tests {
 
     #[test]
     fn the_deployment_that_a_response_shows_is_the_one_that_was_hit() {
-        let shown = |id: &str| Deployment {
-            id: Some(id.to_owned()),
-            status: Status::Cancelling,
+        let stopping = |id| Deployment {
             message: Some("stopping".to_owned()),
-            ..deployment("net")
+            ..shown(id, Status::Cancelling)
         };
         for (current, hit, message, is_newer) in [
             (None, "d-net", None, false),
-            (Some(shown("d-net")), "d-net", Some("stopping"), false),
-            (Some(shown("d-2")), "d-2", Some("stopping"), true),
+            (Some(stopping("d-net")), "d-net", Some("stopping"), false),
+            (Some(stopping("d-2")), "d-2", Some("stopping"), true),
         ] {
             let mut run = Run::empty(limits(), NOW);
             let until = limits().budget.act_until;
@@ -239,10 +229,7 @@ mod tests {
     }
 
     fn of(status: Status) -> Reading {
-        Reading::Of(Box::new(Deployment {
-            status,
-            ..deployment("net")
-        }))
+        Reading::Of(Box::new(shown("d-net", status)))
     }
 
     #[test]

@@ -228,7 +228,7 @@ impl Run<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::call::{ListPurpose, PageToken};
-    use super::super::fixture::{NOW, deployment, limits, name, policy, schedule};
+    use super::super::fixture::{NOW, deployment, error, limits, name, policy, schedule, shown};
     use super::super::{Step, Word};
     use super::*;
     use crate::aws::call_error::Fault;
@@ -243,14 +243,9 @@ mod tests {
             asked_at: NOW,
         };
         let mut add = |id: &str, status| {
-            let shown = Deployment {
-                id: Some(id.to_owned()),
-                status,
-                ..deployment("net")
-            };
             let page = Page {
                 count: 1,
-                deployments: vec![shown],
+                deployments: vec![shown(id, status)],
                 next: None,
             };
             finding.add(page, &request);
@@ -301,19 +296,11 @@ mod tests {
 
     #[test]
     fn a_service_that_nobody_reaches_fails_the_run_as_a_whole() {
-        let error = |fault| CallError {
-            fault,
-            code: format!("{fault:?}"),
-            message: String::new(),
-        };
-        let unreachable = || error(Fault::Unreachable);
+        let unreachable = || error(Fault::Unreachable, "no service");
+        let refused = || error(Fault::Refused, "refused");
         for (second, ends, failure) in [
             (unreachable(), vec![], Some(unreachable())),
-            (
-                error(Fault::Refused),
-                vec![unreachable(), error(Fault::Refused)],
-                None,
-            ),
+            (refused(), vec![unreachable(), refused()], None),
         ] {
             let mut run = Run::empty(limits(), NOW);
             run.unread(Stage::Named(name("a")), unreachable());

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::selection::Candidate;
-use super::{Budget, Limits};
+use super::{Budget, Limits, Request, Run, Step};
+use crate::aws::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, Environment, EnvironmentName, NameRule, Status};
 use crate::plan::patterns::Patterns;
 use crate::plan::{AlarmScope, Mode, Policy};
@@ -33,6 +34,38 @@ pub(super) fn deployment(environment: &str) -> Deployment {
         ended_at: None,
         moved_start: None,
     }
+}
+
+/// Returns the deployment of this ID of the environment `net`.
+pub(super) fn shown(id: &str, status: Status) -> Deployment {
+    Deployment {
+        id: Some(id.to_owned()),
+        status,
+        ..deployment("net")
+    }
+}
+
+/// Returns the error of a call.
+pub(super) fn error(fault: Fault, code: &str) -> CallError {
+    CallError {
+        fault,
+        code: code.to_owned(),
+        message: String::new(),
+    }
+}
+
+/// Returns the next calls of a run by what they are for. The first page is `page 1`.
+pub(super) fn calls(run: &mut Run<'_>, now: Timestamp) -> Vec<String> {
+    let mut calls = Vec::new();
+    while let Step::Call(call) = run.next(now) {
+        calls.push(match call.request {
+            Request::List(list) => format!("page {}", list.token.as_deref().unwrap_or("1")),
+            Request::ReadDeployment(one, _) => format!("read {}", one.environment.name),
+            Request::Cancel(one) => format!("cancel {}", one.environment.name),
+            Request::ReadEnvironment(_) | Request::ReadTag(..) => "find".to_owned(),
+        });
+    }
+    calls
 }
 
 /// Returns a deployment that was read just now, by itself.

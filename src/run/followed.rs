@@ -73,7 +73,7 @@ impl Followed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{NOW, after, deployment};
+    use super::super::fixture::{NOW, after, deployment, shown};
     use super::*;
 
     #[test]
@@ -94,14 +94,8 @@ mod tests {
     #[test]
     fn a_page_shows_news_of_the_followed_deployment_only() {
         let followed = Followed::new(deployment("net"), None, NOW);
-        let is_shown = |id: &str, status, is_in_flight| {
-            let shown = Deployment {
-                id: Some(id.to_owned()),
-                status,
-                ..deployment("net")
-            };
-            followed.is_shown_by(&shown, is_in_flight)
-        };
+        let is_shown =
+            |id: &str, status, is_in_flight| followed.is_shown_by(&shown(id, status), is_in_flight);
         assert!(is_shown("d-net", Status::Cancelling, false));
         assert!(is_shown("d-net", Status::Failed, true));
         assert!(!is_shown("d-net", Status::Cancelling, true));

@@ -111,7 +111,7 @@ impl Run<'_> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::fixture::{NOW, after, deployment, limits, name};
+    use super::super::fixture::{NOW, after, deployment, error, limits, name, shown};
     use super::*;
     use crate::aws::call_error::Fault;
     use crate::deployment::Status;
@@ -173,11 +173,6 @@ mod tests {
 
     #[test]
     fn a_reading_ends_the_wait_or_does_not() {
-        let shown = |id: &str, status| Deployment {
-            id: Some(id.to_owned()),
-            status,
-            ..deployment("net")
-        };
         let of = |status| Reading::Of(Box::new(shown("d-net", status)));
         let hit_newer = || Reading::HitNewer {
             meant: Box::new(shown("d-net", Status::Succeeded)),
@@ -251,15 +246,10 @@ mod tests {
             (true, Fault::Refused, 0, &["code Last"], false),
         ];
         for (reads_once, fault, now, reports, goes_on) in cases {
-            let error = CallError {
-                fault,
-                code: "code".to_owned(),
-                message: String::new(),
-            };
             let mut run = run(reads_once);
             run.now = after(now);
             let followed = Followed::new(deployment("net"), None, NOW);
-            run.on_unread(followed, after(UNTIL), error);
+            run.on_unread(followed, after(UNTIL), error(fault, "code"));
             let expected = reports.iter().map(|report| (*report).to_owned()).collect();
             let case = format!("{reads_once} {fault:?} {now}");
             assert_eq!(result(&mut run), (expected, goes_on), "{case}");

@@ -134,9 +134,8 @@ fn is_due_soon(entry: &Entry, now: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Step;
-    use super::super::call::{PageToken, Request, Response};
-    use super::super::fixture::{NOW, after, deployment, limits, name};
+    use super::super::call::{PageToken, Response};
+    use super::super::fixture::{NOW, after, calls, deployment, limits, name};
     use super::super::followed::Followed;
     use super::*;
     use crate::deployment::{Deployment, Status};
@@ -184,23 +183,6 @@ mod tests {
         }
     }
 
-    /// Returns the next calls: `page` for a page of the listing, or the environment that is read.
-    fn calls(run: &mut Run<'_>) -> Vec<String> {
-        let mut calls = Vec::new();
-        while let Step::Call(call) = run.next(NOW) {
-            calls.push(match call.request {
-                Request::List(_) => "page".to_owned(),
-                Request::ReadDeployment(deployment, _) => {
-                    deployment.environment.name.as_str().to_owned()
-                }
-                other @ (Request::ReadEnvironment(_)
-                | Request::ReadTag(..)
-                | Request::Cancel(_)) => panic!("{other:?} is no poll"),
-            });
-        }
-        calls
-    }
-
     /// Hands a run the next page of a poll, which shows these environments.
     fn answer(run: &mut Run<'_>, shown: &[&str], next: Option<&str>) {
         let deployments = shown.iter().map(|environment| Deployment {
@@ -231,7 +213,7 @@ mod tests {
             let entry = Entry::new(Stage::Follow(followed), after(60_000), NOW);
             run.agenda.put(entry, Next::Ready);
         }
-        assert_eq!(calls(&mut run), ["page"]);
+        assert_eq!(calls(&mut run, NOW), ["page 1"]);
         run
     }
 
@@ -239,9 +221,9 @@ mod tests {
     fn a_listing_ends_once_it_has_shown_all_that_is_followed() {
         let mut run = polling();
         answer(&mut run, &["a", "b"], Some("2"));
-        assert_eq!(calls(&mut run), ["page"]);
+        assert_eq!(calls(&mut run, NOW), ["page 2"]);
         answer(&mut run, &["c"], Some("3"));
-        assert_eq!(calls(&mut run), Vec::<String>::new());
+        assert_eq!(calls(&mut run, NOW), Vec::<String>::new());
     }
 
     #[test]
@@ -249,10 +231,10 @@ mod tests {
         let mut run = polling();
         for next in ["2", "3"] {
             answer(&mut run, &[], Some(next));
-            assert_eq!(calls(&mut run), ["page"]);
+            assert_eq!(calls(&mut run, NOW), [format!("page {next}")]);
         }
         answer(&mut run, &["b"], Some("4"));
-        assert_eq!(calls(&mut run), ["a", "c"]);
+        assert_eq!(calls(&mut run, NOW), ["read a", "read c"]);
         // Such an account is not listed for three again.
         assert!(!run.polls.is_cheaper(4, NOW));
         assert!(run.polls.is_cheaper(5, NOW));
@@ -267,9 +249,9 @@ mod tests {
                 None => answer(&mut run, &["b"], None),
                 Some(error) => run.handle(Response::List(poll(), Err(error)), NOW),
             }
-            let reads = calls(&mut run);
-            assert_eq!(reads.contains(&"b".to_owned()), is_listed_again);
-            assert!(reads.contains(&"a".to_owned()) && reads.contains(&"c".to_owned()));
+            let reads = calls(&mut run, NOW);
+            assert_eq!(reads.contains(&"read b".to_owned()), is_listed_again);
+            assert!(reads.contains(&"read a".to_owned()) && reads.contains(&"read c".to_owned()));
             let entry = run.agenda.take(&name("a")).unwrap();
             let Stage::Follow(followed) = entry.stage else {
                 panic!("`a` is followed");

@@ -103,14 +103,13 @@ impl Run<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::call::{Request, Response};
+    use super::super::Limits;
+    use super::super::call::Response;
     use super::super::cancel::Cancel;
-    use super::super::fixture::{NOW, after, deployment, limits};
+    use super::super::fixture::{NOW, after, calls, deployment, error, limits};
     use super::super::selection::Candidate;
-    use super::super::{Limits, Step};
     use super::*;
     use crate::deployment::Deployment;
-    use crate::timestamp::Timestamp;
 
     /// When readings from the beginning are stale.
     const LATER: u64 = 3000;
@@ -136,20 +135,6 @@ mod tests {
             run.begin(Stage::Cancel(Cancel::new(candidate)), NOW);
         }
         run
-    }
-
-    /// Returns the next calls by what they are for.
-    fn calls(run: &mut Run<'_>, now: Timestamp) -> Vec<String> {
-        let mut calls = Vec::new();
-        while let Step::Call(call) = run.next(now) {
-            calls.push(match call.request {
-                Request::List(list) => format!("page {}", list.token.as_deref().unwrap()),
-                Request::ReadDeployment(one, _) => format!("read {}", one.environment.name),
-                Request::Cancel(one) => format!("cancel {}", one.environment.name),
-                Request::ReadEnvironment(_) | Request::ReadTag(..) => "find".to_owned(),
-            });
-        }
-        calls
     }
 
     #[test]
@@ -188,11 +173,6 @@ mod tests {
 
     #[test]
     fn what_a_refreshed_page_does_not_show_is_read_by_itself() {
-        let error = |fault| CallError {
-            fault,
-            code: String::new(),
-            message: String::new(),
-        };
         let newer = Deployment {
             id: Some("d-2".to_owned()),
             ..deployment("b")
@@ -205,7 +185,10 @@ mod tests {
         let now = after(LATER);
         for (result, expected) in [
             (Ok(shown), vec!["cancel a", "read b", "read c"]),
-            (Err(error(Fault::Lost)), vec!["read a", "read b", "read c"]),
+            (
+                Err(error(Fault::Lost, "lost")),
+                vec!["read a", "read b", "read c"],
+            ),
         ] {
             let mut run = run(10, &[("a", "1"), ("b", "1"), ("c", "1")]);
             assert_eq!(calls(&mut run, now), ["page 1"]);
@@ -224,11 +207,7 @@ mod tests {
         let mut run = run(10, &[("a", "1"), ("b", "1"), ("c", "1")]);
         let now = after(LATER);
         assert_eq!(calls(&mut run, now), ["page 1"]);
-        let throttled = CallError {
-            fault: Fault::Throttled,
-            code: String::new(),
-            message: String::new(),
-        };
+        let throttled = error(Fault::Throttled, "slow");
         let request = ListRequest {
             token: page("1"),
             purpose: ListPurpose::Refresh,

@@ -102,16 +102,11 @@ impl<'a> Selection<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{NOW, after, candidate, deployment, policy, schedule};
+    use super::super::fixture::{NOW, after, candidate, deployment, policy, schedule, shown};
     use super::*;
 
     #[test]
     fn a_later_reading_confirms_a_deployment_or_makes_it_doubtful() {
-        let shown = |id: &str, status| Deployment {
-            id: Some(id.to_owned()),
-            status,
-            ..deployment("net")
-        };
         for (reading, is_doubtful) in [
             (shown("d-net", Status::InProgress), false),
             (shown("d-net", Status::Cancelling), true),
