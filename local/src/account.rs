@@ -23,7 +23,7 @@ use crate::account::live::{LiveEnvironment, Phase};
 use crate::account::live_deployment::LiveDeployment;
 use crate::account::snapshot::{DeploymentSnapshot, EnvironmentSnapshot};
 use crate::account::stack_record::{Resource, StackRecord};
-use crate::account::status::{Kind, StackStatus};
+use crate::account::status::{Kind, ServiceStatus};
 use crate::identity::Identities;
 use crate::wire::operation::{Operation, Service};
 
@@ -361,15 +361,12 @@ impl Account {
     }
 
     /// Returns the present state of the environments that a service shows and that exist, by name.
-    pub(crate) fn environments<S>(&self, service: Service) -> Vec<EnvironmentSnapshot<S>>
-    where
-        S: From<StackStatus>,
-    {
+    pub(crate) fn environments<S: ServiceStatus>(&self) -> Vec<EnvironmentSnapshot<S>> {
         let snapshot = |(place, environment): (usize, &LiveEnvironment)| {
             let parent = self.parent(place).map(|parent| self.arn(parent));
             EnvironmentSnapshot::new(environment, self.arn(environment), parent)
         };
-        let shown = self.at(self.shown_by(service));
+        let shown = self.at(self.shown_by(S::SERVICE));
         let mut snapshots: Vec<_> = shown
             .filter(|(_, environment)| environment.deleted.is_none())
             .map(snapshot)
@@ -379,13 +376,10 @@ impl Account {
     }
 
     /// Returns the present state of every deployment that a service shows; of a stack, its updates.
-    pub(crate) fn deployments<S>(&self, service: Service) -> Vec<DeploymentSnapshot<S>>
-    where
-        S: From<StackStatus>,
-    {
+    pub(crate) fn deployments<S: ServiceStatus>(&self) -> Vec<DeploymentSnapshot<S>> {
         let is_shown =
-            |one: &LiveDeployment| service == Service::Proton || one.kind == Kind::Update;
-        let shown = self.at(self.shown_by(service));
+            |one: &LiveDeployment| S::SERVICE == Service::Proton || one.kind == Kind::Update;
+        let shown = self.at(self.shown_by(S::SERVICE));
         let deployments = shown.flat_map(|(_, environment)| {
             let deployments = environment.deployments();
             deployments.map(move |one| (environment, one))

@@ -118,19 +118,19 @@ impl Core {
             "events" => json_of(events, Event::to_json),
             "calls" => json_of(&self.calls, Call::to_json),
             "environments" => json_of(
-                &account.environments(Service::Proton),
+                &account.environments(),
                 EnvironmentSnapshot::<Status>::to_json,
             ),
             "deployments" => json_of(
-                &account.deployments(Service::Proton),
+                &account.deployments(),
                 DeploymentSnapshot::<Status>::to_json,
             ),
             "stacks" => json_of(
-                &account.environments(Service::CloudFormation),
+                &account.environments(),
                 EnvironmentSnapshot::<StackStatus>::to_json,
             ),
             "updates" => json_of(
-                &account.deployments(Service::CloudFormation),
+                &account.deployments(),
                 DeploymentSnapshot::<StackStatus>::to_json,
             ),
             _ => {

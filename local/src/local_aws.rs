@@ -18,7 +18,6 @@ use crate::core::call::Call;
 use crate::core::reply::Reply;
 use crate::event_bridge::Event;
 use crate::runtime_api::{Invocation, InvocationResult, NOT_POLLING, Progress};
-use crate::wire::operation::Service;
 use crate::world::World;
 
 /// A running local AWS. Clones share one world.
@@ -76,26 +75,26 @@ impl LocalAws {
     /// Returns the present state of every environment, by name.
     #[must_use]
     pub fn environments(&self) -> Vec<EnvironmentSnapshot> {
-        self.core().account.environments(Service::Proton)
+        self.core().account.environments()
     }
 
     /// Returns the present state of every deployment that ever existed: the truth to compare outcomes
     /// with.
     #[must_use]
     pub fn deployments(&self) -> Vec<DeploymentSnapshot> {
-        self.core().account.deployments(Service::Proton)
+        self.core().account.deployments()
     }
 
     /// Returns the present state of every stack, by name.
     #[must_use]
     pub fn stacks(&self) -> Vec<EnvironmentSnapshot<StackStatus>> {
-        self.core().account.environments(Service::CloudFormation)
+        self.core().account.environments()
     }
 
     /// Returns the present state of every update that ever existed: the truth to compare outcomes with.
     #[must_use]
     pub fn updates(&self) -> Vec<DeploymentSnapshot<StackStatus>> {
-        self.core().account.deployments(Service::CloudFormation)
+        self.core().account.deployments()
     }
 
     /// Returns the last error that a function posted to the Runtime API's `/init/error`.

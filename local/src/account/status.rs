@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::wire::operation::Service;
+
 /// Defines the statuses of a service, each with its name on the wire.
 macro_rules! statuses {
     ($(#[$meta:meta])* $name:ident { $($(#[$of:meta])* $status:ident = $text:literal,)* }) => {
@@ -198,6 +200,19 @@ impl From<Status> for StackStatus {
             Status::Cancelled => Self::UpdateRollbackComplete,
         }
     }
+}
+
+/// The statuses in which one service shows the account.
+pub(crate) trait ServiceStatus: From<StackStatus> {
+    const SERVICE: Service;
+}
+
+impl ServiceStatus for Status {
+    const SERVICE: Service = Service::Proton;
+}
+
+impl ServiceStatus for StackStatus {
+    const SERVICE: Service = Service::CloudFormation;
 }
 
 impl From<StackStatus> for Status {
