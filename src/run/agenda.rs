@@ -211,11 +211,21 @@ impl Agenda {
         Some(entry)
     }
 
-    /// Takes the environments that meet a condition.
-    pub(super) fn take_all(&mut self, is_meant: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+    /// Returns the names of the environments that meet a condition.
+    pub(super) fn names(&self, is_meant: impl Fn(&Entry) -> bool) -> Vec<EnvironmentName> {
         let meant = self.entries().filter(|entry| is_meant(entry));
-        let names: Vec<_> = meant.map(|entry| entry.name().clone()).collect();
-        names.iter().filter_map(|name| self.take(name)).collect()
+        meant.map(|entry| entry.name().clone()).collect()
+    }
+
+    /// Changes these environments.
+    pub(super) fn change(&mut self, names: Vec<EnvironmentName>, change: impl Fn(&mut Entry)) {
+        for name in names {
+            if let Some(mut entry) = self.take(&name) {
+                change(&mut entry);
+                let next = entry.next;
+                self.put(entry, next);
+            }
+        }
     }
 
     /// Makes ready what is up by now. Takes the first environment whose time is over, if there is one.

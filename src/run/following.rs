@@ -31,12 +31,8 @@ impl Run<'_> {
         self.go_on_following(followed, until);
         if self.finding.is_none() && self.agenda.is_only_followed() {
             // Nothing else is left to be done, so a poll now shows a quick end early.
-            for entry in self
-                .agenda
-                .take_all(|entry| matches!(entry.next, Next::At(_)))
-            {
-                self.agenda.put(entry, Next::Ready);
-            }
+            let names = self.agenda.names(|entry| matches!(entry.next, Next::At(_)));
+            self.agenda.change(names, |entry| entry.next = Next::Ready);
         }
     }
 

@@ -60,9 +60,8 @@ impl Run<'_> {
         self.polls.most_pages = due;
         self.polls.listing = Some(Listing::new(self.now));
         let waits = |entry: &Entry| is_listed(entry) && entry.next != Next::InFlight;
-        for entry in self.agenda.take_all(waits) {
-            self.agenda.put(entry, Next::Listed);
-        }
+        let names = self.agenda.names(waits);
+        self.agenda.change(names, |entry| entry.next = Next::Listed);
     }
 
     /// Applies a page that was read to poll what is followed.
@@ -79,40 +78,38 @@ impl Run<'_> {
             self.apply_page(request, page);
             is_complete
         });
-        match is_complete {
-            Err(error) => {
-                self.note(Note::NotPolled(error));
-                let again_at = self.polls.backoff.persist(self.now, &mut self.random);
-                self.polls.not_before = Some(again_at);
-                return self.read_by_themselves(false);
-            }
+        let is_awaited = |entry: &Entry| entry.next == Next::Listed;
+        let is_complete = match is_complete {
             Ok(false)
-                if self
-                    .agenda
-                    .entries()
-                    .all(|entry| entry.next != Next::Listed) => {}
-            Ok(false) if listing.pages() < self.polls.most_pages => {
+                if listing.pages() < self.polls.most_pages
+                    && self.agenda.entries().any(is_awaited) =>
+            {
                 self.polls.listing = Some(listing);
                 return;
             }
             Ok(is_complete) => {
-                // An incomplete listing counts as one page longer, so that it is not read for so few again.
-                self.polls.pages = listing.pages() + usize::from(!is_complete);
-                self.read_by_themselves(is_complete);
+                // An incomplete listing has one page more at the least: it is not read for so few again.
+                let known = if is_complete { 0 } else { self.polls.pages };
+                let read = listing.pages() + usize::from(!is_complete);
+                self.polls.pages = read.max(known);
+                self.polls.backoff = Backoff::default();
+                is_complete
             }
-        }
-        self.polls.backoff = Backoff::default();
-        self.polls.not_before = None;
-    }
-
-    /// Makes ready to be read what the listing has not shown.
-    fn read_by_themselves(&mut self, is_unlisted: bool) {
-        for mut entry in self.agenda.take_all(|entry| entry.next == Next::Listed) {
+            Err(error) => {
+                self.note(Note::NotPolled(error));
+                let again_at = self.polls.backoff.persist(self.now, &mut self.random);
+                self.polls.not_before = Some(again_at);
+                false
+            }
+        };
+        // What the listing has not shown is read by itself.
+        let names = self.agenda.names(is_awaited);
+        self.agenda.change(names, |entry| {
+            entry.next = Next::Ready;
             if let Stage::Follow(followed) = &mut entry.stage {
-                followed.is_unlisted = is_unlisted;
+                followed.is_unlisted = is_complete;
             }
-            self.agenda.put(entry, Next::Ready);
-        }
+        });
     }
 }
 

@@ -69,14 +69,11 @@ impl Run<'_> {
         let is_on_it = |entry: &&Entry| entry.stale_page(self.now) == Some(&request.token);
         let stale = self.agenda.ready().filter(is_on_it).take(most);
         let names: Vec<_> = stale.map(|entry| entry.name().clone()).collect();
-        for name in names {
-            if let Some(mut entry) = self.agenda.take(&name) {
-                if let Stage::Cancel(cancel) = &mut entry.stage {
-                    cancel.candidate.is_doubtful = true;
-                }
-                self.agenda.put(entry, Next::Ready);
+        self.agenda.change(names, |entry| {
+            if let Stage::Cancel(cancel) = &mut entry.stage {
+                cancel.candidate.is_doubtful = true;
             }
-        }
+        });
     }
 
     /// Applies what a page shows to all that are on it: deployments that are followed, and those that
