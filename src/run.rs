@@ -363,8 +363,10 @@ impl<'a> Run<'a> {
         error: &CallError,
         until: Timestamp,
     ) -> Option<Timestamp> {
-        let is_transient = error.is_transient();
-        is_transient.then(|| backoff.next(self.now, until, &mut self.random))?
+        if !error.is_transient() {
+            return None;
+        }
+        backoff.next(self.now, until, &mut self.random)
     }
 
     /// Makes a call that failed again, after a wait, unless its error is final.
