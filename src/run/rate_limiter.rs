@@ -175,6 +175,20 @@ mod tests {
     }
 
     #[test]
+    fn close_to_the_services_rate_a_second_of_accepted_calls_adds_one_call_a_second() {
+        let mut limiter = RateLimiter {
+            rate: Some(20.0),
+            is_close: true,
+            ..RateLimiter::default()
+        };
+        for _ in 0..20 {
+            limiter.call_accepted(NOW);
+        }
+        let rate = limiter.rate.unwrap();
+        assert!((20.9..=21.0).contains(&rate), "{rate}");
+    }
+
+    #[test]
     fn a_pause_saves_up_one_call_and_no_debt_grows() {
         let mut limiter = throttled_after(20);
         let later = NOW + Duration::from_mins(10);
