@@ -34,9 +34,6 @@ const SAME_BURST: Duration = Duration::from_millis(400);
 /// The time over which accepted calls are counted.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// The most accepted calls that are remembered.
-const MOST_REMEMBERED: usize = 1024;
-
 /// Spaces calls once the service has throttled one.
 #[derive(Debug, Default)]
 pub(super) struct RateLimiter {
@@ -48,6 +45,7 @@ pub(super) struct RateLimiter {
     next: Option<Timestamp>,
     /// When the last throttled call was counted.
     heeded: Option<Timestamp>,
+    /// The calls that were accepted within the window.
     accepted: VecDeque<Timestamp>,
 }
 
@@ -77,9 +75,7 @@ impl RateLimiter {
             };
         }
         self.accepted.push_back(now);
-        if self.accepted.len() > MOST_REMEMBERED {
-            self.accepted.pop_front();
-        }
+        self.forget(now);
     }
 
     /// Counts a call that the service throttled.
@@ -88,7 +84,8 @@ impl RateLimiter {
             return;
         }
         self.heeded = Some(now);
-        let lately = self.accepted_lately(now);
+        self.forget(now);
+        let lately = u32::try_from(self.accepted.len()).map_or(f64::MAX, f64::from);
         let rate = match self.rate {
             Some(rate) => {
                 self.is_close = true;
@@ -101,10 +98,10 @@ impl RateLimiter {
         self.next = timestamp::later(now, Duration::from_secs_f64(1.0 / rate)).max(self.next);
     }
 
-    fn accepted_lately(&self, now: Timestamp) -> f64 {
-        let recent = |accepted: &&Timestamp| now - **accepted < WINDOW;
-        let recent = self.accepted.iter().rev().take_while(recent);
-        recent.map(|_| 1.0).sum()
+    /// Forgets the calls that were accepted before the window.
+    fn forget(&mut self, now: Timestamp) {
+        let is_old = |accepted: &mut Timestamp| now - *accepted >= WINDOW;
+        while self.accepted.pop_front_if(is_old).is_some() {}
     }
 }
 
@@ -172,6 +169,17 @@ mod tests {
         }
         let faster = time_of(20, &mut limiter, now + slower);
         assert!(faster < slower, "{faster:?}");
+    }
+
+    #[test]
+    fn calls_that_were_accepted_a_second_ago_do_not_count() {
+        let mut limiter = RateLimiter::default();
+        for milliseconds in [0, 1, 1000, 1500] {
+            limiter.call_accepted(NOW + Duration::from_millis(milliseconds));
+        }
+        assert_eq!(limiter.accepted.len(), 2);
+        limiter.call_throttled(NOW + Duration::from_millis(2000));
+        assert_eq!(limiter.accepted.len(), 1);
     }
 
     #[test]
