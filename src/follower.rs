@@ -143,7 +143,7 @@ impl<'a> LastReading<'a> {
                 deployment.id.clone_from(&reported.id);
                 deployment.started_at = reported.started_at;
             }
-            if !is_read {
+            if error.is_some() {
                 deployment.message.clone_from(&reported.message);
             }
             deployment

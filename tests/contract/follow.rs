@@ -214,6 +214,39 @@ async fn a_deleted_deployment_is_published_as_an_error() {
 }
 
 #[tokio::test]
+async fn an_unexpected_status_is_published_with_the_messages_own_words() {
+    let id = "3b241101-e2bb-4255-8caf-4136c566a962";
+    let body = json!({"deployment": {
+        "id": id,
+        "deploymentStatus": "DELETE_IN_PROGRESS",
+        "deploymentStatusMessage": "the environment is being deleted",
+    }});
+    let deleting = Fault::Junk {
+        status: 200,
+        body: body.to_string(),
+    };
+    let cancellation = Ending::cancelled().rollback(Duration::from_hours(1));
+    let deployment = Deployment::in_progress().id(id);
+    let environment = Environment::new("net").deployment(deployment.when_cancelled(cancellation));
+    let stage = stage(environment, EngineKind::Proton)
+        .faults(Faults::none().rule(Rule::new(deleting).operation(Operation::GetDeployment)));
+    let mut function = stage.start().await;
+    let mut message = cancelled(&mut function).await;
+    let body = message["Records"][0]["body"].as_str().unwrap();
+    let mut event: Value = serde_json::from_str(body).unwrap();
+    event["detail"]["message"] = json!("User initiated cancellation.");
+    message["Records"][0]["body"] = json!(event.to_string());
+    function.invoke(&message).await;
+    let [_, follow] = function.finish().await;
+    assert_eq!(answer(&follow), ENDED);
+    let end = follow.event("net");
+    assert_eq!(end.text("/error/code"), Some("UnexpectedStatus"));
+    assert_eq!(end.text("/deployment/status"), Some("DELETE_IN_PROGRESS"));
+    assert_eq!(end.text("/message"), Some("User initiated cancellation."));
+    assert!(end.detail["deployment"]["settledAt"].is_null());
+}
+
+#[tokio::test]
 async fn a_newer_deployment_is_not_taken_for_the_followed_one() {
     let environment = Environment::new("net")
         .deployment(quick().id_not_sent())
