@@ -3,14 +3,24 @@
 use aws_types::SdkConfig;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use http::Uri;
+use http::uri::Authority;
 
 /// Reads an endpoint's URL. `None` if the text is not an `http` or `https` URL.
 #[must_use]
 pub(crate) fn parse(text: &str) -> Option<Uri> {
     text.parse().ok().filter(|address: &Uri| {
-        address.host().is_some_and(|host| !host.is_empty())
+        address.authority().is_some_and(has_host_and_port)
             && matches!(address.scheme_str(), Some("http" | "https"))
     })
+}
+
+/// True if there is a host, and the port, if there is one, is a number. `Uri` takes any other port for none,
+/// and a call would go to the scheme's port.
+fn has_host_and_port(authority: &Authority) -> bool {
+    let host = authority.host();
+    let address = authority.as_str().rsplit('@').next();
+    let port = address.and_then(|address| address.strip_prefix(host));
+    !host.is_empty() && (matches!(port, Some("" | ":")) || authority.port().is_some())
 }
 
 /// Makes an empty `AWS_ENDPOINT_URL` and its like mean the default, as empty variables do everywhere
@@ -78,7 +88,10 @@ mod tests {
     fn an_endpoint_is_an_http_or_https_url_with_a_host() {
         for good in [
             "http://127.0.0.1:4566",
+            "http://[::1]:4566",
             "https://proton.example.com",
+            "https://proton.example.com:/",
+            "https://user:4566@proton.example.com",
             "https://vpce-1.example.com/proton",
         ] {
             assert!(parse(good).is_some(), "{good}");
@@ -93,6 +106,9 @@ mod tests {
             "https:///proton",
             "http://a b",
             "/proton",
+            "http://127.0.0.1:45660000",
+            "http://127.0.0.1:proton",
+            "http://127.0.0.1:4566:4567",
         ] {
             assert!(parse(bad).is_none(), "{bad}");
         }

@@ -77,7 +77,11 @@ async fn a_bad_value_is_refused_with_the_accepted_ones() {
             &["bus\u{fc}", "arn:aws:sns:us-east-1:1:topic"],
             "event bus",
         ),
-        ("AWS_ENDPOINT_URL", &["127.0.0.1:4566"], "URL"),
+        (
+            "AWS_ENDPOINT_URL",
+            &["127.0.0.1:4566", "http://127.0.0.1:65536"],
+            "URL",
+        ),
         ("AWS_ENDPOINT_URL_PROTON", &["ftp://proton"], "URL"),
         (
             "AWS_ENDPOINT_URL_EVENTBRIDGE",
