@@ -243,7 +243,7 @@ impl CallError {
                 ),
                 _,
             )
-            | (None, 429) => Fault::Throttled,
+            | (_, 429) => Fault::Throttled,
             (
                 Some(
                     "InternalServerException"
@@ -388,6 +388,11 @@ mod tests {
         assert_eq!(fault(400, Some("ValidationException")), Fault::Refused);
         assert_eq!(fault(500, Some("InternalServerException")), Fault::Broken);
         assert_eq!(fault(400, Some("InternalServerException")), Fault::Broken);
+    }
+
+    #[test]
+    fn status_429_is_throttling_whatever_the_code() {
+        assert_eq!(fault(429, Some("RateExceeded")), Fault::Throttled);
     }
 
     #[test]
