@@ -129,6 +129,8 @@ pub struct Run<'a> {
     finding: Option<Finding>,
     /// Environments of a request that could not be read, until the service is reached for another one.
     unreached: Option<Vec<(Stage, CallError)>>,
+    /// The error of the last call that reached no service. `None` if a later one has reached it.
+    unreachable: Option<CallError>,
     agenda: Agenda,
     /// The pages that are being refreshed.
     refreshing: BTreeSet<PageToken>,
@@ -174,6 +176,7 @@ impl<'a> Run<'a> {
             selection: None,
             finding: None,
             unreached: Some(Vec::new()),
+            unreachable: None,
             agenda: Agenda::default(),
             refreshing: BTreeSet::new(),
             polls: Polls::default(),
@@ -221,6 +224,11 @@ impl<'a> Run<'a> {
             None => self.rate.call_accepted(now),
             Some(error) if error.fault == Fault::Throttled => self.rate.call_throttled(now),
             Some(_) => {}
+        }
+        match response.error() {
+            Some(error) if error.is_without_service() => self.unreachable = Some(error.clone()),
+            Some(error) if error.fault == Fault::Lost => {}
+            Some(_) | None => self.unreachable = None,
         }
         let entry = response.name().and_then(|name| self.agenda.take(name));
         match (response, entry) {
@@ -295,8 +303,9 @@ impl<'a> Run<'a> {
                 self.failure.get_or_insert_with(CallError::late);
             }
         } else if self.agenda.is_empty() {
-            let unreached = self.unreached.take().into_iter().flatten().next_back();
-            self.failure = self.failure.take().or(unreached.map(|(_, error)| error));
+            let unreached = self.unreached.take().filter(|held| !held.is_empty());
+            let unreachable = unreached.and_then(|_| self.unreachable.take());
+            self.failure = self.failure.take().or(unreachable);
             return true;
         }
         self.failure.is_some()

@@ -10,7 +10,7 @@ use super::note::Note;
 use super::selection::Candidate;
 use super::{Report, Run};
 use crate::aws::backoff::Backoff;
-use crate::aws::call_error::CallError;
+use crate::aws::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, EnvironmentName, Status};
 use crate::engine::{AlarmsTag, Page, TagStep};
 use crate::plan::{self, Admission, SkipReason, Verdict};
@@ -171,10 +171,15 @@ impl Run<'_> {
     }
 
     /// An environment that a request names could not be read. If the service was not reached, that is
-    /// held back until another call reaches it: if none does, the run fails as a whole.
+    /// held back until another call reaches it: if none does, the run fails as a whole. At the end of the
+    /// time, this holds for calls that were not made or not answered any more, too.
     pub(super) fn unread(&mut self, named: Stage, error: CallError) {
+        let is_unanswered = matches!(error.fault, Fault::Late | Fault::Lost)
+            && self.now >= self.limits.budget.act_until;
+        let is_unreached =
+            error.is_without_service() || (is_unanswered && self.unreachable.is_some());
         match &mut self.unreached {
-            Some(unreached) if error.is_without_service() => unreached.push((named, error)),
+            Some(unreached) if is_unreached => unreached.push((named, error)),
             Some(_) | None => {
                 self.service_is_reached();
                 self.end(named.outcome(End::Error(error)));
@@ -227,12 +232,14 @@ impl Run<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::call::{ListPurpose, PageToken};
+    use std::time::Duration;
+
+    use super::super::call::{Call, ListPurpose, PageToken, Response};
     use super::super::fixture::{NOW, deployment, error, limits, name, policy, schedule, shown};
-    use super::super::{Step, Word};
+    use super::super::{Budget, Limits, Step, Word};
     use super::*;
-    use crate::aws::call_error::Fault;
     use crate::plan::Mode;
+    use crate::trigger::{Request, Trigger};
 
     #[test]
     fn the_later_of_two_pages_counts() {
@@ -303,6 +310,7 @@ mod tests {
             (refused(), vec![unreachable(), refused()], None),
         ] {
             let mut run = Run::empty(limits(), NOW);
+            run.unreachable = Some(unreachable());
             run.unread(Stage::Named(name("a")), unreachable());
             assert_eq!(run.take_reports(), []);
             run.unread(Stage::Named(name("b")), second);
@@ -314,6 +322,67 @@ mod tests {
             assert_eq!(reports, Some(ends));
             assert!(matches!(run.next(NOW), Step::Done));
             assert_eq!(run.failure(), failure.as_ref());
+        }
+    }
+
+    /// Runs a request for two environments. `respond` returns the error of each attempt, which takes two
+    /// seconds.
+    fn unanswered(
+        limits: Limits,
+        respond: impl Fn(usize) -> CallError,
+    ) -> (usize, Option<CallError>) {
+        let request = Cause::Request(Request {
+            environments: vec![name("a"), name("b")],
+            dry_run: false,
+        });
+        let trigger = Trigger {
+            cause: request,
+            ..schedule()
+        };
+        let policy = policy(Mode::Live, 2);
+        let mut run = Run::new(&trigger, &policy, limits, NOW);
+        let mut now = NOW;
+        for attempt in 0.. {
+            let call = loop {
+                match run.next(now) {
+                    Step::Call(call) => break Some(call),
+                    Step::WaitUntil(at) => now = at,
+                    Step::Done => break None,
+                }
+            };
+            let Some(Call {
+                request: super::super::Request::ReadEnvironment(name),
+                give_up_at,
+            }) = call
+            else {
+                break;
+            };
+            let responds_at = now + Duration::from_secs(2);
+            let error = if responds_at > give_up_at {
+                CallError::unanswered((give_up_at - now).unsigned_abs())
+            } else {
+                respond(attempt)
+            };
+            now = responds_at.min(give_up_at);
+            run.handle(Response::ReadEnvironment(name, Err(error)), now);
+        }
+        (run.take_reports().len(), run.failure().cloned())
+    }
+
+    #[test]
+    fn the_deadline_does_not_hide_that_nobody_reaches_the_service() {
+        let unreachable = || error(Fault::Unreachable, "no service");
+        let throttled = || error(Fault::Throttled, "slow");
+        for seconds in 3..60 {
+            let limits = Limits {
+                budget: Budget::new(NOW, Duration::from_secs(seconds)),
+                concurrency: 1,
+                ..limits()
+            };
+            let (reports, failure) = unanswered(limits, |_| unreachable());
+            assert_eq!((reports, failure), (0, Some(unreachable())), "{seconds}");
+            let (reports, failure) = unanswered(limits, |_| throttled());
+            assert_eq!((reports, failure), (2, None), "{seconds}");
         }
     }
 }
