@@ -300,12 +300,12 @@ impl<'a> Run<'a> {
     fn is_done(&mut self) -> bool {
         if let Some(finding) = &self.finding {
             if finding.listing.at().is_some() && self.now >= self.limits.budget.act_until {
-                self.failure.get_or_insert_with(CallError::late);
+                let late = self.unreachable_or(CallError::late());
+                self.failure.get_or_insert(late);
             }
         } else if self.agenda.is_empty() {
-            let unreached = self.unreached.take().filter(|held| !held.is_empty());
-            let unreachable = unreached.and_then(|_| self.unreachable.take());
-            self.failure = self.failure.take().or(unreachable);
+            let unreached = self.unreached.take().into_iter().flatten().next_back();
+            self.failure = self.failure.take().or(unreached.map(|(_, error)| error));
             return true;
         }
         self.failure.is_some()

@@ -87,7 +87,7 @@ impl Run<'_> {
                 let until = self.limits.budget.act_until;
                 match self.again_at(&mut finding.backoff, &error, until) {
                     Some(at) => finding.listing.ask_again(at),
-                    None => self.failure = Some(error),
+                    None => self.failure = Some(self.unreachable_or(error)),
                 }
                 self.finding = Some(finding);
             }
@@ -171,20 +171,28 @@ impl Run<'_> {
     }
 
     /// An environment that a request names could not be read. If the service was not reached, that is
-    /// held back until another call reaches it: if none does, the run fails as a whole. At the end of the
-    /// time, this holds for calls that were not made or not answered any more, too.
+    /// held back until another call reaches it: if none does, the run fails as a whole.
     pub(super) fn unread(&mut self, named: Stage, error: CallError) {
-        let is_unanswered = matches!(error.fault, Fault::Late | Fault::Lost)
-            && self.now >= self.limits.budget.act_until;
-        let is_unreached =
-            error.is_without_service() || (is_unanswered && self.unreachable.is_some());
+        let error = match self.unreached {
+            Some(_) => self.unreachable_or(error),
+            None => error,
+        };
         match &mut self.unreached {
-            Some(unreached) if is_unreached => unreached.push((named, error)),
+            Some(unreached) if error.is_without_service() => unreached.push((named, error)),
             Some(_) | None => {
                 self.service_is_reached();
                 self.end(named.outcome(End::Error(error)));
             }
         }
+    }
+
+    /// Returns the error of the last call, if it reached no service and this error only says that the time
+    /// was over.
+    pub(super) fn unreachable_or(&self, error: CallError) -> CallError {
+        let is_of_the_end = self.now >= self.limits.budget.act_until
+            && matches!(error.fault, Fault::Late | Fault::Lost);
+        let unreachable = self.unreachable.clone().filter(|_| is_of_the_end);
+        unreachable.unwrap_or(error)
     }
 
     fn service_is_reached(&mut self) {
@@ -234,7 +242,7 @@ impl Run<'_> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::call::{Call, ListPurpose, PageToken, Response};
+    use super::super::call::{ListPurpose, PageToken, Request as Asked, Response};
     use super::super::fixture::{NOW, deployment, error, limits, name, policy, schedule, shown};
     use super::super::{Budget, Limits, Step, Word};
     use super::*;
@@ -310,7 +318,6 @@ mod tests {
             (refused(), vec![unreachable(), refused()], None),
         ] {
             let mut run = Run::empty(limits(), NOW);
-            run.unreachable = Some(unreachable());
             run.unread(Stage::Named(name("a")), unreachable());
             assert_eq!(run.take_reports(), []);
             run.unread(Stage::Named(name("b")), second);
@@ -325,63 +332,62 @@ mod tests {
         }
     }
 
-    /// Runs a request for two environments. `respond` returns the error of each attempt, which takes two
-    /// seconds.
-    fn unanswered(
-        limits: Limits,
-        respond: impl Fn(usize) -> CallError,
-    ) -> (usize, Option<CallError>) {
-        let request = Cause::Request(Request {
-            environments: vec![name("a"), name("b")],
-            dry_run: false,
-        });
+    /// Runs a trigger where each attempt takes two seconds and fails with this error.
+    fn unanswered(cause: &Cause, seconds: u64, error: &CallError) -> (usize, Option<CallError>) {
         let trigger = Trigger {
-            cause: request,
+            cause: cause.clone(),
             ..schedule()
+        };
+        let limits = Limits {
+            budget: Budget::new(NOW, Duration::from_secs(seconds)),
+            concurrency: 1,
+            ..limits()
         };
         let policy = policy(Mode::Live, 2);
         let mut run = Run::new(&trigger, &policy, limits, NOW);
         let mut now = NOW;
-        for attempt in 0.. {
-            let call = loop {
-                match run.next(now) {
-                    Step::Call(call) => break Some(call),
-                    Step::WaitUntil(at) => now = at,
-                    Step::Done => break None,
+        loop {
+            let call = match run.next(now) {
+                Step::Call(call) => call,
+                Step::WaitUntil(at) => {
+                    now = at;
+                    continue;
                 }
-            };
-            let Some(Call {
-                request: super::super::Request::ReadEnvironment(name),
-                give_up_at,
-            }) = call
-            else {
-                break;
+                Step::Done => return (run.take_reports().len(), run.failure().cloned()),
             };
             let responds_at = now + Duration::from_secs(2);
-            let error = if responds_at > give_up_at {
-                CallError::unanswered((give_up_at - now).unsigned_abs())
+            let is_given_up = responds_at > call.give_up_at;
+            let error = if is_given_up {
+                CallError::unanswered(Duration::ZERO)
             } else {
-                respond(attempt)
+                error.clone()
             };
-            now = responds_at.min(give_up_at);
-            run.handle(Response::ReadEnvironment(name, Err(error)), now);
+            now = responds_at.min(call.give_up_at);
+            let response = match call.request {
+                Asked::List(list) => Response::List(list, Err(error)),
+                Asked::ReadEnvironment(name) => Response::ReadEnvironment(name, Err(error)),
+                other @ (Asked::ReadTag(..) | Asked::ReadDeployment(..) | Asked::Cancel(_)) => {
+                    panic!("{other:?}")
+                }
+            };
+            run.handle(response, now);
         }
-        (run.take_reports().len(), run.failure().cloned())
     }
 
     #[test]
     fn the_deadline_does_not_hide_that_nobody_reaches_the_service() {
-        let unreachable = || error(Fault::Unreachable, "no service");
-        let throttled = || error(Fault::Throttled, "slow");
+        let request = Cause::Request(Request {
+            environments: vec![name("a"), name("b")],
+            dry_run: false,
+        });
+        let unreachable = error(Fault::Unreachable, "no service");
+        let throttled = error(Fault::Throttled, "slow");
         for seconds in 3..60 {
-            let limits = Limits {
-                budget: Budget::new(NOW, Duration::from_secs(seconds)),
-                concurrency: 1,
-                ..limits()
-            };
-            let (reports, failure) = unanswered(limits, |_| unreachable());
-            assert_eq!((reports, failure), (0, Some(unreachable())), "{seconds}");
-            let (reports, failure) = unanswered(limits, |_| throttled());
+            for cause in [&Cause::Schedule, &request] {
+                let (reports, failure) = unanswered(cause, seconds, &unreachable);
+                assert_eq!((reports, failure), (0, Some(unreachable.clone())));
+            }
+            let (reports, failure) = unanswered(&request, seconds, &throttled);
             assert_eq!((reports, failure), (2, None), "{seconds}");
         }
     }
