@@ -61,11 +61,14 @@ use crate::engine::{Continuation, ReadStep, Reading};
 use crate::plan::Policy;
 use crate::report::outcome::{End, Outcome};
 use crate::report::summary::Tally;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{self, Timestamp};
 use crate::trigger::{Cause, Trigger};
 
 /// The timeout of a call.
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The time in which a call must add to an end that is known already. An end is published within a second.
+const DETAILS_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// The limits of a run.
 #[derive(Clone, Copy, Debug)]
@@ -341,8 +344,18 @@ impl<'a> Run<'a> {
     fn ask(&mut self, name: &EnvironmentName) -> Option<Call> {
         let mut entry = self.agenda.take(name)?;
         let (request, until) = entry.ask(&self.limits.budget, self.now);
+        let until = match self.known_end(&entry) {
+            Some(_) => until.min(entry.until),
+            None => until,
+        };
         self.agenda.put(entry, Next::InFlight);
         Some(Call::new(request, self.now, RESPONSE_TIMEOUT, until))
+    }
+
+    /// Returns the end that the first calls of a read have shown, unless the deployment is read again anyway.
+    fn known_end(&self, entry: &Entry) -> Option<Reading> {
+        let continuation = entry.continuation.as_ref().filter(|_| !self.reads_once);
+        continuation.and_then(Continuation::known)
     }
 
     /// Applies the response to the read of a deployment.
@@ -352,6 +365,11 @@ impl<'a> Run<'a> {
             ReadStep::More(continuation) => {
                 entry.continuation = Some(continuation);
                 entry.since = self.now;
+                if self.known_end(&entry).is_some() {
+                    let until = timestamp::later(self.now, DETAILS_TIMEOUT);
+                    let read_until = self.limits.budget.read_until;
+                    entry.until = until.map_or(read_until, |until| until.min(read_until));
+                }
                 self.agenda.put(entry, Next::Ready);
             }
         }
@@ -393,8 +411,7 @@ impl<'a> Run<'a> {
     /// Ends a stage: its call failed for good, or its time is over. What the first calls of a read have
     /// shown counts, unless the deployment is read again anyway.
     fn conclude(&mut self, entry: Entry, error: CallError) {
-        let known = entry.continuation.as_ref().and_then(Continuation::known);
-        if let Some(reading) = known.filter(|_| !self.reads_once) {
+        if let Some(reading) = self.known_end(&entry) {
             return self.on_reading(entry, reading);
         }
         match entry.stage {
