@@ -18,6 +18,12 @@ pub struct EventBridge {
     bus: String,
 }
 
+/// The code for an entry that has neither an ID nor a code in EventBridge's response.
+const NO_EVENT_ID: &str = "NoEventId";
+
+/// The code for an entry that EventBridge's response lacks.
+const NO_RECEIPT: &str = "NoReceipt";
+
 /// EventBridge's response to one entry.
 pub(crate) type Receipt = Result<(), Refusal>;
 
@@ -33,14 +39,18 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     /// True if the same entry may be accepted later: `ThrottlingException` and `InternalFailure` of
-    /// [PutEventsResultEntry].
+    /// [PutEventsResultEntry], and a response that does not say what became of the entry.
     ///
     /// [PutEventsResultEntry]: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html
     #[must_use]
     pub(crate) fn is_transient(&self) -> bool {
         matches!(
             self.code.as_str(),
-            "ThrottlingException" | "InternalFailure" | "InternalException"
+            "ThrottlingException"
+                | "InternalFailure"
+                | "InternalException"
+                | NO_EVENT_ID
+                | NO_RECEIPT
         )
     }
 
@@ -98,12 +108,12 @@ impl EventBridge {
             Some(result) => match (result.event_id, result.error_code) {
                 (Some(_), None) => Ok(()),
                 (_, code) => Err(Refusal::of(
-                    code.as_deref().unwrap_or("NoEventId"),
+                    code.as_deref().unwrap_or(NO_EVENT_ID),
                     result.error_message.as_deref().unwrap_or_default(),
                 )),
             },
             None => Err(Refusal {
-                code: "NoReceipt".to_owned(),
+                code: NO_RECEIPT.to_owned(),
                 message: "EventBridge's response lacks the entry".to_owned(),
             }),
         });
@@ -116,6 +126,21 @@ mod tests {
     use aws_types::region::Region;
 
     use super::*;
+
+    #[test]
+    fn an_entry_may_be_accepted_later_unless_event_bridge_refuses_it_for_what_it_is() {
+        for (code, is_transient) in [
+            ("ThrottlingException", true),
+            ("InternalFailure", true),
+            (NO_EVENT_ID, true),
+            (NO_RECEIPT, true),
+            ("MalformedDetail", false),
+            ("AccessDeniedException", false),
+        ] {
+            let refusal = Refusal::of(code, "");
+            assert_eq!(refusal.is_transient(), is_transient, "{code}");
+        }
+    }
 
     #[tokio::test]
     async fn the_endpoint_is_the_configured_one_or_that_of_the_region() {
