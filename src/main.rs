@@ -42,7 +42,12 @@ async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
         let started = starting.clone().await;
         let handler = match &*started {
             Ok(handler) => handler,
-            Err(error) => return Err(Diagnostic::from(error)),
+            Err(error) => {
+                let request_id = event.context.request_id.as_str();
+                let _span = tracing::error_span!("run", requestId = request_id).entered();
+                start::log(error);
+                return Err(Diagnostic::from(error));
+            }
         };
         let now = handler::system_time();
         let invocation = Invocation {

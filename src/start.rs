@@ -81,7 +81,7 @@ pub fn settings() -> Result<Settings, StartError> {
 /// Makes the clients as [`handler`] does, but after the request for the first event is sent. Lambda waits
 /// for that request, and making the clients would delay it.
 ///
-/// If the clients cannot be made, the error is logged once, and every event gets it as response.
+/// If the clients cannot be made, the error is logged, and every event gets it as response.
 pub async fn handler_once_asked(settings: Settings) -> Result<Handler, StartError> {
     for _ in 0..STEPS_TO_THE_FIRST_REQUEST {
         tokio::task::yield_now().await;

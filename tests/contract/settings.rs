@@ -1,8 +1,10 @@
 //! Section 1: settings.
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
-use local_aws::{Environment, Operation, World};
+use bytes::Bytes;
+use local_aws::{Environment, Invocation, InvocationResult, Operation, World};
 use serde_json::{Value, json};
 use test_support::payloads::{alarm, request, schedule};
 use test_support::tls::Authority;
@@ -149,6 +151,54 @@ async fn a_profile_names_credentials_where_no_variable_does() {
     }
     let run = stage.run(alarm()).await;
     assert_eq!(run.outcome("net"), "CANCELLED");
+}
+
+#[tokio::test]
+async fn an_endpoint_of_the_profile_that_is_no_url_is_logged_with_each_event() {
+    let config = TemporaryFile::new("endpoint", "[profile ops]\nendpoint_url = nowhere\n");
+    let aws = Stage::of(World::new()).open().await;
+    let variables = [
+        ("AWS_LAMBDA_RUNTIME_API", aws.server.address()),
+        ("AWS_LAMBDA_FUNCTION_NAME", "proton-canceller".to_owned()),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128".to_owned()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "1".to_owned()),
+        ("AWS_LAMBDA_LOG_FORMAT", "JSON".to_owned()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "AKIDLOCAL".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+        ("AWS_PROFILE", "ops".to_owned()),
+        ("AWS_CONFIG_FILE", config.path().to_owned()),
+    ];
+    let mut process = Command::new(env!("CARGO_BIN_EXE_proton-canceller"))
+        .env_clear()
+        .envs(variables)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let ids = ["event-1", "event-2"];
+    for id in ids {
+        let invocation = Invocation {
+            request_id: Some(id.to_owned()),
+            ..Invocation::default()
+        };
+        let result = aws.local.invoke(Bytes::from("{}"), invocation).await;
+        let InvocationResult::Error { error_type, .. } = result else {
+            panic!("{result:?}");
+        };
+        assert_eq!(error_type, "BadEndpoint");
+    }
+    process.kill().unwrap();
+    let output = process.wait_with_output().unwrap().stdout;
+    let lines = String::from_utf8(output).unwrap();
+    for id in ids {
+        let is_logged = lines.lines().any(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            line["level"] == "ERROR"
+                && line["errorType"] == "BadEndpoint"
+                && line["span"]["requestId"] == id
+        });
+        assert!(is_logged, "{id}: {lines}");
+    }
 }
 
 #[tokio::test]
