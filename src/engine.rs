@@ -116,6 +116,11 @@ pub enum Continuation {
 }
 
 impl Continuation {
+    /// Returns the state of a read by ID that Proton has refused with this error.
+    pub(crate) fn refused(error: CallError) -> Self {
+        Self::Proton(Box::new(proton::Refused(error)))
+    }
+
     /// Returns the result of the calls so far, for a read that cannot continue. `None` if they show too
     /// little.
     #[must_use]

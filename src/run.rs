@@ -344,18 +344,9 @@ impl<'a> Run<'a> {
     fn ask(&mut self, name: &EnvironmentName) -> Option<Call> {
         let mut entry = self.agenda.take(name)?;
         let (request, until) = entry.ask(&self.limits.budget, self.now);
-        let until = match self.known_end(&entry) {
-            Some(_) => until.min(entry.until),
-            None => until,
-        };
+        let until = entry.known_until.map_or(until, |at| at.min(until));
         self.agenda.put(entry, Next::InFlight);
         Some(Call::new(request, self.now, RESPONSE_TIMEOUT, until))
-    }
-
-    /// Returns the end that the first calls of a read have shown, unless the deployment is read again anyway.
-    fn known_end(&self, entry: &Entry) -> Option<Reading> {
-        let continuation = entry.continuation.as_ref().filter(|_| !self.reads_once);
-        continuation.and_then(Continuation::known)
     }
 
     /// Applies the response to the read of a deployment.
@@ -363,13 +354,11 @@ impl<'a> Run<'a> {
         match step {
             ReadStep::Done(reading) => self.on_reading(entry, reading),
             ReadStep::More(continuation) => {
+                // A follow that reads once reads the deployment again anyway.
+                let known = continuation.known().filter(|_| !self.reads_once);
+                entry.known_until = known.and_then(|_| timestamp::later(self.now, DETAILS_TIMEOUT));
                 entry.continuation = Some(continuation);
                 entry.since = self.now;
-                if self.known_end(&entry).is_some() {
-                    let until = timestamp::later(self.now, DETAILS_TIMEOUT);
-                    let read_until = self.limits.budget.read_until;
-                    entry.until = until.map_or(read_until, |until| until.min(read_until));
-                }
                 self.agenda.put(entry, Next::Ready);
             }
         }
@@ -381,6 +370,15 @@ impl<'a> Run<'a> {
             Stage::Follow(followed) => self.on_reading_for_follow(followed, entry.until, reading),
             Stage::Named(_) | Stage::Untagged(..) => {}
         }
+    }
+
+    /// Returns the error of the last call, if it reached no service and this error only says that the time
+    /// was over.
+    fn unreachable_or(&self, error: CallError) -> CallError {
+        let is_of_the_end = self.now >= self.limits.budget.act_until
+            && matches!(error.fault, Fault::Late | Fault::Lost);
+        let unreachable = self.unreachable.clone().filter(|_| is_of_the_end);
+        unreachable.unwrap_or(error)
     }
 
     /// Returns when a call that failed is made again. `None` if its error is final.
@@ -398,7 +396,7 @@ impl<'a> Run<'a> {
 
     /// Makes a call that failed again, after a wait, unless its error is final.
     fn on_error(&mut self, mut entry: Entry, error: CallError) {
-        let until = entry.until;
+        let until = entry.ends_at();
         match self.again_at(&mut entry.backoff, &error, until) {
             None => self.conclude(entry, error),
             Some(at) => {
@@ -409,9 +407,10 @@ impl<'a> Run<'a> {
     }
 
     /// Ends a stage: its call failed for good, or its time is over. What the first calls of a read have
-    /// shown counts, unless the deployment is read again anyway.
+    /// shown counts.
     fn conclude(&mut self, entry: Entry, error: CallError) {
-        if let Some(reading) = self.known_end(&entry) {
+        let known = entry.continuation.as_ref().and_then(Continuation::known);
+        if let Some(reading) = known.filter(|_| entry.known_until.is_some()) {
             return self.on_reading(entry, reading);
         }
         match entry.stage {

@@ -142,9 +142,9 @@ impl Proton {
         if let (Some(id), None) = (&deployment.id, refused) {
             return match self.read_by_id(deployment, id).await {
                 Ok(seen) => Ok(ReadStep::Done(Reading::Of(Box::new(seen)))),
-                Err(error) if !error.is_transient() => Ok(ReadStep::More(Continuation::Proton(
-                    Box::new(Refused(error)),
-                ))),
+                Err(error) if !error.is_transient() => {
+                    Ok(ReadStep::More(Continuation::refused(error)))
+                }
                 Err(error) => Err(error),
             };
         }
@@ -221,7 +221,7 @@ impl Proton {
 /// A read that continues with the environment's latest deployment, because the service refused to read the
 /// deployment by its ID.
 #[derive(Clone, Debug)]
-pub struct Refused(CallError);
+pub struct Refused(pub(super) CallError);
 
 /// Returns the deployment of the environment in a response. Fails if the environment has another name.
 fn current(

@@ -64,6 +64,9 @@ pub(super) struct Entry {
     pub(super) backoff: Backoff,
     /// The continuation of a multi-call read.
     pub(super) continuation: Option<Continuation>,
+    /// When an end that the first calls of the read have shown is reported without the others. `None` if
+    /// they have shown none.
+    pub(super) known_until: Option<Timestamp>,
 }
 
 /// The order in which calls are made where permits are few: what is undecided comes first, then the
@@ -82,6 +85,7 @@ impl Entry {
             since,
             backoff: Backoff::default(),
             continuation: None,
+            known_until: None,
         }
     }
 
@@ -126,19 +130,29 @@ impl Entry {
         }
     }
 
-    /// Returns when it is due: at the time of its next call or, if earlier, at the end of its stage's time.
-    /// `None` while a call is under way: its response comes first.
+    /// Returns when the time for its stage is over or, if earlier, that for its read.
+    pub(super) fn ends_at(&self) -> Timestamp {
+        self.known_until.map_or(self.until, |at| at.min(self.until))
+    }
+
+    /// Returns when it is due: at the time of its next call or, if earlier, when its time is over. `None`
+    /// while a call is under way: its response comes first.
     fn timer(&self) -> Option<Timestamp> {
         match self.next {
-            Next::Ready | Next::Listed => Some(self.until),
-            Next::At(at) => Some(at.min(self.until)),
+            Next::Ready | Next::Listed => Some(self.ends_at()),
+            Next::At(at) => Some(at.min(self.ends_at())),
             Next::InFlight => None,
         }
     }
 
-    /// True if no call is under way, and none was at `time` or later.
+    /// True if a read is under way: a call of it, or the wait for the next one.
+    pub(super) fn is_being_read(&self) -> bool {
+        self.next == Next::InFlight || self.continuation.is_some()
+    }
+
+    /// True if no read is under way, and no call was at `time` or later.
     pub(super) fn is_settled_since(&self, time: Timestamp) -> bool {
-        self.next != Next::InFlight && self.since <= time
+        !self.is_being_read() && self.since <= time
     }
 
     /// True if rules 1 to 6 have not decided of it yet.
@@ -234,7 +248,7 @@ impl Agenda {
             && at <= now
         {
             let entry = self.take(&name)?;
-            if entry.until <= now {
+            if entry.ends_at() <= now {
                 return Some(entry);
             }
             self.put(entry, Next::Ready);
@@ -290,8 +304,9 @@ impl Agenda {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{NOW, after, candidate, deployment, name};
+    use super::super::fixture::{NOW, after, candidate, deployment, error, name};
     use super::*;
+    use crate::aws::call_error::Fault;
     use crate::deployment::Deployment;
 
     const UNTIL: u64 = 1000;
@@ -389,10 +404,34 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_later_if_no_call_was_under_way_since_it_was_asked_for() {
+    fn an_end_that_is_known_comes_before_the_end_of_the_stages_time() {
+        for (known_until, due) in [
+            (None, UNTIL),
+            (Some(after(5)), 5),
+            (Some(after(2000)), UNTIL),
+        ] {
+            let mut agenda = Agenda::default();
+            let entry = Entry {
+                known_until,
+                ..Entry::new(follow("a"), after(UNTIL), NOW)
+            };
+            agenda.put(entry, Next::At(after(UNTIL)));
+            assert!(agenda.wake(after(due - 1)).is_none(), "{known_until:?}");
+            let entry = agenda.wake(after(due)).unwrap();
+            assert_eq!(entry.until, after(UNTIL), "the wait for its end goes on");
+        }
+    }
+
+    #[test]
+    fn a_page_is_later_if_no_read_was_under_way_since_it_was_asked_for() {
         let is_later = |next, asked_at| {
             let entry = Entry::new(cancel("a", None), after(UNTIL), NOW);
-            Entry { next, ..entry }.is_settled_since(asked_at)
+            let mut entry = Entry { next, ..entry };
+            let is_later = entry.is_settled_since(asked_at);
+            let error = error(Fault::Refused, "refused");
+            entry.continuation = Some(Continuation::refused(error));
+            assert!(!entry.is_settled_since(asked_at), "a read is under way");
+            is_later
         };
         let before = NOW - std::time::Duration::from_nanos(1);
         assert!(is_later(Next::Ready, NOW));

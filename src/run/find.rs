@@ -10,7 +10,7 @@ use super::note::Note;
 use super::selection::Candidate;
 use super::{Report, Run};
 use crate::aws::backoff::Backoff;
-use crate::aws::call_error::{CallError, Fault};
+use crate::aws::call_error::CallError;
 use crate::deployment::{Deployment, EnvironmentName, Status};
 use crate::engine::{AlarmsTag, Page, TagStep};
 use crate::plan::{self, Admission, SkipReason, Verdict};
@@ -186,15 +186,6 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the error of the last call, if it reached no service and this error only says that the time
-    /// was over.
-    pub(super) fn unreachable_or(&self, error: CallError) -> CallError {
-        let is_of_the_end = self.now >= self.limits.budget.act_until
-            && matches!(error.fault, Fault::Late | Fault::Lost);
-        let unreachable = self.unreachable.clone().filter(|_| is_of_the_end);
-        unreachable.unwrap_or(error)
-    }
-
     fn service_is_reached(&mut self) {
         for (named, error) in self.unreached.take().into_iter().flatten() {
             self.end(named.outcome(End::Error(error)));
@@ -246,6 +237,7 @@ mod tests {
     use super::super::fixture::{NOW, deployment, error, limits, name, policy, schedule, shown};
     use super::super::{Budget, Limits, Step, Word};
     use super::*;
+    use crate::aws::call_error::Fault;
     use crate::plan::Mode;
     use crate::trigger::{Request, Trigger};
 

@@ -46,13 +46,13 @@ impl Followed {
     }
 
     /// True if a page of the listing shows news of the deployment. A status that means nothing for a
-    /// deployment may be its environment's. A read that is under way is left to its response unless the
+    /// deployment may be its environment's. A read that is under way is left to its responses unless the
     /// page shows the end.
-    pub(super) fn is_shown_by(&self, shown: &Deployment, is_in_flight: bool) -> bool {
+    pub(super) fn is_shown_by(&self, shown: &Deployment, is_being_read: bool) -> bool {
         let is_over = !matches!(shown.status, Status::InProgress | Status::Cancelling);
         shown.is_same_as(&self.deployment)
             && !matches!(shown.status, Status::Other(_))
-            && (is_over || !is_in_flight)
+            && (is_over || !is_being_read)
     }
 
     /// Returns the outcome if the deployment is followed no further.

@@ -2,7 +2,7 @@
 //! refreshes the stale readings of many cancels.
 
 use super::Run;
-use super::agenda::{Entry, Next, Stage};
+use super::agenda::{Entry, Stage};
 use super::call::{Call, ListPurpose, ListRequest, PageToken};
 use super::note::Note;
 use crate::aws::call_error::{CallError, Fault};
@@ -84,8 +84,9 @@ impl Run<'_> {
                 continue;
             };
             let (next, is_later) = (entry.next, entry.is_settled_since(request.asked_at));
+            let is_being_read = entry.is_being_read();
             match &mut entry.stage {
-                Stage::Follow(followed) if followed.is_shown_by(&shown, next == Next::InFlight) => {
+                Stage::Follow(followed) if followed.is_shown_by(&shown, is_being_read) => {
                     followed.is_unlisted = false;
                     self.on_reading(entry, Reading::Of(Box::new(shown)));
                     continue;
@@ -106,7 +107,8 @@ mod tests {
     use super::super::fixture::{NOW, after, calls, deployment, error, limits};
     use super::super::selection::Candidate;
     use super::*;
-    use crate::deployment::Deployment;
+    use crate::deployment::{Deployment, Status};
+    use crate::engine::{Continuation, ReadStep};
 
     /// When readings from the beginning are stale.
     const LATER: u64 = 3000;
@@ -214,5 +216,37 @@ mod tests {
         assert_eq!(calls(&mut run, now), Vec::<String>::new());
         assert_eq!(calls(&mut run, after(LATER + 125)), ["page 1"]);
         assert_eq!(calls(&mut run, after(LATER + 250)), ["read a"]);
+    }
+
+    #[test]
+    fn a_page_drops_no_read_that_is_under_way_unless_it_shows_the_end() {
+        for (status, is_read_on) in [(Status::Cancelling, true), (Status::Cancelled, false)] {
+            let mut run = run(1, &[]);
+            let followed = Deployment {
+                status: Status::Cancelling,
+                ..deployment("a")
+            };
+            run.begin_to_follow(followed.clone(), Some(NOW));
+            assert_eq!(calls(&mut run, after(200)), ["read a"]);
+            let more = Continuation::refused(error(Fault::Refused, "refused"));
+            let name = followed.environment.name.clone();
+            run.handle(
+                Response::ReadDeployment(name, Ok(ReadStep::More(more))),
+                after(200),
+            );
+            let request = ListRequest {
+                token: PageToken::FIRST,
+                purpose: ListPurpose::Refresh,
+                asked_at: NOW,
+            };
+            let shown = Page {
+                count: 1,
+                deployments: vec![Deployment { status, ..followed }],
+                next: None,
+            };
+            run.handle(Response::List(request, Ok(shown)), after(200));
+            let calls = calls(&mut run, after(200));
+            assert_eq!(!calls.is_empty(), is_read_on, "{calls:?}");
+        }
     }
 }
