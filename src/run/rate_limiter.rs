@@ -153,8 +153,24 @@ mod tests {
         let mut limiter = throttled_after(20);
         for milliseconds in [0, 100, 399] {
             limiter.call_throttled(NOW + Duration::from_millis(milliseconds));
+            assert!(!limiter.is_close, "{milliseconds}");
         }
-        assert!(time_of(20, &mut limiter, NOW) <= Duration::from_millis(2050));
+        limiter.call_throttled(NOW + SAME_BURST);
+        assert!(limiter.is_close);
+    }
+
+    #[test]
+    fn a_throttled_call_lowers_the_rate_to_a_little_less_than_what_was_accepted_lately() {
+        for (accepted, rate) in [(30, 19.6), (19, 18.62), (5, 16.66)] {
+            let mut limiter = RateLimiter {
+                rate: Some(20.0),
+                accepted: [NOW].repeat(accepted).into(),
+                ..RateLimiter::default()
+            };
+            limiter.call_throttled(NOW);
+            let lowered = limiter.rate.unwrap();
+            assert!((lowered - rate).abs() < 0.001, "{accepted}: {lowered}");
+        }
     }
 
     #[test]
