@@ -2,40 +2,33 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::Value;
 
-use crate::wire::operation::Operation;
+use crate::wire::model;
 use crate::wire::shape::Shape;
 
 /// The longest time that a file can give: a hundred years.
-const MOST_SECONDS: f64 = 100.0 * 366.0 * 86_400.0;
+const MOST: Duration = Duration::from_hours(100 * 366 * 24);
 
-/// The seconds of a day.
-const DAY: f64 = 86_400.0;
+/// A time, in units of so many seconds.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "f64")]
+pub(crate) struct Units<const SECONDS: u32>(pub(crate) Duration);
 
-/// Reads the name of an operation.
-pub(crate) fn operation(name: Option<String>) -> Result<Option<Operation>, String> {
-    name.map(|name| name.parse()).transpose()
-}
+pub(crate) type Seconds = Units<1>;
+pub(crate) type Days = Units<86_400>;
 
-/// Reads a number of seconds.
-pub(crate) fn optional_seconds(value: Option<f64>, name: &str) -> Result<Option<Duration>, String> {
-    value.map(|value| seconds(value, name)).transpose()
-}
+impl<const SECONDS: u32> TryFrom<f64> for Units<SECONDS> {
+    type Error = String;
 
-/// Reads a number of seconds.
-pub(crate) fn seconds(value: f64, name: &str) -> Result<Duration, String> {
-    if !(0.0..=MOST_SECONDS).contains(&value) {
-        return Err(format!(
-            "{name} is out of range: must be 0 or more, and less than a hundred years"
-        ));
+    fn try_from(value: f64) -> Result<Self, String> {
+        let time = Duration::try_from_secs_f64(value * f64::from(SECONDS)).ok();
+        let time = time.filter(|time| *time <= MOST);
+        time.map(Self).ok_or_else(|| {
+            format!("`{value}` is out of range: must be 0 or more, and less than a hundred years")
+        })
     }
-    Duration::try_from_secs_f64(value).map_err(|error| format!("{name}: {error}"))
-}
-
-/// Reads a number of days.
-pub(crate) fn days(value: f64, name: &str) -> Result<Duration, String> {
-    seconds(value * DAY, name)
 }
 
 /// Returns the only value that is there; `None` for none or more than one.
@@ -45,8 +38,13 @@ pub(crate) fn only<T, const N: usize>(choices: [Option<T>; N]) -> Option<T> {
     if given.next().is_some() { None } else { first }
 }
 
+/// A shape of the service's model, and what it demands.
+pub(crate) type Rule = (&'static Shape, &'static str);
+
+pub(crate) const ACCOUNT_ID: Rule = (&model::ACCOUNT_ID, "12 digits");
+
 /// Returns a text that the service's model allows.
-pub(crate) fn valid(shape: &Shape, text: String, name: &str, rule: &str) -> Result<String, String> {
+pub(crate) fn valid(text: String, name: &str, (shape, rule): Rule) -> Result<String, String> {
     if shape.accepts(&Value::from(text.as_str())) {
         Ok(text)
     } else {

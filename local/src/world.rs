@@ -21,17 +21,17 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
+use toml::Table;
 
 use crate::account::Arns;
 use crate::account::environment::Environment;
-use crate::account::file::{EnvironmentText, StackText, environments, stacks};
+use crate::account::file::{EntryText, check_members, environments, stacks};
 use crate::cloudformation::{CloudFormationOptions, RepeatedToken};
 use crate::faults::Faults;
 use crate::faults::file::FaultsText;
-use crate::file_value::{optional_seconds, valid};
+use crate::file_value::{ACCOUNT_ID, Seconds, Units, valid};
 use crate::proton::ProtonOptions;
 use crate::setters::setters;
-use crate::wire::model;
 use crate::wire::operation::Service;
 
 /// The account and the options with which the local AWS starts.
@@ -199,9 +199,14 @@ impl FromStr for World {
     type Err = WorldError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let file: Result<WorldText, _> = toml::from_str(text);
-        let world = file.map_err(|error| error.to_string());
-        let world = world.and_then(WorldText::into_world);
+        let parsed =
+            || -> Result<_, toml::de::Error> { Ok((toml::from_str(text)?, text.parse()?)) };
+        let parsed: Result<(WorldText, Table), _> = parsed();
+        let world = parsed.map_err(|error| error.to_string());
+        let world = world.and_then(|(file, table)| {
+            check_members(&table)?;
+            file.into_world()
+        });
         world.map_err(|what| WorldError { file: None, what })
     }
 }
@@ -214,10 +219,10 @@ struct WorldText {
     account: Option<String>,
     function: Option<FunctionText>,
     #[serde(default)]
-    environment: Vec<EnvironmentText>,
+    environment: Vec<EntryText>,
     cloudformation: Option<CloudFormationText>,
     #[serde(default)]
-    stack: Vec<StackText>,
+    stack: Vec<EntryText>,
     faults: Option<FaultsText>,
 }
 
@@ -225,8 +230,8 @@ struct WorldText {
 #[serde(deny_unknown_fields)]
 struct FunctionText {
     name: Option<String>,
-    timeout_seconds: Option<f64>,
-    patience_seconds: Option<f64>,
+    timeout_seconds: Option<Seconds>,
+    patience_seconds: Option<Seconds>,
 }
 
 #[derive(Deserialize)]
@@ -245,10 +250,10 @@ impl WorldText {
             world.region = region;
         }
         if let Some(account) = self.account {
-            world.account = valid(&model::ACCOUNT_ID, account, "account", "12 digits")?;
+            world.account = valid(account, "account", ACCOUNT_ID)?;
         }
         if let Some(function) = self.function {
-            world.function = function.into_function()?;
+            world.function = function.into_function();
         }
         world.environments = environments(self.environment)?;
         if let Some(options) = self.cloudformation {
@@ -263,15 +268,15 @@ impl WorldText {
 }
 
 impl FunctionText {
-    fn into_function(self) -> Result<Function, String> {
+    fn into_function(self) -> Function {
         let default = Function::default();
-        let timeout = optional_seconds(self.timeout_seconds, "timeout_seconds")?;
-        let patience = optional_seconds(self.patience_seconds, "patience_seconds")?;
-        Ok(Function {
+        let timeout = self.timeout_seconds.map(|Units(lasts)| lasts);
+        let patience = self.patience_seconds.map(|Units(lasts)| lasts);
+        Function {
             name: self.name.unwrap_or(default.name),
             timeout: timeout.unwrap_or(default.timeout),
             patience: patience.unwrap_or(default.patience),
-        })
+        }
     }
 }
 

@@ -1,41 +1,45 @@
 //! The environments and stacks of a world file. The package's README describes the format.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use chrono::DateTime;
 use serde::Deserialize;
+use toml::{Table, Value};
 
 use crate::account::deployment::{Deployment, Ending, Moment};
 use crate::account::environment::Environment;
-use crate::account::script::{Effect, Timing};
+use crate::account::script::{Effect, ScriptedEvent, Timing};
 use crate::account::status::{Kind, StackStatus, Status};
-use crate::file_value::{days, only, operation, optional_seconds, seconds, valid};
+use crate::file_value::{ACCOUNT_ID, Days, Rule, Seconds, Units, only, valid};
 use crate::wire::model;
-use crate::wire::shape::Shape;
+use crate::wire::operation::{Operation, Service};
 
 /// The most copies of an environment that one entry makes.
 const MOST_COPIES: u32 = 100_000;
 
-const MINUTE: f64 = 60.0;
-
-/// An entry `[[environment]]`.
+/// An entry `[[environment]]` or `[[stack]]`: the members of both.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct EnvironmentText {
+pub(crate) struct EntryText {
     name: String,
     copies: Option<u32>,
     template: Option<String>,
     template_version: Option<String>,
     description: Option<String>,
     account_id: Option<String>,
-    created_days_ago: Option<f64>,
-    last_success_days_ago: Option<f64>,
+    parent: Option<String>,
+    created_days_ago: Option<Days>,
+    last_success_days_ago: Option<Days>,
     #[serde(default)]
     never_succeeded: bool,
     #[serde(default)]
     tags: BTreeMap<String, String>,
+    #[serde(default)]
+    not_sent: Vec<String>,
+    #[serde(default)]
+    last_updated_stands_still: bool,
+    #[serde(alias = "update")]
     deployment: Option<DeploymentText>,
     #[serde(default)]
     then: Vec<EventText>,
@@ -45,10 +49,14 @@ pub(crate) struct EnvironmentText {
 #[serde(deny_unknown_fields)]
 struct DeploymentText {
     status: Option<String>,
+    #[serde(alias = "reason")]
     message: Option<String>,
     id: Option<String>,
     #[serde(default)]
     id_not_sent: bool,
+    token: Option<String>,
+    #[serde(default)]
+    change_set: bool,
     started_minutes_ago: Option<f64>,
     started_at: Option<toml::value::Datetime>,
     #[serde(default)]
@@ -60,107 +68,154 @@ struct DeploymentText {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EndingText {
-    seconds: Option<f64>,
+    seconds: Option<Seconds>,
+    rollback_seconds: Option<Seconds>,
+    cleanup_seconds: Option<Seconds>,
     ends: String,
+    #[serde(alias = "reason")]
     message: Option<String>,
+    failure: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EventText {
-    at_seconds: Option<f64>,
-    seconds_after_end: Option<f64>,
-    before_call: Option<String>,
-    after_call: Option<String>,
+    at_seconds: Option<Seconds>,
+    seconds_after_end: Option<Seconds>,
+    before_call: Option<Operation>,
+    after_call: Option<Operation>,
     nth: Option<u64>,
+    #[serde(alias = "update")]
     deploy: Option<DeploymentText>,
     end: Option<EndingText>,
     #[serde(default)]
     cancel: bool,
     #[serde(default)]
     delete: bool,
+    replace: Option<DeploymentText>,
 }
 
-/// An entry `[[stack]]`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StackText {
-    name: String,
-    copies: Option<u32>,
-    description: Option<String>,
-    parent: Option<String>,
-    created_days_ago: Option<f64>,
-    last_success_days_ago: Option<f64>,
-    #[serde(default)]
-    never_succeeded: bool,
-    #[serde(default)]
-    tags: BTreeMap<String, String>,
-    #[serde(default)]
-    not_sent: Vec<String>,
-    #[serde(default)]
-    last_updated_stands_still: bool,
-    update: Option<UpdateText>,
-    #[serde(default)]
-    then: Vec<StackEventText>,
+/// The rules for the entries that one service shows.
+struct Rules {
+    service: Service,
+    /// The name of an entry.
+    entry: &'static str,
+    /// The members that only entries of the other service have, at any depth.
+    foreign: &'static [&'static str],
+    name: Rule,
+    description: Rule,
+    tag_value: Rule,
+    id: Rule,
+    /// The deployment whose ID copies cannot share.
+    shared: &'static str,
+    /// The statuses with which a deployment ends.
+    ends: &'static str,
+    /// The status with which a deployment starts.
+    first: &'static str,
+    /// The effects of a scripted event.
+    effects: &'static str,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UpdateText {
-    status: Option<String>,
-    reason: Option<String>,
-    id: Option<String>,
-    token: Option<String>,
-    #[serde(default)]
-    change_set: bool,
-    started_minutes_ago: Option<f64>,
-    started_at: Option<toml::value::Datetime>,
-    when_cancelled: Option<UpdateEndingText>,
-    left_alone: Option<UpdateEndingText>,
+static OF_ENVIRONMENTS: Rules = Rules {
+    service: Service::Proton,
+    entry: "environment",
+    foreign: &[
+        "parent",
+        "not_sent",
+        "last_updated_stands_still",
+        "update",
+        "reason",
+        "token",
+        "change_set",
+        "rollback_seconds",
+        "cleanup_seconds",
+        "failure",
+        "replace",
+    ],
+    name: (&model::RESOURCE_NAME, RESOURCE_NAME_RULE),
+    description: (&model::DESCRIPTION, "500 characters at most"),
+    tag_value: (&model::TAG_VALUE, "256 characters at most"),
+    id: (&model::DEPLOYMENT_ID, "a UUID in lower case"),
+    shared: "a deployment",
+    ends: "nothing ends so, write `CANCELLED`, `FAILED` or `SUCCEEDED`",
+    first: "IN_PROGRESS",
+    effects: "`deploy`, `end`, `cancel` and `delete`",
+};
+
+static OF_STACKS: Rules = Rules {
+    service: Service::CloudFormation,
+    entry: "stack",
+    foreign: &[
+        "template",
+        "template_version",
+        "account_id",
+        "deployment",
+        "message",
+        "id_not_sent",
+        "start_not_sent",
+        "deploy",
+    ],
+    name: (
+        &model::STACK_NAME,
+        "1 to 128 letters, digits or `-`, the first a letter",
+    ),
+    description: (&model::ANY_TEXT, "a text"),
+    tag_value: (&model::STACK_TAG_VALUE, "1 to 256 characters"),
+    id: (&model::ANY_TEXT, "a text"),
+    shared: "an update's",
+    ends: "it does not end so, write `UPDATE_ROLLBACK_COMPLETE`, `UPDATE_ROLLBACK_FAILED`, `UPDATE_FAILED` or `UPDATE_COMPLETE` for an update",
+    first: "UPDATE_IN_PROGRESS",
+    effects: "`update`, `end`, `cancel`, `delete` and `replace`",
+};
+
+const RESOURCE_NAME_RULE: &str =
+    "1 to 100 letters, digits, `-` or `_`, the first a letter or digit";
+
+impl Rules {
+    fn status(&self, name: &str) -> Result<StackStatus, String> {
+        match self.service {
+            Service::CloudFormation => name.parse(),
+            Service::Proton | Service::EventBridge => name.parse().map(Status::into),
+        }
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UpdateEndingText {
-    seconds: Option<f64>,
-    rollback_seconds: Option<f64>,
-    cleanup_seconds: Option<f64>,
-    ends: String,
-    reason: Option<String>,
-    failure: Option<String>,
+/// Refuses members that only an entry of the other service has.
+pub(crate) fn check_members(file: &Table) -> Result<(), String> {
+    for rules in [&OF_ENVIRONMENTS, &OF_STACKS] {
+        let entry = rules.entry;
+        let foreign = file.get(entry).and_then(|all| member(all, rules.foreign));
+        if let Some(name) = foreign {
+            return Err(format!(
+                "`[[{entry}]]` has `{name}`: leave it out, because no {entry} has it"
+            ));
+        }
+    }
+    Ok(())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StackEventText {
-    at_seconds: Option<f64>,
-    seconds_after_end: Option<f64>,
-    before_call: Option<String>,
-    after_call: Option<String>,
-    nth: Option<u64>,
-    update: Option<UpdateText>,
-    end: Option<UpdateEndingText>,
-    #[serde(default)]
-    cancel: bool,
-    #[serde(default)]
-    delete: bool,
-    replace: Option<UpdateText>,
+/// Returns the first of these names that a member of a value has, at any depth.
+fn member<'a>(value: &'a Value, names: &[&str]) -> Option<&'a str> {
+    let elements = value.as_array().into_iter().flatten();
+    let members = value.as_table().into_iter().flatten();
+    // Tags have names of their own.
+    let mut members = members.filter(|(name, _)| *name != "tags");
+    members
+        .find_map(|(name, value)| {
+            let is_one = names.contains(&name.as_str());
+            is_one.then_some(&**name).or_else(|| member(value, names))
+        })
+        .or_else(|| elements.into_iter().find_map(|value| member(value, names)))
 }
 
 /// Reads the environments of a file, each with a name of its own.
-pub(crate) fn environments(texts: Vec<EnvironmentText>) -> Result<Vec<Environment>, String> {
-    let entries = texts
-        .into_iter()
-        .map(|text| (text.name.clone(), text.copies, text.into_environment()));
-    read_all(entries, ("environment", "a deployment"), valid_name)
+pub(crate) fn environments(entries: Vec<EntryText>) -> Result<Vec<Environment>, String> {
+    read_all(entries, &OF_ENVIRONMENTS)
 }
 
 /// Reads the stacks of a file, each with a name of its own and the parent that it names.
-pub(crate) fn stacks(texts: Vec<StackText>) -> Result<Vec<Environment>, String> {
-    let entries = texts
-        .into_iter()
-        .map(|text| (text.name.clone(), text.copies, text.into_stack()));
-    let stacks = read_all(entries, ("stack", "an update's"), valid_stack_name)?;
+pub(crate) fn stacks(entries: Vec<EntryText>) -> Result<Vec<Environment>, String> {
+    let stacks = read_all(entries, &OF_STACKS)?;
     for stack in &stacks {
         check_parents(stack, &stacks)?;
     }
@@ -168,15 +223,14 @@ pub(crate) fn stacks(texts: Vec<StackText>) -> Result<Vec<Environment>, String> 
 }
 
 /// Returns all copies of all entries. Refuses two of one name.
-fn read_all(
-    entries: impl Iterator<Item = (String, Option<u32>, Result<Environment, String>)>,
-    (kind, deployment): (&str, &str),
-    valid_name: impl Fn(String) -> Result<String, String>,
-) -> Result<Vec<Environment>, String> {
+fn read_all(entries: Vec<EntryText>, rules: &Rules) -> Result<Vec<Environment>, String> {
+    let kind = rules.entry;
     let mut environments = Vec::new();
-    for (name, copies, base) in entries {
-        let more = base
-            .and_then(|base| copied(base, copies, (kind, deployment), &valid_name))
+    for entry in entries {
+        let (name, copies) = (entry.name.clone(), entry.copies);
+        let more = entry
+            .into_environment(rules)
+            .and_then(|base| copied(&base, copies, rules))
             .map_err(|what| format!("{kind} `{name}`: {what}"))?;
         environments.extend(more);
     }
@@ -218,249 +272,74 @@ fn check_parents(stack: &Environment, stacks: &[Environment]) -> Result<(), Stri
 
 /// Returns the copies of an environment; without a number of copies, the environment itself.
 fn copied(
-    base: Environment,
+    base: &Environment,
     copies: Option<u32>,
-    (kind, deployment): (&str, &str),
-    valid_name: impl Fn(String) -> Result<String, String>,
+    rules: &Rules,
 ) -> Result<Vec<Environment>, String> {
+    let named = |name: String| {
+        Ok(Environment {
+            name: valid(name, "name", rules.name)?,
+            ..base.clone()
+        })
+    };
     let Some(copies) = copies else {
-        valid_name(base.name.clone())?;
-        return Ok(vec![base]);
+        return Ok(vec![named(base.name.clone())?]);
     };
     if copies > MOST_COPIES {
         return Err(format!("copies is `{copies}`: make {MOST_COPIES} at most"));
     }
     if base.deployment.as_ref().is_some_and(|one| one.id.is_some()) {
         return Err(format!(
-            "copies of one {kind} cannot share {deployment} `id`: leave it out"
+            "copies of one {} cannot share {} `id`: leave it out",
+            rules.entry, rules.shared
         ));
     }
     let width = copies.to_string().len();
     (1..=copies)
-        .map(|number| {
-            let name = valid_name(format!("{}-{number:0width$}", base.name))?;
-            Ok(Environment {
-                name,
-                ..base.clone()
-            })
-        })
+        .map(|number| named(format!("{}-{number:0width$}", base.name)))
         .collect()
 }
 
-/// Sets the members that an environment and a stack have in common, after their own.
-fn with_common(
-    mut environment: Environment,
-    created_days_ago: Option<f64>,
-    last_success_days_ago: Option<f64>,
-    never_succeeded: bool,
-    (tags, tag_value, tag_rule): (BTreeMap<String, String>, &Shape, &str),
-) -> Result<Environment, String> {
-    if let Some(ago) = created_days_ago {
-        environment.created = Moment::Ago(days(ago, "created_days_ago")?);
-    }
-    if let Some(ago) = last_success_days_ago {
-        environment.last_success = Some(Moment::Ago(days(ago, "last_success_days_ago")?));
-    }
-    if never_succeeded {
-        environment.last_success = None;
-    }
-    if tags.len() > 50 {
-        return Err("it has more than 50 tags: AWS keeps 50".to_owned());
-    }
-    for (key, value) in tags {
-        let key = valid(&model::TAG_KEY, key, "a tag's key", "1 to 128 characters")?;
-        let value = valid(tag_value, value, "a tag's value", tag_rule)?;
-        environment.tags.insert(key, value);
-    }
-    Ok(environment)
-}
-
-impl EnvironmentText {
-    fn into_environment(self) -> Result<Environment, String> {
-        let mut environment = Environment::new(self.name);
+impl EntryText {
+    fn into_environment(self, rules: &Rules) -> Result<Environment, String> {
+        let mut environment = match rules.service {
+            Service::CloudFormation => Environment::stack(self.name),
+            Service::Proton | Service::EventBridge => Environment::new(self.name),
+        };
         if let Some(template) = self.template {
-            environment.template_name = valid(
-                &model::RESOURCE_NAME,
-                template,
-                "template",
-                "1 to 100 letters, digits, `-` or `_`, the first a letter or digit",
-            )?;
+            let rule = (&model::RESOURCE_NAME, RESOURCE_NAME_RULE);
+            environment.template_name = valid(template, "template", rule)?;
         }
         if let Some(version) = self.template_version {
             environment.template_version = template_version(&version)?;
         }
-        if let Some(description) = self.description {
-            let description = valid(
-                &model::DESCRIPTION,
-                description,
-                "description",
-                "500 characters at most",
-            )?;
-            environment.description = Some(description);
-        }
-        if let Some(id) = self.account_id {
-            environment.account_id =
-                Some(valid(&model::ACCOUNT_ID, id, "account_id", "12 digits")?);
-        }
-        let tags = (self.tags, &model::TAG_VALUE, "256 characters at most");
-        environment = with_common(
-            environment,
-            self.created_days_ago,
-            self.last_success_days_ago,
-            self.never_succeeded,
-            tags,
-        )?;
-        if let Some(deployment) = self.deployment {
-            environment.deployment = Some(deployment.into_deployment(Status::Succeeded)?);
-        }
-        with_script(
-            environment,
-            self.then.into_iter().map(EventText::into_event),
-        )
-    }
-}
-
-impl DeploymentText {
-    fn into_deployment(self, default: Status) -> Result<Deployment, String> {
-        let mut deployment = of_status(self.status, default)?;
-        deployment.message = self.message;
-        if let Some(id) = self.id {
-            let id = valid(&model::DEPLOYMENT_ID, id, "id", "a UUID in lower case")?;
-            deployment.id = Some(id);
-        }
-        deployment.is_id_sent = !self.id_not_sent;
-        deployment.is_start_sent = !self.start_not_sent;
-        if let Some(moment) = start(self.started_minutes_ago, self.started_at)? {
-            deployment.started = moment;
-        }
-        if let Some(text) = self.when_cancelled {
-            let (after, ending) = text.into_ending()?;
-            let lasts = after.unwrap_or(ending.rollback);
-            deployment = deployment.when_cancelled(ending.rollback(lasts));
-        }
-        if let Some(text) = self.left_alone {
-            let (after, ending) = text.into_ending()?;
-            let after = after.ok_or("left_alone needs `seconds`: say when it ends")?;
-            deployment.left_alone = Some((after, ending));
-        }
-        Ok(deployment)
-    }
-}
-
-impl EndingText {
-    fn into_ending(self) -> Result<(Option<Duration>, Ending), String> {
-        let status: Status = self.ends.parse()?;
-        if !status.is_settled() {
-            return Err(format!(
-                "ends is `{status}`: nothing ends so, write `CANCELLED`, `FAILED` or `SUCCEEDED`"
-            ));
-        }
-        let default = if status == Status::Cancelled {
-            Ending::cancelled()
-        } else {
-            Ending::new(status)
+        let text = |text: Option<String>, name: &str, rule: Rule| {
+            text.map(|text| valid(text, name, rule)).transpose()
         };
-        let ending = match self.message {
-            Some(message) => default.message(message),
-            None => default,
-        };
-        Ok((optional_seconds(self.seconds, "seconds")?, ending))
-    }
-}
-
-/// Adds the scripted events to an environment, in their order.
-fn with_script(
-    environment: Environment,
-    mut events: impl Iterator<Item = Result<(Timing, Effect), String>>,
-) -> Result<Environment, String> {
-    events.try_fold(environment, |environment, event| {
-        let (timing, effect) = event?;
-        Ok(environment.then(timing, effect))
-    })
-}
-
-/// Creates a deployment of the status that a file gives, or of the default.
-fn of_status<S>(status: Option<String>, default: S) -> Result<Deployment, String>
-where
-    S: FromStr<Err = String> + Into<StackStatus>,
-{
-    let status = match status {
-        Some(status) => status.parse::<S>()?,
-        None => default,
-    };
-    let status: StackStatus = status.into();
-    Ok(if status.is_settled() {
-        Deployment::settled(Ending::new(status))
-    } else {
-        Deployment::of_status(status)
-    })
-}
-
-/// Reads the timing of a scripted event: the only one of four that is given.
-fn timing(
-    at_seconds: Option<f64>,
-    seconds_after_end: Option<f64>,
-    (before_call, after_call): (Option<String>, Option<String>),
-    nth: Option<u64>,
-) -> Result<Option<Timing>, String> {
-    let nth = nth.unwrap_or(1);
-    Ok(only([
-        optional_seconds(at_seconds, "at_seconds")?.map(Timing::At),
-        optional_seconds(seconds_after_end, "seconds_after_end")?.map(Timing::AfterEnd),
-        operation(before_call)?.map(|operation| Timing::BeforeCall(operation, nth)),
-        operation(after_call)?.map(|operation| Timing::AfterCall(operation, nth)),
-    ]))
-}
-
-const NO_TIMING: &str =
-    "each `then` needs one of `at_seconds`, `seconds_after_end`, `before_call` and `after_call`";
-
-impl EventText {
-    fn into_event(self) -> Result<(Timing, Effect), String> {
-        let calls = (self.before_call, self.after_call);
-        let timing = timing(self.at_seconds, self.seconds_after_end, calls, self.nth)?;
-        let deploy = self
-            .deploy
-            .map(|deployment| deployment.into_deployment(Status::InProgress))
-            .transpose()?;
-        if let Some(deployment) = &deploy
-            && deployment.status != StackStatus::UpdateInProgress
-        {
-            return Err(
-                "a deployment that starts is `IN_PROGRESS`: leave its status out".to_owned(),
-            );
+        environment.description = text(self.description, "description", rules.description)?;
+        environment.account_id = text(self.account_id, "account_id", ACCOUNT_ID)?;
+        environment.parent = self.parent;
+        if let Some(Units(ago)) = self.created_days_ago {
+            environment.created = Moment::Ago(ago);
         }
-        let end = self.end.map(EndingText::into_ending).transpose()?;
-        let effects = [
-            deploy.map(Effect::Deploy),
-            end.map(|(_, ending)| Effect::End(ending)),
-            self.cancel.then_some(Effect::Cancel),
-            self.delete.then_some(Effect::Delete),
-        ];
-        let timing = timing.ok_or(NO_TIMING)?;
-        let effect = only(effects)
-            .ok_or("each `then` needs one of `deploy`, `end`, `cancel` and `delete`")?;
-        Ok((timing, effect))
-    }
-}
-
-impl StackText {
-    fn into_stack(self) -> Result<Environment, String> {
-        let mut stack = Environment::stack(self.name);
-        stack.description = self.description;
-        stack.parent = self.parent;
-        let tags = (self.tags, &model::STACK_TAG_VALUE, "1 to 256 characters");
-        stack = with_common(
-            stack,
-            self.created_days_ago,
-            self.last_success_days_ago,
-            self.never_succeeded,
-            tags,
-        )?;
+        if let Some(Units(ago)) = self.last_success_days_ago {
+            environment.last_success = Some(Moment::Ago(ago));
+        }
+        if self.never_succeeded {
+            environment.last_success = None;
+        }
+        if self.tags.len() > 50 {
+            return Err("it has more than 50 tags: AWS keeps 50".to_owned());
+        }
+        for (key, value) in self.tags {
+            let key = valid(key, "a tag's key", (&model::TAG_KEY, "1 to 128 characters"))?;
+            let value = valid(value, "a tag's value", rules.tag_value)?;
+            environment.tags.insert(key, value);
+        }
         for member in self.not_sent {
-            stack = match member.as_str() {
-                "LastOperations" => stack.operations_not_sent(),
-                "LastUpdatedTime" => stack.last_updated_not_sent(),
+            environment = match member.as_str() {
+                "LastOperations" => environment.operations_not_sent(),
+                "LastUpdatedTime" => environment.last_updated_not_sent(),
                 _ => {
                     return Err(format!(
                         "not_sent has `{member}`: write `LastOperations` or `LastUpdatedTime`"
@@ -468,97 +347,125 @@ impl StackText {
                 }
             };
         }
-        stack.rollback_moves_last_updated = !self.last_updated_stands_still;
-        stack.deployment = self
-            .update
-            .map(|update| update.into_update(StackStatus::UpdateComplete))
-            .transpose()?;
-        with_script(stack, self.then.into_iter().map(StackEventText::into_event))
+        environment.rollback_moves_last_updated = !self.last_updated_stands_still;
+        if let Some(deployment) = self.deployment {
+            let usual = StackStatus::UpdateComplete;
+            environment.deployment = Some(deployment.into_deployment(usual, rules)?);
+        }
+        for event in self.then {
+            environment.events.push(event.into_event(rules)?);
+        }
+        Ok(environment)
     }
 }
 
-impl UpdateText {
-    fn into_update(self, default: StackStatus) -> Result<Deployment, String> {
-        let mut update = of_status(self.status, default)?;
-        update.message = self.reason;
-        update.id = self.id;
-        if let Some(token) = self.token {
-            let token = valid(
-                &model::CLIENT_REQUEST_TOKEN,
-                token,
-                "token",
-                "1 to 128 letters, digits or `-`, the first a letter or digit",
-            )?;
-            update.token = Some(token);
+impl DeploymentText {
+    fn into_deployment(self, usual: StackStatus, rules: &Rules) -> Result<Deployment, String> {
+        let status = self.status.map_or(Ok(usual), |name| rules.status(&name))?;
+        let mut deployment = if status.is_settled() {
+            Deployment::settled(Ending::new(status))
+        } else {
+            Deployment::of_status(status)
+        };
+        deployment.message = self.message;
+        if let Some(id) = self.id {
+            deployment.id = Some(valid(id, "id", rules.id)?);
         }
-        update.is_by_change_set = self.change_set;
+        if let Some(token) = self.token {
+            let rule = "1 to 128 letters, digits or `-`, the first a letter or digit";
+            let token = valid(token, "token", (&model::CLIENT_REQUEST_TOKEN, rule))?;
+            deployment.token = Some(token);
+        }
+        deployment.is_by_change_set = self.change_set;
+        deployment.is_id_sent = !self.id_not_sent;
+        deployment.is_start_sent = !self.start_not_sent;
         if let Some(moment) = start(self.started_minutes_ago, self.started_at)? {
-            update.started = moment;
+            deployment.started = moment;
         }
         if let Some(text) = self.when_cancelled {
-            let default = Ending::rolled_back().rollback;
-            let rollback = optional_seconds(text.seconds, "seconds")?;
-            let ending = text.into_ending(update.kind())?;
-            update = update.when_cancelled(ending.rollback(rollback.unwrap_or(default)));
+            let usual = Ending::rolled_back().rollback;
+            let lasts = text.seconds.map_or(usual, |Units(lasts)| lasts);
+            let ending = text.into_ending(status.kind(), rules)?;
+            deployment.when_cancelled = Some(ending.rollback(lasts));
         }
         if let Some(text) = self.left_alone {
-            let after = optional_seconds(text.seconds, "seconds")?
+            let Units(after) = text
+                .seconds
                 .ok_or("left_alone needs `seconds`: say when it ends")?;
-            update.left_alone = Some((after, text.into_ending(update.kind())?));
+            deployment.left_alone = Some((after, text.into_ending(status.kind(), rules)?));
         }
-        Ok(update)
+        Ok(deployment)
     }
-}
 
-impl UpdateEndingText {
-    fn into_ending(self, of: Kind) -> Result<Ending, String> {
-        let status: StackStatus = self.ends.parse()?;
-        if !status.is_settled() || status.kind() != of {
-            return Err(format!(
-                "ends is `{status}`: it does not end so, write `UPDATE_ROLLBACK_COMPLETE`, `UPDATE_ROLLBACK_FAILED`, `UPDATE_FAILED` or `UPDATE_COMPLETE` for an update"
-            ));
-        }
-        let default = Ending::new(status);
-        let lasts = |seconds, name: &str, default: Duration| {
-            optional_seconds(seconds, name).map(|lasts| lasts.unwrap_or(default))
+    /// Reads a deployment that a scripted event starts.
+    fn into_start(self, rules: &Rules) -> Result<Deployment, String> {
+        let deployment = self.into_deployment(StackStatus::UpdateInProgress, rules)?;
+        let status = deployment.status;
+        let (is_first, name) = match rules.service {
+            Service::CloudFormation => (status.before().is_none(), status.as_str()),
+            Service::Proton | Service::EventBridge => (
+                status == StackStatus::UpdateInProgress,
+                Status::from(status).as_str(),
+            ),
         };
-        Ok(Ending {
-            message: self.reason,
-            failure: self.failure,
-            rollback: lasts(self.rollback_seconds, "rollback_seconds", default.rollback)?,
-            cleanup: lasts(self.cleanup_seconds, "cleanup_seconds", default.cleanup)?,
-            ..default
+        is_first.then_some(deployment).ok_or_else(|| {
+            format!(
+                "an operation does not start as `{name}`: write `{}`, or leave its status out",
+                rules.first
+            )
         })
     }
 }
 
-impl StackEventText {
-    fn into_event(self) -> Result<(Timing, Effect), String> {
-        let calls = (self.before_call, self.after_call);
-        let timing = timing(self.at_seconds, self.seconds_after_end, calls, self.nth)?;
-        let starts = |update: UpdateText| {
-            let update = update.into_update(StackStatus::UpdateInProgress)?;
-            if update.status.before().is_none() {
-                Ok(update)
-            } else {
-                Err(format!(
-                    "an operation does not start as `{}`: write `UPDATE_IN_PROGRESS`, or leave its status out",
-                    update.status
-                ))
-            }
+impl EndingText {
+    /// Reads the end of an operation.
+    fn into_ending(self, of: Kind, rules: &Rules) -> Result<Ending, String> {
+        let status = rules.status(&self.ends)?;
+        let is_of_stack = rules.service == Service::CloudFormation;
+        if !status.is_settled() || (is_of_stack && status.kind() != of) {
+            return Err(format!("ends is `{}`: {}", self.ends, rules.ends));
+        }
+        let usual = if is_of_stack || status != StackStatus::UpdateRollbackComplete {
+            Ending::new(status)
+        } else {
+            Ending::cancelled()
         };
-        let end = self.end.map(|end| end.into_ending(Kind::Update));
+        let lasts = |text: Option<Seconds>, usual| text.map_or(usual, |Units(lasts)| lasts);
+        Ok(Ending {
+            status,
+            message: self.message.or(usual.message),
+            failure: self.failure,
+            rollback: lasts(self.rollback_seconds, usual.rollback),
+            cleanup: lasts(self.cleanup_seconds, usual.cleanup),
+        })
+    }
+}
+
+impl EventText {
+    fn into_event(self, rules: &Rules) -> Result<ScriptedEvent, String> {
+        let nth = self.nth.unwrap_or(1);
+        let timings = [
+            self.at_seconds.map(|Units(at)| Timing::At(at)),
+            self.seconds_after_end
+                .map(|Units(after)| Timing::AfterEnd(after)),
+            self.before_call.map(|call| Timing::BeforeCall(call, nth)),
+            self.after_call.map(|call| Timing::AfterCall(call, nth)),
+        ];
+        let starts = |text: DeploymentText| text.into_start(rules);
+        let end = self.end.map(|end| end.into_ending(Kind::Update, rules));
         let effects = [
-            self.update.map(starts).transpose()?.map(Effect::Deploy),
+            self.deploy.map(starts).transpose()?.map(Effect::Deploy),
             end.transpose()?.map(Effect::End),
             self.cancel.then_some(Effect::Cancel),
             self.delete.then_some(Effect::Delete),
             self.replace.map(starts).transpose()?.map(Effect::Replace),
         ];
-        let timing = timing.ok_or(NO_TIMING)?;
-        let effect = only(effects)
-            .ok_or("each `then` needs one of `update`, `end`, `cancel`, `delete` and `replace`")?;
-        Ok((timing, effect))
+        let timing = only(timings).ok_or(
+            "each `then` needs one of `at_seconds`, `seconds_after_end`, `before_call` and `after_call`",
+        )?;
+        let effect =
+            only(effects).ok_or_else(|| format!("each `then` needs one of {}", rules.effects))?;
+        Ok(ScriptedEvent { timing, effect })
     }
 }
 
@@ -572,7 +479,9 @@ fn start(
             Err("started_minutes_ago and started_at exclude each other: keep one".to_owned())
         }
         (Some(minutes), None) => {
-            let distance = seconds(minutes.abs() * MINUTE, "started_minutes_ago")?;
+            let distance = Units::<60>::try_from(minutes.abs());
+            let Units(distance) =
+                distance.map_err(|what| format!("started_minutes_ago: {what}"))?;
             Ok(Some(if minutes < 0.0 {
                 Moment::In(distance)
             } else {
@@ -595,37 +504,15 @@ fn template_version(version: &str) -> Result<(String, String), String> {
     let (major, minor) = version
         .split_once('.')
         .ok_or_else(|| format!("template_version is `{version}`: write it as `1.0`"))?;
-    let part = |part: &str| {
-        valid(
-            &model::TEMPLATE_VERSION_PART,
-            part.to_owned(),
-            "a part of template_version",
-            "a whole number",
-        )
-    };
+    let rule = (&model::TEMPLATE_VERSION_PART, "a whole number");
+    let part = |part: &str| valid(part.to_owned(), "a part of template_version", rule);
     Ok((part(major)?, part(minor)?))
-}
-
-fn valid_name(name: String) -> Result<String, String> {
-    valid(
-        &model::RESOURCE_NAME,
-        name,
-        "name",
-        "1 to 100 letters, digits, `-` or `_`, the first a letter or digit",
-    )
-}
-
-fn valid_stack_name(name: String) -> Result<String, String> {
-    valid(
-        &model::STACK_NAME,
-        name,
-        "name",
-        "1 to 128 letters, digits or `-`, the first a letter",
-    )
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use crate::cloudformation::{CloudFormationOptions, RepeatedToken};
     use crate::world::World;
 
@@ -726,6 +613,14 @@ mod tests {
             ),
             (stack("tags = { a = \"\" }"), "a tag's value is ``: must be"),
             (stack("not_sent = [\"Tags\"]"), "not_sent has `Tags`: write"),
+            (
+                stack("update = { message = \"no\" }"),
+                "`[[stack]]` has `message`: leave it out",
+            ),
+            (
+                stack("[[environment]]\nname = \"b\"\nthen = [{ replace = {} }]"),
+                "`[[environment]]` has `replace`: leave it out",
+            ),
             (stack("parent = \"b\""), "its parent `b` is not there"),
             (stack("parent = \"a\""), "stack `a` is nested in itself"),
             (stack("[[stack]]\nname = \"a\""), "stack `a` is there twice"),

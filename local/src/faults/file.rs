@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::faults::{Chances, Fault, Faults, Refusal, Rule, Throttle};
-use crate::file_value::operation;
+use crate::wire::operation::Operation;
 
 /// The table `[faults]`.
 #[derive(Deserialize)]
@@ -36,7 +36,7 @@ struct ChancesText {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ThrottleText {
-    operation: Option<String>,
+    operation: Option<Operation>,
     per_second: f64,
     burst: u32,
 }
@@ -44,7 +44,7 @@ struct ThrottleText {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuleText {
-    operation: Option<String>,
+    operation: Option<Operation>,
     environment: Option<String>,
     calls: Option<[u64; 2]>,
     times: Option<u64>,
@@ -124,7 +124,7 @@ impl ThrottleText {
             ));
         }
         Ok(Throttle {
-            operation: operation(self.operation)?,
+            operation: self.operation,
             per_second: self.per_second,
             burst: self.burst,
         })
@@ -134,7 +134,7 @@ impl ThrottleText {
 impl RuleText {
     fn into_rule(self) -> Result<Rule, String> {
         let mut rule = Rule::new(self.fault()?);
-        if let Some(operation) = operation(self.operation)? {
+        if let Some(operation) = self.operation {
             rule = rule.operation(operation);
         }
         if let Some(environment) = self.environment {

@@ -28,7 +28,7 @@ pub(crate) static TAG_KEY: Shape = text(1, 128);
 pub(crate) static TAG_VALUE: Shape = text(0, 256);
 static NEXT_TOKEN: Shape = matching(0, ANY, &NEXT_TOKEN_PATTERN);
 static ARN: Shape = matching(1, 200, &ARN_PATTERN);
-static ANY_TEXT: Shape = text(0, ANY);
+pub(crate) static ANY_TEXT: Shape = text(0, ANY);
 static MAX_PAGE_RESULTS: Shape = Shape::Integer { min: 1, max: 100 };
 
 static TEMPLATE_FILTER: Shape = Shape::Structure(&[

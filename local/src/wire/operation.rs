@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Deserialize;
+
 /// A service of the local AWS that clients call with the AWS SDK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
@@ -59,7 +61,8 @@ impl fmt::Display for Service {
 macro_rules! operations {
     ($($operation:ident: $service:ident, $member:expr, $of_stack:ident;)*) => {
         /// An operation that the local AWS carries out.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
         pub enum Operation {
             $(#[doc = concat!("`", stringify!($operation), "`.")] $operation,)*
         }
@@ -131,5 +134,13 @@ impl FromStr for Operation {
                 let names = Self::ALL.map(Self::as_str).join("`, `");
                 format!("operation `{text}` is not offered: write one of `{names}`")
             })
+    }
+}
+
+impl TryFrom<String> for Operation {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        name.parse()
     }
 }
