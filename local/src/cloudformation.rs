@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use crate::account::live::LiveEnvironment;
@@ -22,7 +24,8 @@ const DELETED_ARE_LISTED: Duration = Duration::from_hours(90 * 24);
 
 /// The response to a `CancelUpdateStack` whose `ClientRequestToken` cancelled the same update before.
 /// AWS does not document it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum RepeatedToken {
     /// The response of the first time, without another effect.
     #[default]
@@ -34,12 +37,15 @@ pub enum RepeatedToken {
 }
 
 /// The options of the local CloudFormation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct CloudFormationOptions {
     /// The number of stacks that a page of `ListStacks` covers. The filter leaves stacks out of it,
     /// so a page can be empty and have a token.
+    #[serde(deserialize_with = "page_size")]
     pub stacks_a_page: usize,
     /// The number of events on a page of `DescribeStackEvents`.
+    #[serde(deserialize_with = "page_size")]
     pub events_a_page: usize,
     /// The response to a token that was used before.
     pub repeated_token: RepeatedToken,
@@ -52,6 +58,14 @@ impl Default for CloudFormationOptions {
             events_a_page: 100,
             repeated_token: RepeatedToken::default(),
         }
+    }
+}
+
+/// Reads the size of a page.
+fn page_size<'de, D: Deserializer<'de>>(file: D) -> Result<usize, D::Error> {
+    match usize::deserialize(file)? {
+        0 => Err(D::Error::custom("a page of `0`: must be 1 or more")),
+        size => Ok(size),
     }
 }
 

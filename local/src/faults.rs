@@ -8,17 +8,31 @@ pub(crate) mod live;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use serde::Deserialize;
+
+use crate::faults::file::{RuleText, chance, latency, range, rate};
 use crate::setters::setters;
 use crate::wire::operation::Operation;
 
 /// The injected faults of a world.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Faults {
+    #[serde(rename = "latency_ms", deserialize_with = "latency")]
     pub(crate) latency: RangeInclusive<Duration>,
     pub(crate) chances: Chances,
+    #[serde(rename = "throttle")]
     pub(crate) throttles: Vec<Throttle>,
+    #[serde(rename = "rule")]
     pub(crate) rules: Vec<Rule>,
+    #[serde(rename = "refuse")]
     pub(crate) refusals: Vec<Refusal>,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self::none()
+    }
 }
 
 impl Faults {
@@ -94,34 +108,48 @@ fn code_of_stacks(code: &str) -> &str {
 }
 
 /// The probability of each fault, from 0 (never) to 1 (always), for each call.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Chances {
     /// An error of the service's own, HTTP status 500, before the call has an effect.
+    #[serde(deserialize_with = "chance")]
     pub error: f64,
     /// A connection that is dropped before the call has an effect.
+    #[serde(deserialize_with = "chance")]
     pub drop_before: f64,
     /// A connection that is dropped after the call had its effect.
+    #[serde(deserialize_with = "chance")]
     pub drop_after: f64,
     /// A call without a response and without an effect.
+    #[serde(deserialize_with = "chance")]
     pub never: f64,
     /// An entry that `PutEvents` refuses with `InternalFailure`; drawn for each entry.
+    #[serde(deserialize_with = "chance")]
     pub refused_entry: f64,
 }
 
 /// A token bucket: a burst of calls at once, and a rate of calls a second in the long run. The
 /// response to a call that finds it empty is `ThrottlingException`, CloudFormation's `Throttling`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Throttle {
     /// The limited operation. `None` limits all of Proton's and CloudFormation's operations together.
     pub operation: Option<Operation>,
     /// The number of tokens that are added each second.
+    #[serde(deserialize_with = "rate")]
     pub per_second: f64,
     /// The capacity, and the number of tokens at the start.
     pub burst: u32,
 }
 
+/// Returns the numbers of all calls, or entries.
+fn all() -> RangeInclusive<u64> {
+    1..=u64::MAX
+}
+
 /// A scripted fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RuleText")]
 pub struct Rule {
     pub(crate) operation: Option<Operation>,
     pub(crate) environment: Option<String>,
@@ -137,7 +165,7 @@ impl Rule {
         Self {
             operation: None,
             environment: None,
-            calls: 1..=u64::MAX,
+            calls: all(),
             fault,
             moment: FaultMoment::BeforeEffect,
         }
@@ -216,11 +244,14 @@ pub(crate) enum FaultMoment {
 }
 
 /// Entries that `PutEvents` refuses, each with this code and message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Refusal {
     pub(crate) containing: Option<String>,
+    #[serde(default = "all", deserialize_with = "range")]
     pub(crate) entries: RangeInclusive<u64>,
     pub(crate) code: String,
+    #[serde(default)]
     pub(crate) message: String,
 }
 
@@ -230,7 +261,7 @@ impl Refusal {
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             containing: None,
-            entries: 1..=u64::MAX,
+            entries: all(),
             code: code.into(),
             message: message.into(),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::wire::model;
@@ -29,6 +29,11 @@ impl<const SECONDS: u32> TryFrom<f64> for Units<SECONDS> {
             format!("`{value}` is out of range: must be 0 or more, and less than a hundred years")
         })
     }
+}
+
+/// Reads a number of seconds.
+pub(crate) fn seconds<'de, D: Deserializer<'de>>(file: D) -> Result<Duration, D::Error> {
+    Seconds::deserialize(file).map(|Units(time)| time)
 }
 
 /// Returns the only value that is there; `None` for none or more than one.

@@ -26,10 +26,9 @@ use toml::Table;
 use crate::account::Arns;
 use crate::account::environment::Environment;
 use crate::account::file::{EntryText, check_members, environments, stacks};
-use crate::cloudformation::{CloudFormationOptions, RepeatedToken};
+use crate::cloudformation::CloudFormationOptions;
 use crate::faults::Faults;
-use crate::faults::file::FaultsText;
-use crate::file_value::{ACCOUNT_ID, Seconds, Units, valid};
+use crate::file_value::{ACCOUNT_ID, seconds, valid};
 use crate::proton::ProtonOptions;
 use crate::setters::setters;
 use crate::wire::operation::Service;
@@ -217,34 +216,26 @@ struct WorldText {
     seed: Option<u64>,
     region: Option<String>,
     account: Option<String>,
-    function: Option<FunctionText>,
+    #[serde(default)]
+    function: Function,
     #[serde(default)]
     environment: Vec<EntryText>,
-    cloudformation: Option<CloudFormationText>,
+    #[serde(default)]
+    cloudformation: CloudFormationOptions,
     #[serde(default)]
     stack: Vec<EntryText>,
-    faults: Option<FaultsText>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FunctionText {
-    name: Option<String>,
-    timeout_seconds: Option<Seconds>,
-    patience_seconds: Option<Seconds>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CloudFormationText {
-    stacks_a_page: Option<usize>,
-    events_a_page: Option<usize>,
-    repeated_token: Option<String>,
+    #[serde(default)]
+    faults: Faults,
 }
 
 impl WorldText {
     fn into_world(self) -> Result<World, String> {
-        let mut world = World::new();
+        let mut world = World {
+            function: self.function,
+            cloudformation: self.cloudformation,
+            faults: self.faults,
+            ..World::new()
+        };
         world.seed = self.seed.unwrap_or(world.seed);
         if let Some(region) = self.region {
             world.region = region;
@@ -252,31 +243,9 @@ impl WorldText {
         if let Some(account) = self.account {
             world.account = valid(account, "account", ACCOUNT_ID)?;
         }
-        if let Some(function) = self.function {
-            world.function = function.into_function();
-        }
         world.environments = environments(self.environment)?;
-        if let Some(options) = self.cloudformation {
-            world.cloudformation = options.into_options()?;
-        }
         world.environments.extend(stacks(self.stack)?);
-        if let Some(faults) = self.faults {
-            world.faults = faults.into_faults()?;
-        }
         Ok(world)
-    }
-}
-
-impl FunctionText {
-    fn into_function(self) -> Function {
-        let default = Function::default();
-        let timeout = self.timeout_seconds.map(|Units(lasts)| lasts);
-        let patience = self.patience_seconds.map(|Units(lasts)| lasts);
-        Function {
-            name: self.name.unwrap_or(default.name),
-            timeout: timeout.unwrap_or(default.timeout),
-            patience: patience.unwrap_or(default.patience),
-        }
     }
 }
 
@@ -289,13 +258,16 @@ pub struct WorldError {
 }
 
 /// The function's properties, which the Runtime API reports to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Function {
     /// The name, a part of the ARN.
     pub name: String,
     /// The timeout of an invocation, from when the function takes the event.
+    #[serde(rename = "timeout_seconds", deserialize_with = "seconds")]
     pub timeout: Duration,
     /// The longest time that an event waits for a function that polls.
+    #[serde(rename = "patience_seconds", deserialize_with = "seconds")]
     pub patience: Duration,
 }
 
@@ -306,32 +278,6 @@ impl Default for Function {
             timeout: Duration::from_mins(15),
             patience: Duration::from_secs(10),
         }
-    }
-}
-
-impl CloudFormationText {
-    fn into_options(self) -> Result<CloudFormationOptions, String> {
-        let default = CloudFormationOptions::default();
-        let repeated_token = match self.repeated_token.as_deref() {
-            None => default.repeated_token,
-            Some("accepted") => RepeatedToken::Accepted,
-            Some("refused") => RepeatedToken::Refused,
-            Some("ignored") => RepeatedToken::Ignored,
-            Some(other) => {
-                return Err(format!(
-                    "cloudformation: repeated_token is `{other}`: write `accepted`, `refused` or `ignored`"
-                ));
-            }
-        };
-        let page = |name: &str, size: Option<usize>, default| match size {
-            Some(0) => Err(format!("cloudformation: {name} is `0`: must be 1 or more")),
-            size => Ok(size.unwrap_or(default)),
-        };
-        Ok(CloudFormationOptions {
-            stacks_a_page: page("stacks_a_page", self.stacks_a_page, default.stacks_a_page)?,
-            events_a_page: page("events_a_page", self.events_a_page, default.events_a_page)?,
-            repeated_token,
-        })
     }
 }
 
@@ -417,11 +363,11 @@ mod tests {
             ),
             (
                 "[faults]\nchances = { never = 2 }".to_owned(),
-                "never is `2`: must be from 0 to 1",
+                "`2` is no probability: must be from 0 to 1",
             ),
             (
                 "[[faults.rule]]\nfault = \"error\"".to_owned(),
-                "faults.rule 1: an `error` needs a `code`",
+                "an `error` needs a `code`",
             ),
             (
                 "[[faults.rule]]\nfault = \"fire\"".to_owned(),

@@ -630,11 +630,11 @@ mod tests {
             ),
             (
                 "[cloudformation]\nstacks_a_page = 0".to_owned(),
-                "stacks_a_page is `0`: must be 1 or more",
+                "a page of `0`: must be 1 or more",
             ),
             (
                 "[cloudformation]\nrepeated_token = \"maybe\"".to_owned(),
-                "repeated_token is `maybe`: write",
+                "unknown variant `maybe`, expected one of `accepted`",
             ),
         ];
         for (text, expected) in cases {

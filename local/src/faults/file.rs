@@ -3,50 +3,64 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
-use crate::faults::{Chances, Fault, Faults, Refusal, Rule, Throttle};
+use crate::faults::{Fault, Rule};
 use crate::wire::operation::Operation;
 
-/// The table `[faults]`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FaultsText {
-    latency_ms: Option<[u64; 2]>,
-    chances: Option<ChancesText>,
-    #[serde(default)]
-    throttle: Vec<ThrottleText>,
-    #[serde(default)]
-    rule: Vec<RuleText>,
-    #[serde(default)]
-    refuse: Vec<RefusalText>,
+/// Reads a probability.
+pub(crate) fn chance<'de, D: Deserializer<'de>>(file: D) -> Result<f64, D::Error> {
+    let chance = f64::deserialize(file)?;
+    if (0.0..=1.0).contains(&chance) {
+        Ok(chance)
+    } else {
+        let what = format!("`{chance}` is no probability: must be from 0 to 1");
+        Err(D::Error::custom(what))
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[derive(Default)]
-struct ChancesText {
-    error: f64,
-    drop_before: f64,
-    drop_after: f64,
-    never: f64,
-    refused_entry: f64,
+/// Reads a number of calls per second.
+pub(crate) fn rate<'de, D: Deserializer<'de>>(file: D) -> Result<f64, D::Error> {
+    let rate = f64::deserialize(file)?;
+    if rate.is_finite() && rate >= 0.0 {
+        Ok(rate)
+    } else {
+        let what = format!("`{rate}` is no rate: must be 0 or more");
+        Err(D::Error::custom(what))
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ThrottleText {
-    operation: Option<Operation>,
-    per_second: f64,
-    burst: u32,
+/// Reads the least and the most milliseconds.
+pub(crate) fn latency<'de, D: Deserializer<'de>>(
+    file: D,
+) -> Result<RangeInclusive<Duration>, D::Error> {
+    let [least, most] = <[u64; 2]>::deserialize(file)?.map(Duration::from_millis);
+    Ok(least..=most)
 }
 
+/// Reads the numbers of the first and the last call, or entry.
+pub(crate) fn range<'de, D, T>(file: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: From<RangeInclusive<u64>>,
+{
+    let [first, last] = <[u64; 2]>::deserialize(file)?;
+    if first == 0 || last < first {
+        let what = format!("`[{first}, {last}]`: write the first, from 1, and the last");
+        return Err(D::Error::custom(what));
+    }
+    Ok((first..=last).into())
+}
+
+/// An entry `[[faults.rule]]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RuleText {
+pub(crate) struct RuleText {
     operation: Option<Operation>,
     environment: Option<String>,
-    calls: Option<[u64; 2]>,
+    #[serde(default, deserialize_with = "range")]
+    calls: Option<RangeInclusive<u64>>,
     times: Option<u64>,
     fault: String,
     code: Option<String>,
@@ -59,102 +73,31 @@ struct RuleText {
     after_effect: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RefusalText {
-    containing: Option<String>,
-    entries: Option<[u64; 2]>,
-    code: String,
-    message: Option<String>,
-}
+impl TryFrom<RuleText> for Rule {
+    type Error = String;
 
-impl FaultsText {
-    /// Reads the faults.
-    pub(crate) fn into_faults(self) -> Result<Faults, String> {
-        let mut faults = Faults::none();
-        if let Some([least, most]) = self.latency_ms {
-            faults = faults.latency(Duration::from_millis(least)..=Duration::from_millis(most));
-        }
-        if let Some(chances) = self.chances {
-            faults = faults.chances(chances.into_chances()?);
-        }
-        for throttle in self.throttle {
-            faults = faults.throttle(throttle.into_throttle()?);
-        }
-        for (index, rule) in self.rule.into_iter().enumerate() {
-            let rule = rule
-                .into_rule()
-                .map_err(|what| format!("faults.rule {}: {what}", index + 1))?;
-            faults = faults.rule(rule);
-        }
-        for refusal in self.refuse {
-            faults = faults.refuse(refusal.into_refusal()?);
-        }
-        Ok(faults)
-    }
-}
-
-impl ChancesText {
-    fn into_chances(self) -> Result<Chances, String> {
-        let chance = |name: &str, chance: f64| {
-            if (0.0..=1.0).contains(&chance) {
-                Ok(chance)
-            } else {
-                Err(format!(
-                    "faults.chances: {name} is `{chance}`: must be from 0 to 1"
-                ))
+    fn try_from(text: RuleText) -> Result<Self, Self::Error> {
+        let mut rule = Self::new(text.fault()?);
+        rule = match (text.calls, text.times) {
+            (Some(_), Some(_)) => {
+                return Err("calls and times exclude each other: keep one".to_owned());
             }
+            (Some(calls), None) => rule.calls(calls),
+            (None, Some(times)) => rule.times(times),
+            (None, None) => rule,
         };
-        Ok(Chances {
-            error: chance("error", self.error)?,
-            drop_before: chance("drop_before", self.drop_before)?,
-            drop_after: chance("drop_after", self.drop_after)?,
-            never: chance("never", self.never)?,
-            refused_entry: chance("refused_entry", self.refused_entry)?,
-        })
-    }
-}
-
-impl ThrottleText {
-    fn into_throttle(self) -> Result<Throttle, String> {
-        if !(self.per_second.is_finite() && self.per_second >= 0.0) {
-            return Err(format!(
-                "faults.throttle: per_second is `{}`: must be 0 or more",
-                self.per_second
-            ));
+        if text.after_effect {
+            rule = rule.after_effect();
         }
-        Ok(Throttle {
-            operation: self.operation,
-            per_second: self.per_second,
-            burst: self.burst,
+        Ok(Self {
+            operation: text.operation,
+            environment: text.environment,
+            ..rule
         })
     }
 }
 
 impl RuleText {
-    fn into_rule(self) -> Result<Rule, String> {
-        let mut rule = Rule::new(self.fault()?);
-        if let Some(operation) = self.operation {
-            rule = rule.operation(operation);
-        }
-        if let Some(environment) = self.environment {
-            rule = rule.environment(environment);
-        }
-        rule = match (self.calls, self.times) {
-            (Some(_), Some(_)) => {
-                return Err("calls and times exclude each other: keep one".to_owned());
-            }
-            (Some(calls), None) => rule.calls(range(calls, "calls")?),
-            (None, Some(times)) => rule.times(times),
-            (None, None) => rule,
-        };
-        Ok(if self.after_effect {
-            rule.after_effect()
-        } else {
-            rule
-        })
-    }
-
     fn fault(&self) -> Result<Fault, String> {
         if let Some(status) = self.status
             && !(200..=599).contains(&status)
@@ -187,26 +130,4 @@ impl RuleText {
             }
         })
     }
-}
-
-impl RefusalText {
-    fn into_refusal(self) -> Result<Refusal, String> {
-        let mut refusal = Refusal::new(self.code, self.message.unwrap_or_default());
-        if let Some(text) = self.containing {
-            refusal = refusal.containing(text);
-        }
-        if let Some(entries) = self.entries {
-            refusal = refusal.entries(range(entries, "entries")?);
-        }
-        Ok(refusal)
-    }
-}
-
-fn range([first, last]: [u64; 2], name: &str) -> Result<RangeInclusive<u64>, String> {
-    if first == 0 || last < first {
-        return Err(format!(
-            "{name} is `[{first}, {last}]`: write the first, from 1, and the last"
-        ));
-    }
-    Ok(first..=last)
 }
