@@ -24,8 +24,8 @@ use crate::core::invoke::invoke;
 use crate::core::reply::{Reply, at_once};
 use crate::core::request::{ServiceRequest, details, named_environment};
 use crate::event_bridge::{Event, EventBridge};
-use crate::faults::FaultMoment;
-use crate::faults::live::{CallSeen, InjectedFault, LiveFaults};
+use crate::faults::live::{CallSeen, LiveFaults};
+use crate::faults::{Fault, FaultMoment};
 use crate::identity::Identities;
 use crate::proton::Proton;
 use crate::runtime_api::{Invocation, RuntimeApi};
@@ -189,7 +189,7 @@ impl Core {
         let verdict = self.faults.judge(&seen, call.time);
         let has_effect = match &verdict.fault {
             Some((FaultMoment::BeforeEffect, injected)) => {
-                matches!(injected, InjectedFault::Cut { .. })
+                matches!(injected, Fault::Cut { .. })
             }
             Some((FaultMoment::AfterEffect, _)) | None => true,
         };

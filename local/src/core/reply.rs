@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 use serde_json::Value;
 
 use crate::core::call::Answer;
-use crate::faults::live::InjectedFault;
+use crate::faults::Fault;
 use crate::runtime_api::Invocation;
 use crate::wire;
 use crate::wire::error::ServiceError;
@@ -36,7 +36,7 @@ impl Reply {
     /// Returns the reply to a call, and its record. The result is `None` for a call without an effect.
     pub(crate) fn new(
         operation: Operation,
-        injected: Option<InjectedFault>,
+        injected: Option<Fault>,
         result: Option<Result<Value, ServiceError>>,
         latency: Duration,
         request_id: &str,
@@ -45,32 +45,46 @@ impl Reply {
             |error: &ServiceError| wire::error_response(operation.service(), error, request_id);
         let of_output = |output: &Value| wire::response(operation, output, request_id);
         let (answer, response) = match (injected, result) {
-            (Some(InjectedFault::Cut { before }), Some(result)) => {
+            (Some(Fault::Cut { before }), Some(result)) => {
                 let whole = match result {
                     Ok(output) => of_output(&output),
                     Err(error) => of_error(&error),
                 };
                 (Answer::Cut, whole.map(|body| cut(&body, before.as_bytes())))
             }
-            (Some(InjectedFault::Error(error)), _) | (None, Some(Err(error))) => {
+            (
+                Some(Fault::Error {
+                    code,
+                    message,
+                    status,
+                }),
+                _,
+            ) => {
+                let error = ServiceError::new(code, message);
+                let status = status.unwrap_or(error.status);
+                let error = error.status(status);
                 (Answer::Error(error.code.to_string()), of_error(&error))
             }
-            (Some(InjectedFault::Junk { status, body }), _) => {
+            (None | Some(Fault::Latency(_)), Some(Err(error))) => {
+                (Answer::Error(error.code.to_string()), of_error(&error))
+            }
+            (Some(Fault::Junk { status, body }), _) => {
                 let mut response = Response::new(Bytes::from(body));
                 *response.status_mut() =
                     StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
                 (Answer::Junk(status), response)
             }
-            (Some(InjectedFault::Drop), None) => {
+            (Some(Fault::Drop), None) => {
                 return (Answer::DroppedBefore, Self::Drop(latency));
             }
-            (Some(InjectedFault::Drop), Some(_)) => {
+            (Some(Fault::Drop), Some(_)) => {
                 return (Answer::DroppedAfter, Self::Drop(latency));
             }
-            (Some(InjectedFault::Never | InjectedFault::Cut { .. }), _) | (None, None) => {
+            (Some(Fault::Never | Fault::Cut { .. }), _)
+            | (None | Some(Fault::Latency(_)), None) => {
                 return (Answer::Never, Self::Never);
             }
-            (None, Some(Ok(output))) => (Answer::Ok, of_output(&output)),
+            (None | Some(Fault::Latency(_)), Some(Ok(output))) => (Answer::Ok, of_output(&output)),
         };
         (answer, Self::Response(response, latency))
     }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use crate::faults::{Fault, FaultMoment, Faults, Rule, Throttle};
-use crate::wire::error::ServiceError;
 use crate::wire::operation::{Operation, Service};
 
 /// The properties of a call that faults depend on.
@@ -35,17 +34,8 @@ impl CallSeen<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     pub(crate) latency: Duration,
-    pub(crate) fault: Option<(FaultMoment, InjectedFault)>,
-}
-
-/// A fault, ready to be injected.
-#[derive(Debug)]
-pub(crate) enum InjectedFault {
-    Error(ServiceError),
-    Junk { status: u16, body: String },
-    Cut { before: String },
-    Drop,
-    Never,
+    /// A fault that replaces the response, so never a latency.
+    pub(crate) fault: Option<(FaultMoment, Fault)>,
 }
 
 /// The faults of a running world.
@@ -120,9 +110,10 @@ impl LiveFaults {
         if let Some(index) = self.matching_rule(call)
             && let Some(rule) = self.faults.rules.get(index)
         {
-            match injected(&rule.fault) {
-                Ok(injected) => verdict.fault = Some((rule.moment, injected)),
-                Err(latency) => verdict.latency += latency,
+            if let Fault::Latency(latency) = rule.fault {
+                verdict.latency += latency;
+            } else {
+                verdict.fault = Some((rule.moment, rule.fault.clone()));
             }
         }
         if verdict.fault.is_none() && self.is_throttled(call.operation, now) {
@@ -130,10 +121,8 @@ impl LiveFaults {
                 Service::Proton | Service::EventBridge => "ThrottlingException",
                 Service::CloudFormation => "Throttling",
             };
-            verdict.fault = Some((
-                FaultMoment::BeforeEffect,
-                InjectedFault::Error(ServiceError::new(code, "Rate exceeded")),
-            ));
+            let fault = Fault::error(code, "Rate exceeded");
+            verdict.fault = Some((FaultMoment::BeforeEffect, fault));
         }
         if verdict.fault.is_none() {
             verdict.fault = self.draw_fault(call.operation.service());
@@ -201,7 +190,7 @@ impl LiveFaults {
         least + most.saturating_sub(least).mul_f64(self.rng.f64())
     }
 
-    fn draw_fault(&mut self, service: Service) -> Option<(FaultMoment, InjectedFault)> {
+    fn draw_fault(&mut self, service: Service) -> Option<(FaultMoment, Fault)> {
         let chances = self.faults.chances;
         if self.is_drawn(chances.error) {
             let code = match service {
@@ -209,47 +198,20 @@ impl LiveFaults {
                 Service::EventBridge => "InternalException",
                 Service::CloudFormation => "InternalFailure",
             };
-            let error = ServiceError::new(code, "The request failed to register with the service.");
-            return Some((FaultMoment::BeforeEffect, InjectedFault::Error(error)));
+            let error = Fault::error(code, "The request failed to register with the service.");
+            return Some((FaultMoment::BeforeEffect, error));
         }
         if self.is_drawn(chances.drop_before) {
-            return Some((FaultMoment::BeforeEffect, InjectedFault::Drop));
+            return Some((FaultMoment::BeforeEffect, Fault::Drop));
         }
         if self.is_drawn(chances.drop_after) {
-            return Some((FaultMoment::AfterEffect, InjectedFault::Drop));
+            return Some((FaultMoment::AfterEffect, Fault::Drop));
         }
         self.is_drawn(chances.never)
-            .then_some((FaultMoment::BeforeEffect, InjectedFault::Never))
+            .then_some((FaultMoment::BeforeEffect, Fault::Never))
     }
 
     fn is_drawn(&mut self, chance: f64) -> bool {
         chance > 0.0 && self.rng.f64() < chance
     }
-}
-
-/// Returns the fault of a rule, or the latency that it adds.
-fn injected(fault: &Fault) -> Result<InjectedFault, Duration> {
-    Ok(match fault {
-        Fault::Error {
-            code,
-            message,
-            status,
-        } => {
-            let error = ServiceError::new(code.clone(), message.clone());
-            InjectedFault::Error(match status {
-                Some(status) => error.status(*status),
-                None => error,
-            })
-        }
-        Fault::Junk { status, body } => InjectedFault::Junk {
-            status: *status,
-            body: body.clone(),
-        },
-        Fault::Cut { before } => InjectedFault::Cut {
-            before: before.clone(),
-        },
-        Fault::Drop => InjectedFault::Drop,
-        Fault::Never => InjectedFault::Never,
-        Fault::Latency(latency) => return Err(*latency),
-    })
 }
