@@ -25,20 +25,14 @@ pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 pub(crate) fn read(body: &[u8]) -> Map<String, Value> {
     let mut members = Map::new();
     let mut listed: Vec<(String, u32, String)> = Vec::new();
-    for pair in body
-        .split(|byte| *byte == b'&')
-        .filter(|pair| !pair.is_empty())
-    {
-        let mut halves = pair.splitn(2, |byte| *byte == b'=');
-        let mut half = || decoded(halves.next().unwrap_or_default());
-        let (name, value) = (half(), half());
+    for (name, value) in form_urlencoded::parse(body) {
         let element = name
             .split_once(".member.")
             .and_then(|(list, index)| Some((list.to_owned(), index.parse().ok()?)));
         match element {
-            Some((list, index)) => listed.push((list, index, value)),
+            Some((list, index)) => listed.push((list, index, value.into_owned())),
             None => {
-                members.insert(name, Value::from(value));
+                members.insert(name.into_owned(), Value::from(value));
             }
         }
     }
@@ -52,31 +46,6 @@ pub(crate) fn read(body: &[u8]) -> Map<String, Value> {
         }
     }
     members
-}
-
-/// Returns the text without percent encoding. Bytes that are no UTF-8 are replaced.
-fn decoded(text: &[u8]) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        match (first, after) {
-            (b'+', _) => bytes.push(b' '),
-            (b'%', [high, low, after @ ..]) => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16);
-                let byte = digit(high).zip(digit(low));
-                let byte = byte.and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
-                if let Some(byte) = byte {
-                    bytes.push(byte);
-                    rest = after;
-                } else {
-                    bytes.push(b'%');
-                }
-            }
-            (byte, _) => bytes.push(*byte),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Returns the response of an operation. Without an output, `output` is null.
