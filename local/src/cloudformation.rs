@@ -11,6 +11,7 @@ use crate::account::live::LiveEnvironment;
 use crate::account::stack_record::{StackEvent, StackRecord};
 use crate::account::status::StackStatus;
 use crate::account::{Account, Context};
+use crate::identity::Identities;
 use crate::wire::error::ServiceError;
 use crate::wire::json::{text, without_nulls};
 use crate::wire::model;
@@ -90,7 +91,7 @@ impl CloudFormation {
     pub(crate) fn new(options: CloudFormationOptions) -> Self {
         Self {
             options,
-            pages: Pages::default(),
+            pages: Pages::new("NextToken", "ValidationError"),
             tokens: HashMap::new(),
         }
     }
@@ -117,19 +118,32 @@ impl CloudFormation {
         }
     }
 
-    /// Returns where the page starts that a request asks for.
+    /// Returns the stacks on the page that a request asks for, and the token of the next page.
+    fn page<'a>(
+        &mut self,
+        input: &Map<String, Value>,
+        question: String,
+        (account, identities): (&'a Account, &mut Identities),
+        is_shown: impl Fn(&LiveEnvironment) -> bool,
+    ) -> Result<(Vec<Shown<'a>>, Option<String>), ServiceError> {
+        let from = self.page_start(input, &question)?;
+        let to = from + self.options.stacks_a_page.max(1);
+        let page = account.stacks(from).take(to - from);
+        let shown = page.filter(|(_, stack, _)| is_shown(stack)).collect();
+        let next = (to < account.stack_count()).then(|| to.to_string());
+        let token = next.map(|next| self.pages.token(question, next, identities));
+        Ok((shown, token))
+    }
+
     fn page_start(
         &self,
         input: &Map<String, Value>,
         question: &str,
     ) -> Result<usize, ServiceError> {
-        let Some(token) = text(input, "NextToken") else {
-            return Ok(0);
-        };
-        let place = self.pages.place(token, question);
-        place
+        let place = self.pages.start(input, question)?;
+        Ok(place
             .and_then(|place| place.parse().ok())
-            .ok_or_else(|| validation("The NextToken is not valid for this request."))
+            .unwrap_or_default())
     }
 
     fn list_stacks(
@@ -140,8 +154,6 @@ impl CloudFormation {
         check(&mut input, model::LIST_STACKS)?;
         let wanted = status_filter(&input)?;
         let question = format!("stacks of {wanted:?}");
-        let from = self.page_start(&input, &question)?;
-        let to = from + self.options.stacks_a_page.max(1);
         let account = &*context.account;
         let is_shown = |stack: &LiveEnvironment| {
             let deleted = stack.deleted;
@@ -149,15 +161,10 @@ impl CloudFormation {
             let is_wanted = wanted.is_empty() || wanted.contains(&stack.latest.status);
             is_wanted && ago.is_none_or(|ago| ago <= DELETED_ARE_LISTED)
         };
-        let shown: Vec<_> = account
-            .stacks(from)
-            .take(to - from)
-            .filter(|(_, stack, _)| is_shown(stack))
-            .collect();
+        let source = (account, &mut *context.identities);
+        let (shown, token) = self.page(&input, question, source, is_shown)?;
         context.environments = names(&shown);
         let summaries: Vec<Value> = shown.iter().map(|stack| summary(account, *stack)).collect();
-        let next = (to < account.stack_count()).then(|| to.to_string());
-        let token = next.map(|next| self.pages.token(question, next, context.identities));
         Ok(without_nulls(
             json!({ "StackSummaries": summaries, "NextToken": token }),
         ))
@@ -170,21 +177,14 @@ impl CloudFormation {
     ) -> Result<Value, ServiceError> {
         check(&mut input, model::DESCRIBE_STACKS)?;
         let account = &*context.account;
-        let mut token = None;
-        let shown: Vec<Shown<'_>> = if let Some(name) = text(&input, "StackName") {
+        let (shown, token) = if let Some(name) = text(&input, "StackName") {
             let absent = || validation(format!("Stack with id {name} does not exist"));
-            vec![account.find_stack(name).ok_or_else(absent)?]
+            let stack = account.find_stack(name).ok_or_else(absent)?;
+            (vec![stack], None)
         } else {
-            let question = "stacks".to_owned();
-            let from = self.page_start(&input, &question)?;
-            let to = from + self.options.stacks_a_page.max(1);
-            if to < account.stack_count() {
-                let next = to.to_string();
-                token = Some(self.pages.token(question, next, context.identities));
-            }
-            let page = account.stacks(from).take(to - from);
-            page.filter(|(_, stack, _)| stack.deleted.is_none())
-                .collect()
+            let source = (account, &mut *context.identities);
+            let exists = |stack: &LiveEnvironment| stack.deleted.is_none();
+            self.page(&input, "stacks".to_owned(), source, exists)?
         };
         context.environments = names(&shown);
         let stacks: Vec<Value> = shown

@@ -37,7 +37,7 @@ impl Proton {
     pub(crate) fn new(options: ProtonOptions) -> Self {
         Self {
             options,
-            pages: Pages::default(),
+            pages: Pages::new("nextToken", "ValidationException"),
         }
     }
 
@@ -64,20 +64,6 @@ impl Proton {
         }
     }
 
-    /// Returns the item after which the page starts that a request asks for; `None` for the first page.
-    fn page_start(
-        &self,
-        input: &Map<String, Value>,
-        question: &str,
-    ) -> Result<Option<String>, ServiceError> {
-        let Some(token) = text(input, "nextToken") else {
-            return Ok(None);
-        };
-        let place = self.pages.place(token, question).map(str::to_owned);
-        let refused = || ServiceError::validation("The nextToken is not valid for this request.");
-        place.map(Some).ok_or_else(refused)
-    }
-
     fn list_environments(
         &mut self,
         body: &[u8],
@@ -90,7 +76,7 @@ impl Proton {
         let input = read(body, model::LIST_ENVIRONMENTS)?;
         let templates = template_filters(&input);
         let question = format!("environments of {templates:?}");
-        let from = self.page_start(&input, &question)?;
+        let from = self.pages.start(&input, &question)?;
         let size = page_size(&input).min(environments_a_page.max(1));
         let before = match &from {
             Some(count) if pages_shift => count.parse().unwrap_or_default(),
@@ -131,7 +117,7 @@ impl Proton {
             .ok_or_else(|| ServiceError::not_found(format!("Resource {arn} was not found.")))?;
         context.environments = vec![environment.script.name.clone()];
         let question = format!("tags of {arn}");
-        let from = self.page_start(&input, &question)?;
+        let from = self.pages.start(&input, &question)?;
         let size = page_size(&input);
         let mut page: Vec<_> = environment
             .script
