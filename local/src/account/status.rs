@@ -53,37 +53,69 @@ macro_rules! statuses {
     };
 }
 
-statuses! {
-    /// The status of a stack, as CloudFormation names it.
-    #[expect(
-        missing_docs,
-        reason = "the names are the service's own, and say what they mean"
-    )]
-    StackStatus {
-        CreateInProgress = "CREATE_IN_PROGRESS",
-        CreateFailed = "CREATE_FAILED",
-        CreateComplete = "CREATE_COMPLETE",
-        RollbackInProgress = "ROLLBACK_IN_PROGRESS",
-        RollbackFailed = "ROLLBACK_FAILED",
-        RollbackComplete = "ROLLBACK_COMPLETE",
-        DeleteInProgress = "DELETE_IN_PROGRESS",
-        DeleteFailed = "DELETE_FAILED",
-        DeleteComplete = "DELETE_COMPLETE",
-        UpdateInProgress = "UPDATE_IN_PROGRESS",
-        UpdateCompleteCleanupInProgress = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
-        UpdateComplete = "UPDATE_COMPLETE",
-        UpdateFailed = "UPDATE_FAILED",
-        UpdateRollbackInProgress = "UPDATE_ROLLBACK_IN_PROGRESS",
-        UpdateRollbackFailed = "UPDATE_ROLLBACK_FAILED",
-        UpdateRollbackCompleteCleanupInProgress = "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS",
-        UpdateRollbackComplete = "UPDATE_ROLLBACK_COMPLETE",
-        ReviewInProgress = "REVIEW_IN_PROGRESS",
-        ImportInProgress = "IMPORT_IN_PROGRESS",
-        ImportComplete = "IMPORT_COMPLETE",
-        ImportRollbackInProgress = "IMPORT_ROLLBACK_IN_PROGRESS",
-        ImportRollbackFailed = "IMPORT_ROLLBACK_FAILED",
-        ImportRollbackComplete = "IMPORT_ROLLBACK_COMPLETE",
-    }
+/// Defines the statuses of a stack, each with its name on the wire, the operation that leads to it,
+/// the status before it (`None` for the first of an operation) and Proton's status.
+macro_rules! stack_statuses {
+    ($($status:ident = $text:literal: $kind:ident, $before:expr, $of_proton:ident;)*) => {
+        statuses! {
+            /// The status of a stack, as CloudFormation names it.
+            #[expect(
+                missing_docs,
+                reason = "the names are the service's own, and say what they mean"
+            )]
+            StackStatus { $($status = $text,)* }
+        }
+
+        impl StackStatus {
+            /// Returns the operation that leads to this status.
+            pub(crate) fn kind(self) -> Kind {
+                match self {
+                    $(Self::$status => Kind::$kind,)*
+                }
+            }
+
+            /// Returns the status that a stack has before this one.
+            pub(crate) fn before(self) -> Option<Self> {
+                match self {
+                    $(Self::$status => $before,)*
+                }
+            }
+        }
+
+        impl From<StackStatus> for Status {
+            fn from(status: StackStatus) -> Self {
+                match status {
+                    $(StackStatus::$status => Self::$of_proton,)*
+                }
+            }
+        }
+    };
+}
+
+stack_statuses! {
+    CreateInProgress = "CREATE_IN_PROGRESS": Create, None, InProgress;
+    CreateFailed = "CREATE_FAILED": Create, Some(Self::CreateInProgress), Failed;
+    CreateComplete = "CREATE_COMPLETE": Create, Some(Self::CreateInProgress), Succeeded;
+    RollbackInProgress = "ROLLBACK_IN_PROGRESS": Create, Some(Self::CreateInProgress), Cancelling;
+    RollbackFailed = "ROLLBACK_FAILED": Create, Some(Self::RollbackInProgress), Failed;
+    RollbackComplete = "ROLLBACK_COMPLETE": Create, Some(Self::RollbackInProgress), Cancelled;
+    DeleteInProgress = "DELETE_IN_PROGRESS": Delete, None, DeleteInProgress;
+    DeleteFailed = "DELETE_FAILED": Delete, Some(Self::DeleteInProgress), DeleteFailed;
+    DeleteComplete = "DELETE_COMPLETE": Delete, Some(Self::DeleteInProgress), DeleteComplete;
+    UpdateInProgress = "UPDATE_IN_PROGRESS": Update, None, InProgress;
+    UpdateCompleteCleanupInProgress = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS": Update, Some(Self::UpdateInProgress), Succeeded;
+    UpdateComplete = "UPDATE_COMPLETE": Update, Some(Self::UpdateCompleteCleanupInProgress), Succeeded;
+    UpdateFailed = "UPDATE_FAILED": Update, Some(Self::UpdateInProgress), Failed;
+    UpdateRollbackInProgress = "UPDATE_ROLLBACK_IN_PROGRESS": Update, Some(Self::UpdateInProgress), Cancelling;
+    UpdateRollbackFailed = "UPDATE_ROLLBACK_FAILED": Update, Some(Self::UpdateRollbackInProgress), Failed;
+    UpdateRollbackCompleteCleanupInProgress = "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS": Update, Some(Self::UpdateRollbackInProgress), Cancelling;
+    UpdateRollbackComplete = "UPDATE_ROLLBACK_COMPLETE": Update, Some(Self::UpdateRollbackCompleteCleanupInProgress), Cancelled;
+    ReviewInProgress = "REVIEW_IN_PROGRESS": Review, None, InProgress;
+    ImportInProgress = "IMPORT_IN_PROGRESS": Import, None, InProgress;
+    ImportComplete = "IMPORT_COMPLETE": Import, Some(Self::ImportInProgress), Succeeded;
+    ImportRollbackInProgress = "IMPORT_ROLLBACK_IN_PROGRESS": Import, Some(Self::ImportInProgress), Cancelling;
+    ImportRollbackFailed = "IMPORT_ROLLBACK_FAILED": Import, Some(Self::ImportRollbackInProgress), Failed;
+    ImportRollbackComplete = "IMPORT_ROLLBACK_COMPLETE": Import, Some(Self::ImportRollbackInProgress), Cancelled;
 }
 
 statuses! {
@@ -113,47 +145,6 @@ impl StackStatus {
     #[must_use]
     pub fn deployment_status(self) -> Option<Status> {
         (self.kind() == Kind::Update).then(|| self.into())
-    }
-
-    /// Returns the operation that leads to this status.
-    pub(crate) fn kind(self) -> Kind {
-        let name = self.as_str();
-        let (first, _) = name.split_once('_').unwrap_or_default();
-        match first {
-            "REVIEW" => Kind::Review,
-            "DELETE" => Kind::Delete,
-            "UPDATE" => Kind::Update,
-            "IMPORT" => Kind::Import,
-            _ => Kind::Create,
-        }
-    }
-
-    /// Returns the status that a stack has before this one; `None` for the first of an operation.
-    pub(crate) fn before(self) -> Option<Self> {
-        match self {
-            Self::CreateInProgress
-            | Self::DeleteInProgress
-            | Self::UpdateInProgress
-            | Self::ReviewInProgress
-            | Self::ImportInProgress => None,
-            Self::CreateFailed | Self::CreateComplete | Self::RollbackInProgress => {
-                Some(Self::CreateInProgress)
-            }
-            Self::RollbackFailed | Self::RollbackComplete => Some(Self::RollbackInProgress),
-            Self::DeleteFailed | Self::DeleteComplete => Some(Self::DeleteInProgress),
-            Self::UpdateCompleteCleanupInProgress
-            | Self::UpdateFailed
-            | Self::UpdateRollbackInProgress => Some(Self::UpdateInProgress),
-            Self::UpdateComplete => Some(Self::UpdateCompleteCleanupInProgress),
-            Self::UpdateRollbackFailed | Self::UpdateRollbackCompleteCleanupInProgress => {
-                Some(Self::UpdateRollbackInProgress)
-            }
-            Self::UpdateRollbackComplete => Some(Self::UpdateRollbackCompleteCleanupInProgress),
-            Self::ImportComplete | Self::ImportRollbackInProgress => Some(Self::ImportInProgress),
-            Self::ImportRollbackFailed | Self::ImportRollbackComplete => {
-                Some(Self::ImportRollbackInProgress)
-            }
-        }
     }
 
     /// Returns the statuses of a stack on its way to this one, this one last.
@@ -213,36 +204,6 @@ impl ServiceStatus for Status {
 
 impl ServiceStatus for StackStatus {
     const SERVICE: Service = Service::CloudFormation;
-}
-
-impl From<StackStatus> for Status {
-    fn from(status: StackStatus) -> Self {
-        match status {
-            StackStatus::CreateInProgress
-            | StackStatus::ReviewInProgress
-            | StackStatus::ImportInProgress
-            | StackStatus::UpdateInProgress => Self::InProgress,
-            StackStatus::CreateComplete
-            | StackStatus::ImportComplete
-            | StackStatus::UpdateCompleteCleanupInProgress
-            | StackStatus::UpdateComplete => Self::Succeeded,
-            StackStatus::RollbackInProgress
-            | StackStatus::ImportRollbackInProgress
-            | StackStatus::UpdateRollbackInProgress
-            | StackStatus::UpdateRollbackCompleteCleanupInProgress => Self::Cancelling,
-            StackStatus::RollbackComplete
-            | StackStatus::ImportRollbackComplete
-            | StackStatus::UpdateRollbackComplete => Self::Cancelled,
-            StackStatus::CreateFailed
-            | StackStatus::RollbackFailed
-            | StackStatus::ImportRollbackFailed
-            | StackStatus::UpdateFailed
-            | StackStatus::UpdateRollbackFailed => Self::Failed,
-            StackStatus::DeleteInProgress => Self::DeleteInProgress,
-            StackStatus::DeleteFailed => Self::DeleteFailed,
-            StackStatus::DeleteComplete => Self::DeleteComplete,
-        }
-    }
 }
 
 /// A kind of operation on a stack.
