@@ -2,12 +2,12 @@
 
 /// Defines methods that set one field each and return the value.
 macro_rules! setters {
-    ($($(#[$doc:meta])+ $name:ident($($argument:ident: $type:ty)?) => $field:ident = $value:expr;)+) => {
+    ($($(#[$doc:meta])+ $name:ident($($argument:ident: $type:ty),*) => $($field:ident).+ = $value:expr;)+) => {
         $(
             $(#[$doc])+
             #[must_use]
-            pub fn $name(mut self $(, $argument: $type)?) -> Self {
-                self.$field = $value;
+            pub fn $name(mut self $(, $argument: $type)*) -> Self {
+                self.$($field).+ = $value;
                 self
             }
         )+

@@ -124,21 +124,12 @@ impl World {
         self
     }
 
-    /// Sets the most environments that Proton puts on a page, even if a request asks for more.
-    #[must_use]
-    pub fn environments_a_page(mut self, most: usize) -> Self {
-        self.proton.environments_a_page = most;
-        self
-    }
-
-    /// Counts Proton's pages from the first environment, so that all shift when one goes. By default a page begins after the last environment of the page before.
-    #[must_use]
-    pub fn pages_shift(mut self) -> Self {
-        self.proton.pages_shift = true;
-        self
-    }
-
     setters! {
+        /// Sets the most environments that Proton puts on a page, even if a request asks for more.
+        environments_a_page(most: usize) => proton.environments_a_page = most;
+        /// Counts Proton's pages from the first environment, so that all shift when one goes. By default
+        /// a page begins after the last environment of the page before.
+        pages_shift() => proton.pages_shift = true;
         /// Sets how CloudFormation answers.
         cloudformation(options: CloudFormationOptions) => cloudformation = options;
         /// Sets the seed of everything that is random: identities and faults.

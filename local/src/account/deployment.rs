@@ -116,14 +116,9 @@ impl Deployment {
         /// rollback is over. For CloudFormation, an ending that succeeded means that the update finishes
         /// right before a cancel arrives, which is then refused.
         when_cancelled(ending: Ending) => when_cancelled = Some(ending);
-    }
-
-    /// Sets the end that the deployment reaches if nobody cancels it: that long after the world
-    /// started, or after the deployment started if that is later.
-    #[must_use]
-    pub fn left_alone(mut self, after: Duration, ending: Ending) -> Self {
-        self.left_alone = Some((after, ending));
-        self
+        /// Sets the end that the deployment reaches if nobody cancels it: that long after the world
+        /// started, or after the deployment started if that is later.
+        left_alone(after: Duration, ending: Ending) => left_alone = Some((after, ending));
     }
 
     /// Returns the end that a cancel leads to, with the default of the service that shows it.
