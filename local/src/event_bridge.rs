@@ -2,13 +2,14 @@
 
 use std::time::SystemTime;
 
+use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::faults::live::LiveFaults;
 use crate::identity::Identities;
 use crate::wire::error::ServiceError;
-use crate::wire::json::{read, text};
+use crate::wire::json::read;
 use crate::wire::model;
 use crate::wire::time::{from_epoch_seconds, rfc3339};
 
@@ -75,14 +76,9 @@ impl EventBridge {
         faults: &mut LiveFaults,
     ) -> Result<Value, ServiceError> {
         let input = read(body, model::PUT_EVENTS)?;
-        let entries: Vec<Entry<'_>> = input
-            .get("Entries")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_object)
-            .map(Entry)
-            .collect();
+        let entries = input.get("Entries").cloned().unwrap_or_default();
+        // The model has checked the members.
+        let entries: Vec<Entry> = serde_json::from_value(entries).unwrap_or_default();
         if entries.iter().map(Entry::size).sum::<usize>() > MOST_BYTES {
             return Err(ServiceError::validation(
                 "Total size of the entries in the request is over the limit.",
@@ -90,16 +86,16 @@ impl EventBridge {
         }
         let mut refused = 0;
         let results: Vec<Value> = entries
-            .iter()
+            .into_iter()
             .map(|entry| {
                 let refusal = entry
                     .refusal()
-                    .or_else(|| faults.refuse_entry(entry.detail()));
+                    .or_else(|| faults.refuse_entry(&entry.detail));
                 if let Some((code, message)) = refusal {
                     refused += 1;
                     return json!({ "ErrorCode": code, "ErrorMessage": message });
                 }
-                let event = entry.to_event(identities.uuid(), now);
+                let event = entry.into_event(identities.uuid(), now);
                 let id = event.id.clone();
                 self.taken.push(event);
                 json!({ "EventId": id })
@@ -110,47 +106,49 @@ impl EventBridge {
 }
 
 /// An entry of a call.
-struct Entry<'a>(&'a Map<String, Value>);
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    time: Option<f64>,
+    #[serde(default)]
+    source: String,
+    #[serde(default)]
+    detail_type: String,
+    #[serde(default)]
+    detail: String,
+    event_bus_name: Option<String>,
+    #[serde(default)]
+    resources: Vec<String>,
+}
 
-impl<'a> Entry<'a> {
-    fn text(&self, name: &str) -> &'a str {
-        text(self.0, name).unwrap_or_default()
-    }
-
-    fn detail(&self) -> &'a str {
-        self.text("Detail")
-    }
-
-    fn resources(&self) -> impl Iterator<Item = &'a str> {
-        let resources = self.0.get("Resources").and_then(Value::as_array);
-        resources.into_iter().flatten().filter_map(Value::as_str)
-    }
-
-    fn seconds(&self) -> Option<f64> {
-        self.0.get("Time").and_then(Value::as_f64)
-    }
-
+impl Entry {
     /// Returns the size by EventBridge's rule: UTF-8 bytes of the texts, and 14 for a time.
     fn size(&self) -> usize {
-        let time = self.0.get("Time").map_or(0, |_| BYTES_OF_A_TIME);
-        let texts = ["Source", "DetailType", "Detail"].map(|name| self.text(name).len());
-        let resources = self.resources().map(str::len).sum::<usize>();
-        time + texts.iter().sum::<usize>() + resources
+        let time = self.time.map_or(0, |_| BYTES_OF_A_TIME);
+        let texts = [&self.source, &self.detail_type, &self.detail];
+        let texts = texts.into_iter().chain(&self.resources);
+        time + texts.map(String::len).sum::<usize>()
     }
 
     /// Returns the code and the message with which EventBridge refuses the entry, if it does.
     fn refusal(&self) -> Option<(String, String)> {
-        let mut required = ["Source", "DetailType", "Detail"].into_iter();
-        let absent = required.find(|name| self.text(name).is_empty());
-        let time = self.seconds();
-        let (code, message) = if let Some(name) = absent {
+        let required = [
+            ("Source", &self.source),
+            ("DetailType", &self.detail_type),
+            ("Detail", &self.detail),
+        ];
+        let absent = required.iter().find(|(_, text)| text.is_empty());
+        let (code, message) = if let Some((name, _)) = absent {
             let reason = format!("{name} is a required argument.");
             let message = format!("Parameter {name} is not valid. Reason: {reason}");
             ("InvalidArgument", message)
-        } else if time.is_some_and(|seconds| from_epoch_seconds(seconds).is_none()) {
+        } else if self
+            .time
+            .is_some_and(|seconds| from_epoch_seconds(seconds).is_none())
+        {
             let message = "Parameter Time is not valid. Reason: Time is out of range.";
             ("InvalidArgument", message.to_owned())
-        } else if !is_json_object(self.detail()) {
+        } else if !is_json_object(&self.detail) {
             ("MalformedDetail", "Detail is malformed.".to_owned())
         } else {
             return None;
@@ -158,19 +156,16 @@ impl<'a> Entry<'a> {
         Some((code.to_owned(), message))
     }
 
-    fn to_event(&self, id: String, now: SystemTime) -> Event {
-        let bus = match self.text("EventBusName") {
-            "" => "default",
-            bus => bus,
-        };
+    fn into_event(self, id: String, now: SystemTime) -> Event {
+        let bus = self.event_bus_name;
         Event {
             id,
-            time: self.seconds().and_then(from_epoch_seconds).unwrap_or(now),
-            bus: bus.to_owned(),
-            source: self.text("Source").to_owned(),
-            detail_type: self.text("DetailType").to_owned(),
-            detail: self.detail().to_owned(),
-            resources: self.resources().map(str::to_owned).collect(),
+            time: self.time.and_then(from_epoch_seconds).unwrap_or(now),
+            bus: bus.unwrap_or_else(|| "default".to_owned()),
+            source: self.source,
+            detail_type: self.detail_type,
+            detail: self.detail,
+            resources: self.resources,
         }
     }
 }
@@ -239,9 +234,7 @@ mod tests {
         let entry = json!({
             "Time": 1, "Source": "ü", "DetailType": "ab", "Detail": "{}", "Resources": ["arn", "…"],
         });
-        let Value::Object(entry) = entry else {
-            panic!()
-        };
-        assert_eq!(Entry(&entry).size(), 14 + 2 + 2 + 2 + 3 + 3);
+        let entry: Entry = serde_json::from_value(entry).unwrap();
+        assert_eq!(entry.size(), 14 + 2 + 2 + 2 + 3 + 3);
     }
 }
