@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -18,6 +18,7 @@ use crate::core::call::Call;
 use crate::core::reply::Reply;
 use crate::event_bridge::Event;
 use crate::runtime_api::{Invocation, InvocationResult, NOT_POLLING, Progress};
+use crate::wire::response::{self, insert};
 use crate::world::World;
 
 /// A running local AWS. Clones share one world.
@@ -149,8 +150,7 @@ impl LocalAws {
             }
             Reply::InvokeLater(payload) => {
                 let waiting = self.queue(payload, Invocation::default());
-                let mut response = Response::new(Bytes::new());
-                *response.status_mut() = StatusCode::ACCEPTED;
+                let mut response = response::empty(StatusCode::ACCEPTED);
                 insert(&mut response, "x-amzn-requestid", &waiting.id);
                 tokio::spawn(waiting.ended());
                 Exchange::Response(response)
@@ -238,37 +238,29 @@ impl Drop for Waiting {
 /// Returns the response of `Invoke`.
 fn invoked(id: &str, result: InvocationResult) -> Response<Bytes> {
     let mut response = match result {
-        InvocationResult::Response(body) => Response::new(body),
+        InvocationResult::Response(body) => response::json(StatusCode::OK, body),
         InvocationResult::Error {
             error_type,
             error_message,
             ..
         } if error_type == NOT_POLLING => not_polling(&error_message),
         InvocationResult::Error { raw, .. } => {
-            let mut response = Response::new(raw);
+            let mut response = response::json(StatusCode::OK, raw);
             insert(&mut response, "x-amz-function-error", "Unhandled");
             response
         }
     };
     insert(&mut response, "x-amz-executed-version", "$LATEST");
     insert(&mut response, "x-amzn-requestid", id);
-    insert(&mut response, "content-type", "application/json");
     response
 }
 
 /// Returns the service's error if no function polls.
 fn not_polling(message: &str) -> Response<Bytes> {
     let body = json!({ "Type": "Service", "message": message });
-    let mut response = Response::new(Bytes::from(body.to_string()));
-    *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+    let mut response = response::json(StatusCode::GATEWAY_TIMEOUT, body.to_string());
     insert(&mut response, "x-amzn-errortype", "ServiceException");
     response
-}
-
-fn insert(response: &mut Response<Bytes>, name: &'static str, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        response.headers_mut().insert(name, value);
-    }
 }
 
 async fn pause(latency: Duration) {

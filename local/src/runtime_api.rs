@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::identity::Identities;
@@ -156,21 +156,14 @@ impl RuntimeApi {
         let deadline = now.checked_add(timeout).unwrap_or(now);
         let trace_id = trace_id.unwrap_or_else(|| new_trace_id(now, identities));
         let mut response = response::json(StatusCode::OK, payload);
+        let deadline_ms = epoch_millis(deadline).to_string();
         for (name, value) in [
-            ("lambda-runtime-aws-request-id", id.clone()),
-            (
-                "lambda-runtime-deadline-ms",
-                epoch_millis(deadline).to_string(),
-            ),
-            (
-                "lambda-runtime-invoked-function-arn",
-                self.function_arn.clone(),
-            ),
-            ("lambda-runtime-trace-id", trace_id),
+            ("lambda-runtime-aws-request-id", &id),
+            ("lambda-runtime-deadline-ms", &deadline_ms),
+            ("lambda-runtime-invoked-function-arn", &self.function_arn),
+            ("lambda-runtime-trace-id", &trace_id),
         ] {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                response.headers_mut().insert(name, value);
-            }
+            response::insert(&mut response, name, value);
         }
         self.taken.insert(id, deadline);
         Some(response)

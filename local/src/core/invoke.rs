@@ -1,7 +1,7 @@
 //! Lambda's `Invoke`.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use serde_json::json;
 
 use crate::core::reply::{Reply, at_once};
@@ -26,9 +26,10 @@ pub(crate) fn invoke(request: &Request<Bytes>) -> Reply {
             "message": format!("{} byte payload is too large for the RequestResponse invocation type (limit {MOST_EVENT_BYTES} bytes)", request.body().len()),
         });
         let mut response = response::json(StatusCode::PAYLOAD_TOO_LARGE, body.to_string());
-        response.headers_mut().insert(
+        response::insert(
+            &mut response,
             "x-amzn-errortype",
-            HeaderValue::from_static("RequestTooLargeException"),
+            "RequestTooLargeException",
         );
         return at_once(response);
     }
@@ -39,11 +40,7 @@ pub(crate) fn invoke(request: &Request<Bytes>) -> Reply {
         .map(HeaderValue::as_bytes);
     match kind {
         Some(b"Event") => Reply::InvokeLater(payload),
-        Some(b"DryRun") => {
-            let mut response = Response::new(Bytes::new());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            at_once(response)
-        }
+        Some(b"DryRun") => at_once(response::empty(StatusCode::NO_CONTENT)),
         Some(_) | None => Reply::Invoke(payload, Invocation::default()),
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::wire::error::ServiceError;
 use crate::wire::operation::Service;
-use crate::wire::response::of_service;
+use crate::wire::response::{insert, of_service};
 use crate::wire::shape::{Member, violations};
 
 /// True if AWS's front end gives this error, before the service sees the request.
@@ -34,9 +34,7 @@ fn wire_type(error: &ServiceError, service: Service) -> String {
 pub(crate) fn error(error: &ServiceError, service: Service, request_id: &str) -> Response<Bytes> {
     let body = json!({ "__type": wire_type(error, service), "message": error.message });
     let mut response = of_service(service, error.status, body.to_string(), request_id);
-    if let Ok(code) = error.code.parse() {
-        response.headers_mut().insert("x-amzn-errortype", code);
-    }
+    insert(&mut response, "x-amzn-errortype", &error.code);
     response
 }
 
