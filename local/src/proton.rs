@@ -9,7 +9,6 @@ use crate::account::status::{StackStatus, Status};
 use crate::wire::error::ServiceError;
 use crate::wire::json::{read, text, without_nulls};
 use crate::wire::model;
-use crate::wire::operation::Operation;
 use crate::wire::pages::Pages;
 use crate::wire::time::epoch_seconds;
 
@@ -41,30 +40,7 @@ impl Proton {
         }
     }
 
-    /// Carries out a call.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "an operation of another service concerns its module alone"
-    )]
-    pub(crate) fn call(
-        &mut self,
-        operation: Operation,
-        body: &[u8],
-        context: &mut Context<'_>,
-    ) -> Result<Value, ServiceError> {
-        match operation {
-            Operation::ListEnvironments => self.list_environments(body, context),
-            Operation::GetEnvironment => get_environment(body, context),
-            Operation::CancelEnvironmentDeployment => cancel(body, context),
-            Operation::GetDeployment => get_deployment(body, context),
-            Operation::ListTagsForResource => self.list_tags(body, context),
-            _ => Err(ServiceError::unknown_operation(format!(
-                "{operation} is no operation of Proton"
-            ))),
-        }
-    }
-
-    fn list_environments(
+    pub(crate) fn list_environments(
         &mut self,
         body: &[u8],
         context: &mut Context<'_>,
@@ -107,7 +83,11 @@ impl Proton {
         ))
     }
 
-    fn list_tags(&mut self, body: &[u8], context: &mut Context<'_>) -> Result<Value, ServiceError> {
+    pub(crate) fn list_tags(
+        &mut self,
+        body: &[u8],
+        context: &mut Context<'_>,
+    ) -> Result<Value, ServiceError> {
         let input = read(body, model::LIST_TAGS_FOR_RESOURCE)?;
         let arn = text(&input, "resourceArn").unwrap_or_default();
         let account = &*context.account;
@@ -139,7 +119,10 @@ impl Proton {
     }
 }
 
-fn get_environment(body: &[u8], context: &mut Context<'_>) -> Result<Value, ServiceError> {
+pub(crate) fn get_environment(
+    body: &[u8],
+    context: &mut Context<'_>,
+) -> Result<Value, ServiceError> {
     let input = read(body, model::GET_ENVIRONMENT)?;
     let (_, environment) = find(context, text(&input, "name").unwrap_or_default())?;
     let output = json!({ "environment": summary(context, environment) });
@@ -147,7 +130,7 @@ fn get_environment(body: &[u8], context: &mut Context<'_>) -> Result<Value, Serv
     Ok(output)
 }
 
-fn cancel(body: &[u8], context: &mut Context<'_>) -> Result<Value, ServiceError> {
+pub(crate) fn cancel(body: &[u8], context: &mut Context<'_>) -> Result<Value, ServiceError> {
     let input = read(body, model::CANCEL_ENVIRONMENT_DEPLOYMENT)?;
     let name = text(&input, "environmentName").unwrap_or_default();
     let (index, environment) = find(context, name)?;
@@ -174,7 +157,10 @@ fn cancel(body: &[u8], context: &mut Context<'_>) -> Result<Value, ServiceError>
     Ok(json!({ "environment": summary(context, environment) }))
 }
 
-fn get_deployment(body: &[u8], context: &mut Context<'_>) -> Result<Value, ServiceError> {
+pub(crate) fn get_deployment(
+    body: &[u8],
+    context: &mut Context<'_>,
+) -> Result<Value, ServiceError> {
     let input = read(body, model::GET_DEPLOYMENT)?;
     for (member, kind) in [
         ("componentName", "Component"),
