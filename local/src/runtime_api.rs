@@ -1,6 +1,6 @@
 //! The Lambda Runtime API, as AWS's emulator answers it, and the events that wait for a function.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -88,10 +88,8 @@ pub(crate) struct RuntimeApi {
     function: Function,
     function_arn: String,
     queue: VecDeque<Queued>,
-    taken: HashMap<String, SystemTime>,
+    taken: HashMap<String, Taken>,
     ended: HashMap<String, InvocationResult>,
-    /// Invocations that a function took and whose caller is gone.
-    abandoned: HashSet<String>,
     init_error: Option<Bytes>,
 }
 
@@ -103,6 +101,12 @@ struct Queued {
     trace_id: Option<String>,
 }
 
+#[derive(Debug)]
+struct Taken {
+    deadline: SystemTime,
+    has_caller: bool,
+}
+
 impl RuntimeApi {
     pub(crate) fn new(world: &World) -> Self {
         Self {
@@ -111,7 +115,6 @@ impl RuntimeApi {
             queue: VecDeque::new(),
             taken: HashMap::new(),
             ended: HashMap::new(),
-            abandoned: HashSet::new(),
             init_error: None,
         }
     }
@@ -165,7 +168,11 @@ impl RuntimeApi {
         ] {
             response::insert(&mut response, name, value);
         }
-        self.taken.insert(id, deadline);
+        let taken = Taken {
+            deadline,
+            has_caller: true,
+        };
+        self.taken.insert(id, taken);
         Some(response)
     }
 
@@ -209,11 +216,11 @@ impl RuntimeApi {
             return Progress::Ended(result);
         }
         match self.taken.get(id) {
-            Some(deadline) => Progress::Taken {
-                deadline: *deadline,
+            Some(taken) => Progress::Taken {
+                deadline: taken.deadline,
             },
             None => Progress::Queued {
-                is_function_busy: self.taken.values().any(|deadline| *deadline > now),
+                is_function_busy: self.taken.values().any(|taken| taken.deadline > now),
             },
         }
     }
@@ -242,11 +249,8 @@ impl RuntimeApi {
     /// Ends an invocation whose function ended before it responded.
     pub(crate) fn function_exited(&mut self, what: &str) {
         let queued = self.queue.drain(..).map(|queued| queued.id);
-        let ids: Vec<String> = queued.chain(self.taken.drain().map(|(id, _)| id)).collect();
-        for id in ids {
-            if self.abandoned.remove(&id) {
-                continue;
-            }
+        let taken = self.taken.drain().filter(|(_, taken)| taken.has_caller);
+        for id in queued.chain(taken.map(|(id, _)| id)) {
             let result = match &self.init_error {
                 Some(error) => InvocationResult::reported(&HeaderMap::new(), error.clone()),
                 None => InvocationResult::failed(
@@ -262,15 +266,14 @@ impl RuntimeApi {
     pub(crate) fn abandon(&mut self, id: &str) {
         self.queue.retain(|queued| queued.id != id);
         self.ended.remove(id);
-        if self.taken.contains_key(id) {
-            self.abandoned.insert(id.to_owned());
+        if let Some(taken) = self.taken.get_mut(id) {
+            taken.has_caller = false;
         }
     }
 
     fn forget(&mut self, id: &str) {
         self.abandon(id);
         self.taken.remove(id);
-        self.abandoned.remove(id);
     }
 
     fn fail_init(&mut self, headers: &HeaderMap, body: Bytes) -> Response<Bytes> {
@@ -287,15 +290,15 @@ impl RuntimeApi {
         id: &str,
         result: impl FnOnce(&str) -> (Response<Bytes>, InvocationResult),
     ) -> Response<Bytes> {
-        if self.taken.remove(id).is_none() {
+        let Some(taken) = self.taken.remove(id) else {
             return error(
                 StatusCode::BAD_REQUEST,
                 "InvalidRequestID",
                 "Invalid request ID",
             );
-        }
+        };
         let (response, result) = result(id);
-        if !self.abandoned.remove(id) {
+        if taken.has_caller {
             self.ended.insert(id.to_owned(), result);
         }
         response
