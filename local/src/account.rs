@@ -61,10 +61,8 @@ pub(crate) struct Account {
     pub(crate) arns: Arns,
     /// First Proton's, then CloudFormation's. Replacements follow in order of time.
     environments: Vec<LiveEnvironment>,
-    /// The places of what Proton shows: the first ones by name, then replacements.
-    of_proton: Vec<usize>,
-    /// The places of the stacks: the first ones by name, then replacements.
-    of_cloudformation: Vec<usize>,
+    /// The places of what each service shows: the first ones by name, then replacements.
+    shown: HashMap<Service, Vec<usize>>,
     /// The number of environments with which the world started.
     first: usize,
     /// The newest environment of each name, by the service that shows it; stacks by their IDs, too.
@@ -98,8 +96,7 @@ impl Account {
         let mut account = Self {
             arns,
             environments: Vec::new(),
-            of_proton: Vec::new(),
-            of_cloudformation: Vec::new(),
+            shown: HashMap::new(),
             first: environments.len(),
             places: HashMap::new(),
             due: BTreeSet::new(),
@@ -135,10 +132,7 @@ impl Account {
     fn add(&mut self, environment: LiveEnvironment) -> usize {
         let place = self.environments.len();
         let service = environment.script.service;
-        match service {
-            Service::CloudFormation => self.of_cloudformation.push(place),
-            Service::Proton | Service::EventBridge => self.of_proton.push(place),
-        }
+        self.shown.entry(service).or_default().push(place);
         let id = environment.record.as_ref().map(|record| record.id.clone());
         for key in std::iter::once(environment.script.name.clone()).chain(id) {
             self.places.insert((service, key), place);
@@ -165,7 +159,7 @@ impl Account {
 
     /// Places each nested stack below its parent, whose resource it is.
     fn nest(&mut self) {
-        for place in self.of_cloudformation.clone() {
+        for place in self.shown_by(Service::CloudFormation).to_vec() {
             let Some(stack) = self.environments.get_mut(place) else {
                 continue;
             };
@@ -258,10 +252,7 @@ impl Account {
 
     /// Returns the places of what a service shows.
     fn shown_by(&self, service: Service) -> &[usize] {
-        match service {
-            Service::CloudFormation => &self.of_cloudformation,
-            Service::Proton | Service::EventBridge => &self.of_proton,
-        }
+        self.shown.get(&service).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the environments at these places, each with its place.
@@ -277,10 +268,11 @@ impl Account {
             after.is_some_and(|after| *environment.script.name <= *after)
         };
         // Only the first ones are sorted.
-        let passed = self.of_proton.partition_point(|place| {
+        let shown = self.shown_by(Service::Proton);
+        let passed = shown.partition_point(|place| {
             *place < self.first && self.get(*place).is_some_and(is_passed)
         });
-        self.at(self.of_proton.get(passed..).unwrap_or_default())
+        self.at(shown.get(passed..).unwrap_or_default())
             .map(|(_, environment)| environment)
             .filter(move |environment| environment.deleted.is_none() && !is_passed(environment))
     }
@@ -294,7 +286,7 @@ impl Account {
 
     /// Returns the number of stacks that exist or existed.
     pub(crate) fn stack_count(&self) -> usize {
-        self.of_cloudformation.len()
+        self.shown_by(Service::CloudFormation).len()
     }
 
     /// Returns the stacks that exist or existed, each with its record, without the first ones.
@@ -302,7 +294,8 @@ impl Account {
         &self,
         first: usize,
     ) -> impl Iterator<Item = (usize, &LiveEnvironment, &StackRecord)> {
-        self.at(self.of_cloudformation.get(first..).unwrap_or_default())
+        let shown = self.shown_by(Service::CloudFormation);
+        self.at(shown.get(first..).unwrap_or_default())
             .filter_map(|(place, stack)| Some((place, stack, stack.record.as_ref()?)))
     }
 

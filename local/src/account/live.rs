@@ -379,11 +379,10 @@ impl LiveEnvironment {
                         Some(_) => at.max(self.latest.changed),
                         None => at,
                     };
+                    self.apply(&effect, at, identities);
                     if let Effect::Replace(latest) = effect {
-                        self.delete(at, identities);
                         return Some(self.replacement(latest, at, identities, name_id));
                     }
-                    self.apply(&effect, at, identities);
                 }
             }
         }
