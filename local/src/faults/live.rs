@@ -1,6 +1,5 @@
 //! The faults of a running world.
 
-use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use crate::faults::{Fault, FaultMoment, Faults, Rule, Throttle};
@@ -45,9 +44,9 @@ pub(crate) struct LiveFaults {
     rng: fastrand::Rng,
     buckets: Vec<Bucket>,
     /// The number of calls that each rule has matched.
-    matched: HashMap<usize, u64>,
+    matched: Vec<u64>,
     /// The number of entries that each refusal has matched.
-    entries_matched: HashMap<usize, u64>,
+    entries_matched: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -93,11 +92,11 @@ impl LiveFaults {
             })
             .collect();
         Self {
+            matched: vec![0; faults.rules.len()],
+            entries_matched: vec![0; faults.refusals.len()],
             faults,
             rng: fastrand::Rng::with_seed(seed),
             buckets,
-            matched: HashMap::new(),
-            entries_matched: HashMap::new(),
         }
     }
 
@@ -107,14 +106,9 @@ impl LiveFaults {
             latency: self.draw_latency(),
             fault: None,
         };
-        if let Some(index) = self.matching_rule(call)
-            && let Some(rule) = self.faults.rules.get(index)
-        {
-            if let Fault::Latency(latency) = rule.fault {
-                verdict.latency += latency;
-            } else {
-                verdict.fault = Some((rule.moment, rule.fault.clone()));
-            }
+        match self.scripted(call) {
+            Some((_, Fault::Latency(latency))) => verdict.latency += latency,
+            scripted => verdict.fault = scripted,
         }
         if verdict.fault.is_none() && self.is_throttled(call.operation, now) {
             let code = match call.operation.service() {
@@ -133,15 +127,11 @@ impl LiveFaults {
     /// Returns the code and message with which `PutEvents` refuses an entry of this detail.
     pub(crate) fn refuse_entry(&mut self, detail: &str) -> Option<(String, String)> {
         let mut refused = None;
-        for (index, refusal) in self.faults.refusals.iter().enumerate() {
-            if refusal
-                .containing
-                .as_ref()
-                .is_some_and(|text| !detail.contains(text.as_str()))
-            {
+        for (refusal, count) in self.faults.refusals.iter().zip(&mut self.entries_matched) {
+            let text = refusal.containing.as_deref();
+            if text.is_some_and(|text| !detail.contains(text)) {
                 continue;
             }
-            let count = self.entries_matched.entry(index).or_default();
             *count += 1;
             if refused.is_none() && refusal.entries.contains(count) {
                 refused = Some((refusal.code.clone(), refusal.message.clone()));
@@ -156,20 +146,19 @@ impl LiveFaults {
         refused
     }
 
-    /// Counts the call for each rule that it matches, and returns the first that applies.
-    fn matching_rule(&mut self, call: &CallSeen<'_>) -> Option<usize> {
+    /// Counts the call for each rule that it matches, and returns the fault of the first that applies.
+    fn scripted(&mut self, call: &CallSeen<'_>) -> Option<(FaultMoment, Fault)> {
         let mut first = None;
-        for (index, rule) in self.faults.rules.iter().enumerate() {
+        for (rule, count) in self.faults.rules.iter().zip(&mut self.matched) {
             if !call.is_of(rule) {
                 continue;
             }
-            let count = self.matched.entry(index).or_default();
             *count += 1;
             if rule.calls.contains(count) {
-                first = first.or(Some(index));
+                first = first.or(Some(rule));
             }
         }
-        first
+        first.map(|rule| (rule.moment, rule.fault.clone()))
     }
 
     fn is_throttled(&mut self, operation: Operation, now: SystemTime) -> bool {
