@@ -8,7 +8,7 @@ use local_aws::{Call, Event, InvocationResult, Stream, rfc3339};
 use serde_json::{Value, json};
 
 use crate::arguments::Engine;
-use crate::trial::{Standing, Trial};
+use crate::trial::Trial;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -61,13 +61,11 @@ fn write_event(out: &mut String, trial: &Trial) -> std::fmt::Result {
 
 fn write_standings(out: &mut String, trial: &Trial) -> std::fmt::Result {
     const LEAST_STATUS: usize = 18;
-    heading(
-        out,
-        match trial.engine {
-            Engine::Proton => "Environments before and after",
-            Engine::CloudFormation => "Stacks before and after",
-        },
-    )?;
+    let (title, message) = match trial.engine {
+        Engine::Proton => ("Environments before and after", "message"),
+        Engine::CloudFormation => ("Stacks before and after", "status reason"),
+    };
+    heading(out, title)?;
     let statuses = trial.before.iter().chain(&trial.after);
     let wide = column(statuses.map(|standing| standing.status.len())).max(LEAST_STATUS);
     let width = column(
@@ -78,15 +76,8 @@ fn write_standings(out: &mut String, trial: &Trial) -> std::fmt::Result {
     );
     writeln!(
         out,
-        "  {DIM}{:width$}  {:wide$}  {:wide$}  {:>12}  {}{DIM:#}",
-        "",
-        "before",
-        "after",
-        "started",
-        match trial.engine {
-            Engine::Proton => "message",
-            Engine::CloudFormation => "status reason",
-        }
+        "  {DIM}{:width$}  {:wide$}  {:wide$}  {:>12}  {message}{DIM:#}",
+        "", "before", "after", "started"
     )?;
     for before in &trial.before {
         let after = trial.after.iter().find(|after| after.name == before.name);
@@ -136,78 +127,70 @@ fn write_answer(out: &mut String, engine: Engine, body: &[u8]) -> std::fmt::Resu
         count("alreadyCancelling")
     )?;
     let decided = summary.get("environments").and_then(Value::as_array);
-    let decided: Vec<Decided<'_>> = decided.into_iter().flatten().map(Decided).collect();
+    let decided = decided.map(Vec::as_slice).unwrap_or_default();
     if decided.is_empty() {
         return writeln!(out, "  no environment was a candidate");
     }
-    let width = column(decided.iter().map(|decided| decided.name().len()));
+    let width = column(
+        decided
+            .iter()
+            .map(|decided| text_at(decided, "/name").len()),
+    );
     for decided in decided {
-        let outcome = decided.text("/outcome");
+        let outcome = text_at(decided, "/outcome");
         let style = colour(outcome);
         writeln!(
             out,
             "  {:width$}  {style}{outcome:10}{style:#}  {}",
-            decided.name(),
-            decided.why(engine)
+            text_at(decided, "/name"),
+            why(decided, engine)
         )?;
     }
     Ok(())
 }
 
 fn write_trigger(out: &mut String, summary: &Value) -> std::fmt::Result {
-    let trigger = |name: &str| {
-        summary
-            .pointer(&format!("/trigger/{name}"))
-            .and_then(Value::as_str)
-    };
-    if let Some(kind) = trigger("kind") {
-        let name = trigger("name")
-            .map(|name| format!(" `{name}`"))
-            .unwrap_or_default();
-        let reason = trigger("reason").map(|reason| format!(": {}", shortened(reason)));
-        writeln!(out, "  {kind}{name}{}", reason.unwrap_or_default())?;
+    let [kind, name, reason] =
+        ["kind", "name", "reason"].map(|member| text_at(summary, &format!("/trigger/{member}")));
+    if kind.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    write!(out, "  {kind}")?;
+    if !name.is_empty() {
+        write!(out, " `{name}`")?;
+    }
+    if !reason.is_empty() {
+        write!(out, ": {}", shortened(reason))?;
+    }
+    writeln!(out)
 }
 
-/// An environment in the function's summary.
-struct Decided<'a>(&'a Value);
-
-impl<'a> Decided<'a> {
-    fn text(&self, pointer: &str) -> &'a str {
-        text_at(self.0, pointer)
-    }
-
-    fn name(&self) -> &'a str {
-        self.text("/name")
-    }
-
-    fn why(&self, engine: Engine) -> String {
-        let reason = self.text("/reason");
-        match (reason, self.text("/outcome")) {
-            ("", "ERROR") => format!(
-                "{}: {}",
-                self.text("/error/code"),
-                shortened(self.text("/error/message"))
-            ),
-            ("", "CANCELLED") => match engine {
-                Engine::Proton => "the deployment was cancelled",
-                Engine::CloudFormation => "the update was rolled back",
-            }
-            .to_owned(),
-            ("", "FAILED") => match engine {
-                Engine::Proton => "cancelled, but the deployment failed",
-                Engine::CloudFormation => "the update failed and was not rolled back",
-            }
-            .to_owned(),
-            ("", "SUCCEEDED") => "the update finished before the cancel".to_owned(),
-            ("", "CANCELLING") => "the cancel was accepted; the run did not see the end".to_owned(),
-            ("", "DRY_RUN") => "would have been cancelled".to_owned(),
-            (reason, _) => match explanation(reason) {
-                Some(explanation) => format!("{reason}: {explanation}"),
-                None => reason.to_owned(),
-            },
+/// Returns why an environment of the function's summary has its outcome.
+fn why(decided: &Value, engine: Engine) -> String {
+    let reason = text_at(decided, "/reason");
+    match (reason, text_at(decided, "/outcome")) {
+        ("", "ERROR") => format!(
+            "{}: {}",
+            text_at(decided, "/error/code"),
+            shortened(text_at(decided, "/error/message"))
+        ),
+        ("", "CANCELLED") => match engine {
+            Engine::Proton => "the deployment was cancelled",
+            Engine::CloudFormation => "the update was rolled back",
         }
+        .to_owned(),
+        ("", "FAILED") => match engine {
+            Engine::Proton => "cancelled, but the deployment failed",
+            Engine::CloudFormation => "the update failed and was not rolled back",
+        }
+        .to_owned(),
+        ("", "SUCCEEDED") => "the update finished before the cancel".to_owned(),
+        ("", "CANCELLING") => "the cancel was accepted; the run did not see the end".to_owned(),
+        ("", "DRY_RUN") => "would have been cancelled".to_owned(),
+        (reason, _) => match explanation(reason) {
+            Some(explanation) => format!("{reason}: {explanation}"),
+            None => reason.to_owned(),
+        },
     }
 }
 
@@ -230,15 +213,9 @@ fn write_events(out: &mut String, trial: &Trial) -> std::fmt::Result {
     if trial.events.is_empty() {
         return writeln!(out, "  none");
     }
-    let details: Vec<(&Event, Value)> = trial
-        .events
-        .iter()
-        .map(|event| {
-            (
-                event,
-                serde_json::from_str(&event.detail).unwrap_or_default(),
-            )
-        })
+    let events = trial.events.iter();
+    let details: Vec<_> = events
+        .map(|event| (event, from_json(event.detail.as_bytes())))
         .collect();
     let width = column(details.iter().map(|(_, detail)| name_of(detail).len()));
     for (event, detail) in &details {
@@ -362,8 +339,8 @@ pub(crate) fn json(trial: &Trial) -> Value {
             "file": trial.event.display().to_string(),
             "movedBySeconds": trial.moved.as_ref().map(|moved| moved.by.num_seconds()),
         },
-        "before": trial.before.iter().map(json_of).collect::<Vec<_>>(),
-        "after": trial.after.iter().map(json_of).collect::<Vec<_>>(),
+        "before": trial.before.iter().map(|one| &one.json).collect::<Vec<_>>(),
+        "after": trial.after.iter().map(|one| &one.json).collect::<Vec<_>>(),
         "answer": answer,
         "followerReads": trial.followed.map(|followed| followed.deliveries),
         "error": error,
@@ -374,10 +351,6 @@ pub(crate) fn json(trial: &Trial) -> Value {
             "text": line.text,
         })).collect::<Vec<_>>(),
     })
-}
-
-fn json_of(standing: &Standing) -> &Value {
-    &standing.json
 }
 
 /// Returns the JSON of these bytes, or else their text.
