@@ -11,18 +11,9 @@ impl Identities {
 
     /// Returns a UUID of version 4.
     pub(crate) fn uuid(&mut self) -> String {
-        let random = self.0.u128(..);
-        let versioned = random & !(0xf << 76) | (0x4 << 76);
-        let uuid = versioned & !(0x3 << 62) | (0x2 << 62);
-        let digits = format!("{uuid:032x}");
-        let mut text = String::with_capacity(36);
-        for (index, digit) in digits.char_indices() {
-            if [8, 12, 16, 20].contains(&index) {
-                text.push('-');
-            }
-            text.push(digit);
-        }
-        text
+        let random = self.0.u128(..).to_be_bytes();
+        let id = uuid::Builder::from_random_bytes(random).into_uuid();
+        id.to_string()
     }
 
     /// Returns an opaque token of letters and digits.
