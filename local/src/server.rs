@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -78,14 +79,15 @@ impl Drop for Server {
     }
 }
 
-async fn accept(local: LocalAws, listener: TcpListener, stopped: watch::Receiver<bool>) {
-    let mut connections = JoinSet::new();
-    let mut stop = stopped.clone();
+async fn accept(local: LocalAws, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(converse(local.clone(), stream, stopped.clone()));
+                    let connection = graceful.watch(connection(local.clone(), stream));
+                    // Nobody is left to report a broken connection to.
+                    connections.spawn(connection);
                 }
                 // Out of file descriptors, for instance: others may end meanwhile.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -95,32 +97,27 @@ async fn accept(local: LocalAws, listener: TcpListener, stopped: watch::Receiver
         }
     }
     drop(listener);
-    let ended = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, ended).await.is_err() {
+    if tokio::time::timeout(GRACE, graceful.shutdown())
+        .await
+        .is_err()
+    {
         connections.shutdown().await;
     }
 }
 
-/// Waits for a shutdown, or until the server is dropped.
-async fn stopping(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|is_stopped| *is_stopped).await;
-}
-
-async fn converse(local: LocalAws, stream: TcpStream, mut stopped: watch::Receiver<bool>) {
+fn connection(local: LocalAws, stream: TcpStream) -> impl GracefulConnection<Error: Send> + Send {
     // A failure only delays small responses.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let local = local.clone();
         async move { answer(&local, request).await }
     });
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    tokio::select! {
-        // Nobody is left to report a broken connection to.
-        _ = connection.as_mut() => return,
-        () = stopping(&mut stopped) => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = connection.await;
+    http1::Builder::new().serve_connection(TokioIo::new(stream), service)
+}
+
+/// Waits for a shutdown, or until the server is dropped.
+async fn stopping(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|is_stopped| *is_stopped).await;
 }
 
 /// A connection that ends without a response.
