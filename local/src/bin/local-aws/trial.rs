@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use local_aws::{Call, EnvironmentSnapshot, Event, InvocationResult, Line, LocalAws, StackStatus};
+use local_aws::{
+    Call, EnvironmentSnapshot, Event, InvocationResult, Line, LocalAws, StackStatus, Status,
+};
 use serde_json::Value;
 
 use crate::arguments::Engine;
@@ -48,28 +50,30 @@ pub(crate) struct Standing {
 /// Returns the present state of every environment or stack.
 pub(crate) fn standings(local: &LocalAws, engine: Engine) -> Vec<Standing> {
     match engine {
-        Engine::Proton => {
-            let environments = local.environments().into_iter();
-            let standing =
-                |one: EnvironmentSnapshot| standing(&one, one.status.as_str(), one.to_json());
-            environments.map(standing).collect()
-        }
-        Engine::CloudFormation => {
-            let stacks = local.stacks().into_iter();
-            let standing = |one: EnvironmentSnapshot<StackStatus>| {
-                standing(&one, one.status.as_str(), one.to_json())
-            };
-            stacks.map(standing).collect()
-        }
+        Engine::Proton => list(
+            local.environments(),
+            Status::as_str,
+            EnvironmentSnapshot::<Status>::to_json,
+        ),
+        Engine::CloudFormation => list(
+            local.stacks(),
+            StackStatus::as_str,
+            EnvironmentSnapshot::<StackStatus>::to_json,
+        ),
     }
 }
 
-fn standing<S>(snapshot: &EnvironmentSnapshot<S>, status: &'static str, json: Value) -> Standing {
-    Standing {
-        name: snapshot.name.clone(),
-        status,
-        message: snapshot.message.clone(),
-        started_at: snapshot.started_at,
-        json,
-    }
+fn list<S: Copy>(
+    snapshots: Vec<EnvironmentSnapshot<S>>,
+    status: fn(S) -> &'static str,
+    json: fn(&EnvironmentSnapshot<S>) -> Value,
+) -> Vec<Standing> {
+    let standing = |one: EnvironmentSnapshot<S>| Standing {
+        json: json(&one),
+        status: status(one.status),
+        name: one.name,
+        message: one.message,
+        started_at: one.started_at,
+    };
+    snapshots.into_iter().map(standing).collect()
 }
