@@ -51,19 +51,15 @@ fn visit(value: &mut Value, visitor: &mut impl FnMut(&str, &mut String)) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {
-                match member {
-                    Value::String(text) => match (name.as_str(), serde_json::from_str(text)) {
-                        ("Message", Ok(mut inner @ Value::Object(_))) => {
-                            visit(&mut inner, visitor);
-                            *text = inner.to_string();
-                        }
-                        (name, _) => visitor(name, text),
-                    },
-                    Value::Null
-                    | Value::Bool(_)
-                    | Value::Number(_)
-                    | Value::Array(_)
-                    | Value::Object(_) => visit(member, visitor),
+                let text = member.as_str().filter(|_| name == "Message");
+                let inner = text.and_then(|text| serde_json::from_str(text).ok());
+                match (inner, member) {
+                    (Some(mut inner @ Value::Object(_)), member) => {
+                        visit(&mut inner, visitor);
+                        *member = Value::from(inner.to_string());
+                    }
+                    (_, Value::String(text)) => visitor(name, text),
+                    (_, member) => visit(member, visitor),
                 }
             }
         }
