@@ -24,7 +24,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
                 "cannot listen on {host}:{port}: {error}; choose another address with --host and --port"
             ))
         })?;
-    let (mut interrupted, mut terminated) = signals()?;
+    let mut ended = std::pin::pin!(ended()?);
     let local = LocalAws::new(world, Clock::system());
     let count = match engine {
         Engine::Proton => local.environments().len(),
@@ -37,15 +37,11 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
     );
     let follow = follow(&local, &server, engine, options.follow_every);
     tokio::select! {
-        _ = interrupted.recv() => {}
-        _ = terminated.recv() => {}
+        () = &mut ended => {}
         failure = follow => {
             // What it serves besides is of use without the follower.
             eprintln!("nothing is followed: {failure}");
-            tokio::select! {
-                _ = interrupted.recv() => {}
-                _ = terminated.recv() => {}
-            }
+            ended.await;
         }
     }
     server.shut_down().await;
@@ -65,16 +61,19 @@ async fn follow(local: &LocalAws, server: &Server, engine: Engine, every: Durati
     }
 }
 
-type Signals = (tokio::signal::unix::Signal, tokio::signal::unix::Signal);
-
-fn signals() -> Result<Signals, Failure> {
+/// Returns a future that waits for Ctrl-C or SIGTERM, from now on.
+fn ended() -> Result<impl Future<Output = ()>, Failure> {
     let listen = |kind| {
         signal(kind).map_err(|error| Failure::Trial(format!("cannot wait for signals: {error}")))
     };
-    Ok((
-        listen(SignalKind::interrupt())?,
-        listen(SignalKind::terminate())?,
-    ))
+    let mut interrupted = listen(SignalKind::interrupt())?;
+    let mut terminated = listen(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+    })
 }
 
 fn greeting(engine: Engine, url: &str, address: &str, count: usize) -> String {
