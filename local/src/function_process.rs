@@ -1,6 +1,5 @@
 //! The real binary, under the Runtime API.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,11 +54,10 @@ impl FunctionProcess {
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, FunctionProcessError> {
         let program = program.as_ref();
-        let mut environment = lambda_environment(server);
-        environment.extend(variables);
         let start = Command::new(program)
             .env_clear()
-            .envs(environment)
+            .envs(lambda_environment(server))
+            .envs(variables)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -121,7 +119,7 @@ impl FunctionProcess {
 }
 
 /// Returns the variables that Lambda sets, and AWS's endpoint.
-fn lambda_environment(server: &Server) -> BTreeMap<String, String> {
+fn lambda_environment(server: &Server) -> [(&'static str, String); 9] {
     [
         ("AWS_LAMBDA_RUNTIME_API", server.address()),
         ("AWS_ENDPOINT_URL", server.endpoint_url()),
@@ -133,9 +131,6 @@ fn lambda_environment(server: &Server) -> BTreeMap<String, String> {
         ("AWS_ACCESS_KEY_ID", "AKIDLOCAL".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
     ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
 }
 
 async fn read(stream: impl AsyncRead + Unpin, kind: Stream, lines: Arc<Mutex<Vec<Line>>>) {
