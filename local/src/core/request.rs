@@ -45,7 +45,7 @@ impl ServiceRequest {
             });
         };
         let authorization = header(request, "authorization");
-        let operation = name.parse::<Operation>().ok();
+        let operation = Operation::try_from(name.clone()).ok();
         let operation = operation.filter(|operation| operation.service() == service);
         Ok(Self {
             operation: match operation {

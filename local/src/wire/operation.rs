@@ -1,7 +1,6 @@
 //! The services and their operations.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::Deserialize;
 
@@ -123,24 +122,15 @@ impl fmt::Display for Operation {
     }
 }
 
-impl FromStr for Operation {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|operation| operation.as_str() == text)
-            .ok_or_else(|| {
-                let names = Self::ALL.map(Self::as_str).join("`, `");
-                format!("operation `{text}` is not offered: write one of `{names}`")
-            })
-    }
-}
-
 impl TryFrom<String> for Operation {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, Self::Error> {
-        name.parse()
+        let mut all = Self::ALL.into_iter();
+        all.find(|operation| operation.as_str() == name)
+            .ok_or_else(|| {
+                let names = Self::ALL.map(Self::as_str).join("`, `");
+                format!("operation `{name}` is not offered: write one of `{names}`")
+            })
     }
 }
