@@ -23,41 +23,25 @@ pub(crate) fn environment(name: &str, deployment: Deployment) -> Environment {
     Environment::new(name).deployment(deployment)
 }
 
-/// An SDK client of Proton in process, without retries.
-pub(crate) fn proton(local: &LocalAws) -> aws_sdk_proton::Client {
-    let config = aws_sdk_proton::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .http_client(local.http_client())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "test"))
-        .retry_config(RetryConfig::disabled())
-        .build();
-    aws_sdk_proton::Client::from_conf(config)
+/// Defines a function that returns an SDK client in process, without retries.
+macro_rules! client {
+    ($name:ident, $sdk:ident) => {
+        pub(crate) fn $name(local: &LocalAws) -> $sdk::Client {
+            let config = $sdk::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .http_client(local.http_client())
+                .region(Region::new("us-east-1"))
+                .credentials_provider(Credentials::new("local", "local", None, None, "test"))
+                .retry_config(RetryConfig::disabled())
+                .build();
+            $sdk::Client::from_conf(config)
+        }
+    };
 }
 
-/// An SDK client of CloudFormation in process, without retries.
-pub(crate) fn cloudformation(local: &LocalAws) -> aws_sdk_cloudformation::Client {
-    let config = aws_sdk_cloudformation::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .http_client(local.http_client())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "test"))
-        .retry_config(RetryConfig::disabled())
-        .build();
-    aws_sdk_cloudformation::Client::from_conf(config)
-}
-
-/// An SDK client of EventBridge in process, without retries.
-pub(crate) fn event_bridge(local: &LocalAws) -> aws_sdk_eventbridge::Client {
-    let config = aws_sdk_eventbridge::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .http_client(local.http_client())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "test"))
-        .retry_config(RetryConfig::disabled())
-        .build();
-    aws_sdk_eventbridge::Client::from_conf(config)
-}
+client!(proton, aws_sdk_proton);
+client!(cloudformation, aws_sdk_cloudformation);
+client!(event_bridge, aws_sdk_eventbridge);
 
 /// The local AWS on the real clock, behind a socket.
 pub(crate) async fn serve(world: World) -> (LocalAws, Server) {
