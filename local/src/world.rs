@@ -262,16 +262,10 @@ impl Default for Function {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
-    use crate::account::deployment::Moment;
+
     fn parse(text: &str) -> Result<World, String> {
         text.parse::<World>().map_err(|error| error.to_string())
-    }
-
-    fn refusal(text: &str) -> String {
-        parse(text).unwrap_err()
     }
 
     #[test]
@@ -279,82 +273,29 @@ mod tests {
         let world = parse("[[environment]]\nname = \"prod-net\"").unwrap();
         let expected = World::new().with(Environment::new("prod-net"));
         assert_eq!(world, expected);
+        let world = parse("[[stack]]\nname = \"net\"").unwrap();
+        assert_eq!(world, World::new().with(Environment::stack("net")));
         assert_eq!(parse(""), Ok(World::new()));
     }
 
     #[test]
-    fn copies_have_names_of_one_length() {
-        let world = parse("[[environment]]\nname = \"net\"\ncopies = 10").unwrap();
-        let names: Vec<_> = world.environments.iter().map(Environment::name).collect();
-        assert_eq!((names[0], names[9]), ("net-01", "net-10"));
-    }
-
-    #[test]
-    fn a_start_can_lie_ahead_or_be_a_time() {
-        let world = |start: &str| {
-            let text = format!("[[environment]]\nname = \"a\"\ndeployment = {{ {start} }}");
-            parse(&text).map(|world| world.environments[0].latest().started)
-        };
-        assert_eq!(
-            world("started_minutes_ago = -0.5"),
-            Ok(Moment::In(Duration::from_secs(30)))
-        );
-        let time = SystemTime::UNIX_EPOCH + Duration::from_mins(29_923_600);
-        assert_eq!(
-            world("started_at = 2026-11-23T06:40:00Z"),
-            Ok(Moment::At(time))
-        );
-        assert!(world("started_at = 2026-11-23").is_err());
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_with_what_is_right() {
-        let environment = |rest: &str| format!("[[environment]]\nname = \"a\"\n{rest}");
+    fn what_is_wrong_with_faults_is_named() {
         let cases = [
             (
-                environment("deployment = { status = \"DONE\" }"),
-                "environment `a`: status `DONE` is not known: write one of `IN_PROGRESS`",
-            ),
-            (
-                environment("deployment = { when_cancelled = { ends = \"IN_PROGRESS\" } }"),
-                "nothing ends so",
-            ),
-            (
-                environment("template_version = \"1\""),
-                "template_version is `1`: write it as `1.0`",
-            ),
-            (
-                environment("account_id = \"12\""),
-                "account_id is `12`: must be 12 digits",
-            ),
-            (
-                environment("[[environment.then]]\ncancel = true"),
-                "each `then` needs one of",
-            ),
-            (environment("colour = \"red\""), "unknown field `colour`"),
-            (
-                "[[environment]]\nname = \"a b\"".to_owned(),
-                "name is `a b`: must be",
-            ),
-            (
-                environment("[[environment]]\nname = \"a\""),
-                "environment `a` is there twice",
-            ),
-            (
-                "[faults]\nchances = { never = 2 }".to_owned(),
+                "[faults]\nchances = { never = 2 }",
                 "`2` is no probability: must be from 0 to 1",
             ),
             (
-                "[[faults.rule]]\nfault = \"error\"".to_owned(),
+                "[[faults.rule]]\nfault = \"error\"",
                 "an `error` needs a `code`",
             ),
             (
-                "[[faults.rule]]\nfault = \"fire\"".to_owned(),
+                "[[faults.rule]]\nfault = \"fire\"",
                 "fault is `fire`: write",
             ),
         ];
         for (text, expected) in cases {
-            let refused = refusal(&text);
+            let refused = parse(text).unwrap_err();
             assert!(refused.contains(expected), "{refused}");
         }
     }

@@ -523,9 +523,28 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_can_be_nearly_empty() {
-        let world = parsed("[[stack]]\nname = \"net\"").unwrap();
-        assert_eq!(world, World::new().with(Environment::stack("net")));
+    fn copies_have_names_of_one_length() {
+        let world = parsed("[[environment]]\nname = \"net\"\ncopies = 10").unwrap();
+        let names: Vec<_> = world.environments.iter().map(Environment::name).collect();
+        assert_eq!((names[0], names[9]), ("net-01", "net-10"));
+    }
+
+    #[test]
+    fn a_start_can_lie_ahead_or_be_a_time() {
+        let world = |start: &str| {
+            let text = format!("[[environment]]\nname = \"a\"\ndeployment = {{ {start} }}");
+            parsed(&text).map(|world| world.environments[0].latest().started)
+        };
+        assert_eq!(
+            world("started_minutes_ago = -0.5"),
+            Ok(Moment::In(Duration::from_secs(30)))
+        );
+        let time = SystemTime::UNIX_EPOCH + Duration::from_mins(29_923_600);
+        assert_eq!(
+            world("started_at = 2026-11-23T06:40:00Z"),
+            Ok(Moment::At(time))
+        );
+        assert!(world("started_at = 2026-11-23").is_err());
     }
 
     #[test]
@@ -586,7 +605,37 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_what_is_right() {
         let stack = |rest: &str| format!("[[stack]]\nname = \"a\"\n{rest}");
+        let environment = |rest: &str| format!("[[environment]]\nname = \"a\"\n{rest}");
         let cases = [
+            (
+                environment("deployment = { status = \"DONE\" }"),
+                "environment `a`: status `DONE` is not known: write one of `IN_PROGRESS`",
+            ),
+            (
+                environment("deployment = { when_cancelled = { ends = \"IN_PROGRESS\" } }"),
+                "nothing ends so",
+            ),
+            (
+                environment("template_version = \"1\""),
+                "template_version is `1`: write it as `1.0`",
+            ),
+            (
+                environment("account_id = \"12\""),
+                "account_id is `12`: must be 12 digits",
+            ),
+            (
+                environment("[[environment.then]]\ncancel = true"),
+                "each `then` needs one of",
+            ),
+            (environment("colour = \"red\""), "unknown field `colour`"),
+            (
+                "[[environment]]\nname = \"a b\"".to_owned(),
+                "name is `a b`: must be",
+            ),
+            (
+                environment("[[environment]]\nname = \"a\""),
+                "environment `a` is there twice",
+            ),
             (
                 stack("update = { status = \"IN_PROGRESS\" }"),
                 "stack `a`: status `IN_PROGRESS` is not known: write one of `CREATE_IN_PROGRESS`",
