@@ -28,7 +28,7 @@ use crate::identity::Identities;
 use crate::wire::operation::{Operation, Service};
 
 /// The region and the ID of an account, as its ARNs have them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Arns {
     pub(crate) region: String,
     pub(crate) account: String,

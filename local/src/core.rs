@@ -54,7 +54,7 @@ impl Core {
         let mut identities = Identities::new(world.seed);
         Self {
             runtime: RuntimeApi::new(&world),
-            account: Account::new(&world.environments, world.arns(), start, &mut identities),
+            account: Account::new(&world.environments, world.arns, start, &mut identities),
             proton: Proton::new(world.proton),
             cloudformation: CloudFormation::new(world.cloudformation),
             event_bridge: EventBridge::default(),

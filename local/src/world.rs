@@ -37,8 +37,7 @@ use crate::wire::operation::Service;
 #[derive(Clone, Debug, PartialEq)]
 pub struct World {
     pub(crate) seed: u64,
-    pub(crate) region: String,
-    pub(crate) account: String,
+    pub(crate) arns: Arns,
     pub(crate) function: Function,
     pub(crate) environments: Vec<Environment>,
     pub(crate) proton: ProtonOptions,
@@ -52,8 +51,10 @@ impl World {
     pub fn new() -> Self {
         Self {
             seed: 1,
-            region: "us-east-1".to_owned(),
-            account: "123456789012".to_owned(),
+            arns: Arns {
+                region: "us-east-1".to_owned(),
+                account: "123456789012".to_owned(),
+            },
             function: Function::default(),
             environments: Vec::new(),
             proton: ProtonOptions {
@@ -146,24 +147,10 @@ impl World {
         &self.environments
     }
 
-    pub(crate) fn arns(&self) -> Arns {
-        Arns {
-            region: self.region.clone(),
-            account: self.account.clone(),
-        }
-    }
-
     pub(crate) fn function_arn(&self) -> String {
-        let Self {
-            region,
-            account,
-            function,
-            ..
-        } = self;
-        format!(
-            "arn:aws:lambda:{region}:{account}:function:{}",
-            function.name
-        )
+        let Arns { region, account } = &self.arns;
+        let name = &self.function.name;
+        format!("arn:aws:lambda:{region}:{account}:function:{name}")
     }
 }
 
@@ -217,10 +204,10 @@ impl WorldText {
         };
         world.seed = self.seed.unwrap_or(world.seed);
         if let Some(region) = self.region {
-            world.region = region;
+            world.arns.region = region;
         }
         if let Some(account) = self.account {
-            world.account = valid(account, "account", ACCOUNT_ID)?;
+            world.arns.account = valid(account, "account", ACCOUNT_ID)?;
         }
         world.environments = environments(self.environment)?;
         world.environments.extend(stacks(self.stack)?);
