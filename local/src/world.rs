@@ -164,14 +164,13 @@ impl FromStr for World {
     type Err = WorldError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parsed =
-            || -> Result<_, toml::de::Error> { Ok((toml::from_str(text)?, text.parse()?)) };
-        let parsed: Result<(WorldText, Table), _> = parsed();
-        let world = parsed.map_err(|error| error.to_string());
-        let world = world.and_then(|(file, table)| {
-            check_members(&table)?;
-            file.into_world()
-        });
+        let world = toml::from_str::<WorldText>(text)
+            .and_then(|file| Ok((file, text.parse::<Table>()?)))
+            .map_err(|error| error.to_string())
+            .and_then(|(file, table)| {
+                check_members(&table)?;
+                file.into_world()
+            });
         world.map_err(|what| WorldError { file: None, what })
     }
 }
