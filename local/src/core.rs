@@ -115,22 +115,19 @@ impl Core {
         }
         let (account, events) = (&self.account, self.event_bridge.taken());
         let body = match place {
-            "events" => json_of(events, Event::to_json),
-            "calls" => json_of(&self.calls, Call::to_json),
-            "environments" => json_of(
-                &account.environments(),
+            "events" => list(events, Event::to_json),
+            "calls" => list(&self.calls, Call::to_json),
+            "environments" => list(
+                account.environments(),
                 EnvironmentSnapshot::<Status>::to_json,
             ),
-            "deployments" => json_of(
-                &account.deployments(),
-                DeploymentSnapshot::<Status>::to_json,
-            ),
-            "stacks" => json_of(
-                &account.environments(),
+            "deployments" => list(account.deployments(), DeploymentSnapshot::<Status>::to_json),
+            "stacks" => list(
+                account.environments(),
                 EnvironmentSnapshot::<StackStatus>::to_json,
             ),
-            "updates" => json_of(
-                &account.deployments(),
+            "updates" => list(
+                account.deployments(),
                 DeploymentSnapshot::<StackStatus>::to_json,
             ),
             _ => {
@@ -251,6 +248,6 @@ impl Core {
 }
 
 /// Returns a list as JSON.
-fn json_of<T>(list: &[T], to_json: fn(&T) -> Value) -> Value {
-    list.iter().map(to_json).collect()
+fn list<T>(elements: impl AsRef<[T]>, to_json: fn(&T) -> Value) -> Value {
+    elements.as_ref().iter().map(to_json).collect()
 }
