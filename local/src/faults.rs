@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::faults::file::{RuleText, chance, latency, range, rate};
+use crate::faults::file::{chance, latency, range, rate, rules};
 use crate::setters::setters;
 use crate::wire::operation::Operation;
 
@@ -23,7 +23,7 @@ pub struct Faults {
     pub(crate) chances: Chances,
     #[serde(rename = "throttle")]
     pub(crate) throttles: Vec<Throttle>,
-    #[serde(rename = "rule")]
+    #[serde(rename = "rule", deserialize_with = "rules")]
     pub(crate) rules: Vec<Rule>,
     #[serde(rename = "refuse")]
     pub(crate) refusals: Vec<Refusal>,
@@ -148,8 +148,7 @@ fn all() -> RangeInclusive<u64> {
 }
 
 /// A scripted fault.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "RuleText")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     pub(crate) operation: Option<Operation>,
     pub(crate) environment: Option<String>,

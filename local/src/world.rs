@@ -273,7 +273,7 @@ mod tests {
             ),
             (
                 "[[faults.rule]]\nfault = \"error\"",
-                "an `error` needs a `code`",
+                "faults.rule 1: an `error` needs a `code`",
             ),
             (
                 "[[faults.rule]]\nfault = \"fire\"",

@@ -53,10 +53,20 @@ where
     Ok((first..=last).into())
 }
 
+/// Reads the entries `[[faults.rule]]`.
+pub(crate) fn rules<'de, D: Deserializer<'de>>(file: D) -> Result<Vec<Rule>, D::Error> {
+    let texts = Vec::<RuleText>::deserialize(file)?.into_iter();
+    let rules = texts.enumerate().map(|(index, text)| {
+        let rule = text.into_rule();
+        rule.map_err(|what| D::Error::custom(format!("faults.rule {}: {what}", index + 1)))
+    });
+    rules.collect()
+}
+
 /// An entry `[[faults.rule]]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct RuleText {
+struct RuleText {
     operation: Option<Operation>,
     environment: Option<String>,
     #[serde(default, deserialize_with = "range")]
@@ -73,12 +83,10 @@ pub(crate) struct RuleText {
     after_effect: bool,
 }
 
-impl TryFrom<RuleText> for Rule {
-    type Error = String;
-
-    fn try_from(text: RuleText) -> Result<Self, Self::Error> {
-        let mut rule = Self::new(text.fault()?);
-        rule = match (text.calls, text.times) {
+impl RuleText {
+    fn into_rule(self) -> Result<Rule, String> {
+        let mut rule = Rule::new(self.fault()?);
+        rule = match (self.calls, self.times) {
             (Some(_), Some(_)) => {
                 return Err("calls and times exclude each other: keep one".to_owned());
             }
@@ -86,18 +94,16 @@ impl TryFrom<RuleText> for Rule {
             (None, Some(times)) => rule.times(times),
             (None, None) => rule,
         };
-        if text.after_effect {
+        if self.after_effect {
             rule = rule.after_effect();
         }
-        Ok(Self {
-            operation: text.operation,
-            environment: text.environment,
+        Ok(Rule {
+            operation: self.operation,
+            environment: self.environment,
             ..rule
         })
     }
-}
 
-impl RuleText {
     fn fault(&self) -> Result<Fault, String> {
         if let Some(status) = self.status
             && !(200..=599).contains(&status)
