@@ -196,16 +196,18 @@ pub(crate) fn check_members(file: &Table) -> Result<(), String> {
 
 /// Returns the first of these names that a member of a value has, at any depth.
 fn member<'a>(value: &'a Value, names: &[&str]) -> Option<&'a str> {
-    let elements = value.as_array().into_iter().flatten();
-    let members = value.as_table().into_iter().flatten();
+    if let Some(elements) = value.as_array() {
+        return elements.iter().find_map(|element| member(element, names));
+    }
     // Tags have names of their own.
-    let mut members = members.filter(|(name, _)| *name != "tags");
-    members
-        .find_map(|(name, value)| {
-            let is_one = names.contains(&name.as_str());
-            is_one.then_some(&**name).or_else(|| member(value, names))
-        })
-        .or_else(|| elements.into_iter().find_map(|value| member(value, names)))
+    let mut members = value.as_table()?.iter().filter(|(name, _)| *name != "tags");
+    members.find_map(|(name, value)| {
+        if names.contains(&name.as_str()) {
+            Some(name.as_str())
+        } else {
+            member(value, names)
+        }
+    })
 }
 
 /// Reads the environments of a file, each with a name of its own.
