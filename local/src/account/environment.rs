@@ -117,6 +117,14 @@ impl Environment {
         self
     }
 
+    /// Keeps `LastUpdatedTime` when a rollback begins. AWS does not document the rule; by default
+    /// a rollback moves it.
+    #[must_use]
+    pub fn last_updated_stands_still(mut self) -> Self {
+        self.rollback_moves_last_updated = false;
+        self
+    }
+
     setters! {
         /// Sets the latest deployment.
         deployment(deployment: Deployment) => deployment = Some(deployment);
@@ -131,9 +139,6 @@ impl Environment {
         never_succeeded() => last_success = None;
         /// Leaves `LastOperations` and the `OperationId` of events out of CloudFormation's responses.
         operations_not_sent() => are_operations_sent = false;
-        /// Keeps `LastUpdatedTime` when a rollback begins. AWS does not document the rule; by default
-        /// a rollback moves it.
-        last_updated_stands_still() => rollback_moves_last_updated = false;
         /// Leaves `LastUpdatedTime` out of CloudFormation's responses.
         last_updated_not_sent() => is_last_updated_sent = false;
     }
