@@ -127,10 +127,11 @@ impl LocalAws {
 
     /// Answers a request.
     pub(crate) async fn exchange(&self, request: Request<Bytes>) -> Exchange {
+        let arrived = Instant::now();
         let reply = self.core().answer(&request, self.0.clock.now());
         match reply {
             Reply::Response(response, latency) => {
-                pause(latency).await;
+                pause(arrived, latency).await;
                 Exchange::Response(response)
             }
             Reply::Changed(response) => {
@@ -138,7 +139,7 @@ impl LocalAws {
                 Exchange::Response(response)
             }
             Reply::Drop(latency) => {
-                pause(latency).await;
+                pause(arrived, latency).await;
                 Exchange::Dropped
             }
             Reply::Never => std::future::pending().await,
@@ -263,8 +264,9 @@ fn not_polling(message: &str) -> Response<Bytes> {
     response
 }
 
-async fn pause(latency: Duration) {
+/// Waits for a latency. It counts from the request's arrival: the time to make the response is a part of it.
+async fn pause(arrived: Instant, latency: Duration) {
     if !latency.is_zero() {
-        tokio::time::sleep(latency).await;
+        tokio::time::sleep_until(arrived + latency).await;
     }
 }
