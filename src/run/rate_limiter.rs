@@ -194,7 +194,7 @@ mod tests {
             limiter.call_accepted(NOW + Duration::from_millis(milliseconds));
         }
         assert_eq!(limiter.accepted.len(), 2);
-        limiter.call_throttled(NOW + Duration::from_millis(2000));
+        limiter.call_throttled(NOW + Duration::from_secs(2));
         assert_eq!(limiter.accepted.len(), 1);
     }
 
