@@ -15,8 +15,8 @@ use crate::identity::Identities;
 use crate::wire::error::ServiceError;
 use crate::wire::json::{text, without_nulls};
 use crate::wire::model;
+use crate::wire::operation::Operation;
 use crate::wire::pages::Pages;
-use crate::wire::query;
 use crate::wire::shape::{Member, violations};
 use crate::wire::time::rfc3339;
 
@@ -96,6 +96,28 @@ impl CloudFormation {
         }
     }
 
+    /// Carries out a call.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an operation of another service concerns its module alone"
+    )]
+    pub(crate) fn call(
+        &mut self,
+        operation: Operation,
+        input: Map<String, Value>,
+        context: &mut Context<'_>,
+    ) -> Result<Value, ServiceError> {
+        match operation {
+            Operation::ListStacks => self.list_stacks(input, context),
+            Operation::DescribeStacks => self.describe_stacks(input, context),
+            Operation::CancelUpdateStack => self.cancel(input, context),
+            Operation::DescribeStackEvents => self.describe_events(input, context),
+            _ => Err(ServiceError::unknown_operation(format!(
+                "{operation} is no operation of CloudFormation"
+            ))),
+        }
+    }
+
     /// Returns the stacks on the page that a request asks for, and the token of the next page.
     fn page<'a>(
         &mut self,
@@ -124,12 +146,12 @@ impl CloudFormation {
             .unwrap_or_default())
     }
 
-    pub(crate) fn list_stacks(
+    fn list_stacks(
         &mut self,
-        body: &[u8],
+        mut input: Map<String, Value>,
         context: &mut Context<'_>,
     ) -> Result<Value, ServiceError> {
-        let input = read(body, model::LIST_STACKS)?;
+        check(&mut input, model::LIST_STACKS)?;
         let wanted = status_filter(&input)?;
         let question = format!("stacks of {wanted:?}");
         let account = &*context.account;
@@ -148,12 +170,12 @@ impl CloudFormation {
         ))
     }
 
-    pub(crate) fn describe_stacks(
+    fn describe_stacks(
         &mut self,
-        body: &[u8],
+        mut input: Map<String, Value>,
         context: &mut Context<'_>,
     ) -> Result<Value, ServiceError> {
-        let input = read(body, model::DESCRIBE_STACKS)?;
+        check(&mut input, model::DESCRIBE_STACKS)?;
         let account = &*context.account;
         let (shown, token) = if let Some(name) = text(&input, "StackName") {
             let absent = || validation(format!("Stack with id {name} does not exist"));
@@ -174,12 +196,12 @@ impl CloudFormation {
         ))
     }
 
-    pub(crate) fn cancel(
+    fn cancel(
         &mut self,
-        body: &[u8],
+        mut input: Map<String, Value>,
         context: &mut Context<'_>,
     ) -> Result<Value, ServiceError> {
-        let input = read(body, model::CANCEL_UPDATE_STACK)?;
+        check(&mut input, model::CANCEL_UPDATE_STACK)?;
         let name = text(&input, "StackName").unwrap_or_default();
         let (index, stack, record) = find(context, name)?;
         let is_nested = stack.script.parent.is_some();
@@ -236,12 +258,12 @@ impl CloudFormation {
         }
     }
 
-    pub(crate) fn describe_events(
+    fn describe_events(
         &mut self,
-        body: &[u8],
+        mut input: Map<String, Value>,
         context: &mut Context<'_>,
     ) -> Result<Value, ServiceError> {
-        let input = read(body, model::DESCRIBE_STACK_EVENTS)?;
+        check(&mut input, model::DESCRIBE_STACK_EVENTS)?;
         let name = text(&input, "StackName").unwrap_or_default();
         let (_, stack, record) = find(context, name)?;
         let concerned = vec![stack.script.name.clone()];
@@ -364,15 +386,14 @@ fn validation(message: impl Into<String>) -> ServiceError {
     ServiceError::new("ValidationError", message)
 }
 
-/// Reads the form of a request: members that satisfy `members`. Others are dropped: `Action`, and what
-/// nobody knows.
-fn read(body: &[u8], members: &'static [Member]) -> Result<Map<String, Value>, ServiceError> {
-    let mut input = query::read(body);
+/// Refuses what the service model does not allow. What no member is, is dropped: `Action`, and
+/// what nobody knows.
+fn check(input: &mut Map<String, Value>, members: &'static [Member]) -> Result<(), ServiceError> {
     input.retain(|name, _| members.iter().any(|member| member.name == name));
     let violations = violations(members, &Value::Object(input.clone()))
         .map_err(|error| ServiceError::new("MalformedInput", error.message))?;
     match violations {
-        None => Ok(input),
+        None => Ok(()),
         Some(message) => Err(validation(message)),
     }
 }

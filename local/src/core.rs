@@ -27,7 +27,7 @@ use crate::event_bridge::{Event, EventBridge};
 use crate::faults::live::{CallSeen, LiveFaults};
 use crate::faults::{Fault, FaultMoment};
 use crate::identity::Identities;
-use crate::proton::{self, Proton};
+use crate::proton::Proton;
 use crate::runtime_api::{Invocation, RuntimeApi};
 use crate::wire;
 use crate::wire::error::ServiceError;
@@ -220,29 +220,24 @@ impl Core {
             now,
             identities,
         );
-        let context = &mut Context {
+        let mut context = Context {
             account,
             identities,
             now,
             environments: Vec::new(),
             cancelled: None,
         };
-        let result = match operation {
-            Operation::ListEnvironments => proton.list_environments(body, context),
-            Operation::GetEnvironment => proton::get_environment(body, context),
-            Operation::CancelEnvironmentDeployment => proton::cancel(body, context),
-            Operation::GetDeployment => proton::get_deployment(body, context),
-            Operation::ListTagsForResource => proton.list_tags(body, context),
-            Operation::PutEvents => event_bridge.put_events(body, now, context.identities, faults),
-            Operation::ListStacks => cloudformation.list_stacks(body, context),
-            Operation::DescribeStacks => cloudformation.describe_stacks(body, context),
-            Operation::CancelUpdateStack => cloudformation.cancel(body, context),
-            Operation::DescribeStackEvents => cloudformation.describe_events(body, context),
+        let result = match operation.service() {
+            Service::Proton => proton.call(operation, body, &mut context),
+            Service::CloudFormation => {
+                cloudformation.call(operation, query::read(body), &mut context)
+            }
+            Service::EventBridge => event_bridge.put_events(body, now, context.identities, faults),
         };
-        let concerned = std::mem::take(&mut context.environments);
-        call.cancelled = context.cancelled.take();
+        let (concerned, cancelled) = (context.environments, context.cancelled);
         let carried_out = (Phase::CarriedOut, operation);
         account.count_call(carried_out, Some(&concerned), now, identities);
+        call.cancelled = cancelled;
         result
     }
 }

@@ -9,6 +9,7 @@ use crate::account::status::{StackStatus, Status};
 use crate::wire::error::ServiceError;
 use crate::wire::json::{read, text, without_nulls};
 use crate::wire::model;
+use crate::wire::operation::Operation;
 use crate::wire::pages::Pages;
 use crate::wire::time::epoch_seconds;
 
@@ -40,7 +41,30 @@ impl Proton {
         }
     }
 
-    pub(crate) fn list_environments(
+    /// Carries out a call.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an operation of another service concerns its module alone"
+    )]
+    pub(crate) fn call(
+        &mut self,
+        operation: Operation,
+        body: &[u8],
+        context: &mut Context<'_>,
+    ) -> Result<Value, ServiceError> {
+        match operation {
+            Operation::ListEnvironments => self.list_environments(body, context),
+            Operation::GetEnvironment => get_environment(body, context),
+            Operation::CancelEnvironmentDeployment => cancel(body, context),
+            Operation::GetDeployment => get_deployment(body, context),
+            Operation::ListTagsForResource => self.list_tags(body, context),
+            _ => Err(ServiceError::unknown_operation(format!(
+                "{operation} is no operation of Proton"
+            ))),
+        }
+    }
+
+    fn list_environments(
         &mut self,
         body: &[u8],
         context: &mut Context<'_>,
@@ -83,11 +107,7 @@ impl Proton {
         ))
     }
 
-    pub(crate) fn list_tags(
-        &mut self,
-        body: &[u8],
-        context: &mut Context<'_>,
-    ) -> Result<Value, ServiceError> {
+    fn list_tags(&mut self, body: &[u8], context: &mut Context<'_>) -> Result<Value, ServiceError> {
         let input = read(body, model::LIST_TAGS_FOR_RESOURCE)?;
         let arn = text(&input, "resourceArn").unwrap_or_default();
         let account = &*context.account;
@@ -119,10 +139,7 @@ impl Proton {
     }
 }
 
-pub(crate) fn get_environment(
-    body: &[u8],
-    context: &mut Context<'_>,
-) -> Result<Value, ServiceError> {
+fn get_environment(body: &[u8], context: &mut Context<'_>) -> Result<Value, ServiceError> {
     let input = read(body, model::GET_ENVIRONMENT)?;
     let (_, environment) = find(context, text(&input, "name").unwrap_or_default())?;
     let output = json!({ "environment": summary(context, environment) });
@@ -130,7 +147,7 @@ pub(crate) fn get_environment(
     Ok(output)
 }
 
-pub(crate) fn cancel(body: &[u8], context: &mut Context<'_>) -> Result<Value, ServiceError> {
+fn cancel(body: &[u8], context: &mut Context<'_>) -> Result<Value, ServiceError> {
     let input = read(body, model::CANCEL_ENVIRONMENT_DEPLOYMENT)?;
     let name = text(&input, "environmentName").unwrap_or_default();
     let (index, environment) = find(context, name)?;
@@ -157,10 +174,7 @@ pub(crate) fn cancel(body: &[u8], context: &mut Context<'_>) -> Result<Value, Se
     Ok(json!({ "environment": summary(context, environment) }))
 }
 
-pub(crate) fn get_deployment(
-    body: &[u8],
-    context: &mut Context<'_>,
-) -> Result<Value, ServiceError> {
+fn get_deployment(body: &[u8], context: &mut Context<'_>) -> Result<Value, ServiceError> {
     let input = read(body, model::GET_DEPLOYMENT)?;
     for (member, kind) in [
         ("componentName", "Component"),
