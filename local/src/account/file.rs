@@ -183,12 +183,16 @@ impl Rules {
 /// Refuses members that only an entry of the other service has.
 pub(crate) fn check_members(file: &Table) -> Result<(), String> {
     for rules in [&OF_ENVIRONMENTS, &OF_STACKS] {
-        let entry = rules.entry;
-        let foreign = file.get(entry).and_then(|all| member(all, rules.foreign));
-        if let Some(name) = foreign {
-            return Err(format!(
-                "`[[{entry}]]` has `{name}`: leave it out, because no {entry} has it"
-            ));
+        let kind = rules.entry;
+        let entries = file.get(kind).and_then(Value::as_array);
+        for entry in entries.into_iter().flatten() {
+            if let Some(foreign) = member(entry, rules.foreign) {
+                let name = entry.get("name").and_then(Value::as_str);
+                return Err(format!(
+                    "{kind} `{}`: `{foreign}` is no member of an entry `[[{kind}]]`: leave it out",
+                    name.unwrap_or_default()
+                ));
+            }
         }
     }
     Ok(())
@@ -666,11 +670,11 @@ mod tests {
             (stack("not_sent = [\"Tags\"]"), "not_sent has `Tags`: write"),
             (
                 stack("update = { message = \"no\" }"),
-                "`[[stack]]` has `message`: leave it out",
+                "stack `a`: `message` is no member of an entry `[[stack]]`",
             ),
             (
                 stack("[[environment]]\nname = \"b\"\nthen = [{ replace = {} }]"),
-                "`[[environment]]` has `replace`: leave it out",
+                "environment `b`: `replace` is no member of",
             ),
             (stack("parent = \"b\""), "its parent `b` is not there"),
             (stack("parent = \"a\""), "stack `a` is nested in itself"),
