@@ -344,7 +344,6 @@ impl<'a> Run<'a> {
     fn ask(&mut self, name: &EnvironmentName) -> Option<Call> {
         let mut entry = self.agenda.take(name)?;
         let (request, until) = entry.ask(&self.limits.budget, self.now);
-        let until = entry.known_until.map_or(until, |at| at.min(until));
         self.agenda.put(entry, Next::InFlight);
         Some(Call::new(request, self.now, RESPONSE_TIMEOUT, until))
     }
@@ -409,8 +408,8 @@ impl<'a> Run<'a> {
     /// Ends a stage: its call failed for good, or its time is over. What the first calls of a read have
     /// shown counts.
     fn conclude(&mut self, entry: Entry, error: CallError) {
-        let known = entry.continuation.as_ref().and_then(Continuation::known);
-        if let Some(reading) = known.filter(|_| entry.known_until.is_some()) {
+        let read = entry.known_until.and(entry.continuation.as_ref());
+        if let Some(reading) = read.and_then(Continuation::known) {
             return self.on_reading(entry, reading);
         }
         match entry.stage {

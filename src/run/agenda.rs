@@ -99,7 +99,10 @@ impl Entry {
         self.since = now;
         let continuation = self.continuation.clone();
         let request = match &mut self.stage {
-            Stage::Cancel(cancel) => return cancel.ask(continuation, budget, now),
+            Stage::Cancel(cancel) => {
+                let (request, until) = cancel.ask(continuation, budget, now);
+                return (request, self.unless_known(until));
+            }
             Stage::Named(name) => Request::ReadEnvironment(name.clone()),
             Stage::Untagged(candidate, page) => {
                 Request::ReadTag(candidate.deployment.environment.clone(), page.clone())
@@ -108,7 +111,7 @@ impl Entry {
                 Request::ReadDeployment(Box::new(followed.deployment.clone()), continuation)
             }
         };
-        (request, self.until)
+        (request, self.ends_at())
     }
 
     /// Returns the error to report if the time for the stage is over: that of the last attempt at a cancel.
@@ -132,7 +135,12 @@ impl Entry {
 
     /// Returns when the time for its stage is over or, if earlier, that for its read.
     pub(super) fn ends_at(&self) -> Timestamp {
-        self.known_until.map_or(self.until, |at| at.min(self.until))
+        self.unless_known(self.until)
+    }
+
+    /// Returns this time or, if earlier, when a known end is reported.
+    fn unless_known(&self, until: Timestamp) -> Timestamp {
+        self.known_until.map_or(until, |at| at.min(until))
     }
 
     /// Returns when it is due: at the time of its next call or, if earlier, when its time is over. `None`
