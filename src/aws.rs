@@ -3,4 +3,5 @@
 pub(crate) mod backoff;
 pub mod call_error;
 pub(crate) mod endpoint;
+pub(crate) mod resolver;
 pub(crate) mod transport;

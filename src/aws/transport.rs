@@ -12,7 +12,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+    HttpConnector as SdkConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector,
+    http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -20,12 +21,14 @@ use aws_smithy_types::body::SdkBody;
 use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::{CipherSuite, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tower::Service;
+
+use super::resolver::Resolver;
 
 /// The timeout of a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -65,7 +68,7 @@ impl Transport {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(authorities.unwrap_or_else(usual_authorities))
             .with_no_client_auth();
-        let mut tcp = TcpConnector::new();
+        let mut tcp = TcpConnector::new_with_resolver(Resolver::new());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -116,7 +119,7 @@ impl Transport {
 #[derive(Debug)]
 struct Pool(Client<Connector, SdkBody>);
 
-impl HttpConnector for Pool {
+impl SdkConnector for Pool {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let request = match request.try_into_http1x() {
             Ok(request) => request,
@@ -134,6 +137,9 @@ impl HttpConnector for Pool {
         })
     }
 }
+
+/// TCP connections, by host name.
+type TcpConnector = HttpConnector<Resolver>;
 
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
