@@ -117,7 +117,7 @@ impl Transport {
 }
 
 #[derive(Debug)]
-struct Pool(Client<Connector, SdkBody>);
+struct Pool(Client<Connector, Box<SdkBody>>);
 
 impl SdkConnector for Pool {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
@@ -127,7 +127,8 @@ impl SdkConnector for Pool {
                 return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into())));
             }
         };
-        let response = self.0.request(request);
+        // Boxed: every connection has a queue with room for 32 requests.
+        let response = self.0.request(request.map(Box::new));
         HttpConnectorFuture::new(async move {
             match response.await {
                 Ok(response) => HttpResponse::try_from(response.map(SdkBody::from_body_1_x))

@@ -21,7 +21,7 @@ use crate::timestamp::{self, Timestamp};
 const MOST_ENTRIES: usize = 10;
 
 /// Calls to EventBridge in flight at once.
-const MOST_CALLS: usize = 16;
+const MOST_CALLS: usize = 8;
 
 /// The time for which an outcome waits for others, because one call can carry several.
 const LINGER: Duration = Duration::from_millis(5);
