@@ -7,7 +7,7 @@ use crate::report::outcome::{End, Outcome, Subject};
 use crate::timestamp::{self, Timestamp};
 
 /// The wait before the first poll of a deployment.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// The longest wait between two polls of a deployment.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -80,9 +80,9 @@ mod tests {
     fn the_waits_between_polls_grow_by_half_up_to_ten_seconds() {
         let followed = Followed::new(deployment("net"), None, NOW);
         for (since, wait) in [
-            (0, 100),
-            (200, 100),
-            (202, 101),
+            (0, 250),
+            (500, 250),
+            (502, 251),
             (600, 300),
             (20_000, 10_000),
             (90_000, 10_000),

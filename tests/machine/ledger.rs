@@ -477,5 +477,5 @@ pub(crate) fn longest_wait(failures: u32) -> Duration {
 
 /// Returns the wait between two polls of a deployment that was followed for this long.
 fn poll_wait(followed_for: Duration) -> Duration {
-    (followed_for / 2).clamp(Duration::from_millis(100), Duration::from_secs(10))
+    (followed_for / 2).clamp(Duration::from_millis(250), Duration::from_secs(10))
 }

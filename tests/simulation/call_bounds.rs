@@ -11,8 +11,8 @@ use crate::scenario::{Cause, Scenario};
 /// Attempts at one call: the first and eight retries.
 pub(crate) const ATTEMPTS: usize = 9;
 
-/// Polls until the wait between two has grown from 100 ms, by half each time, to 10 s.
-const POLLS_BEFORE_THE_LONGEST_WAIT: usize = 13;
+/// Polls until the wait between two has grown from 250 ms, by half each time, to 10 s.
+const POLLS_BEFORE_THE_LONGEST_WAIT: usize = 11;
 
 /// The longest wait between two polls.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ pub(crate) struct Calls {
 ///
 /// with `pages` of the listing, `named` environments in a request, `tags` to read, `cancels`
 /// environments that are cancelled or read, and `read` calls to read one of them. A page is
-/// refreshed every 1.7 s while cancels wait. There are 13 polls for each environment that is
+/// refreshed every 1.7 s while cancels wait. There are 11 polls for each environment that is
 /// followed, and one every 10 s.
 ///
 /// The maximum of calls to EventBridge is attempts × 2 outcomes: each outcome in a batch, and then
