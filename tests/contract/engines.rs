@@ -531,28 +531,6 @@ async fn an_end_that_the_stack_shows_needs_no_events() {
 }
 
 #[tokio::test]
-async fn an_end_waits_less_than_a_second_for_events_that_tell_when_and_why() {
-    for (fault, times, has_words) in [
-        (Fault::Never, u64::MAX, false),
-        (Fault::error("Throttling", "slow down"), u64::MAX, false),
-        (Fault::error("InternalFailure", "broken"), 2, true),
-    ] {
-        let events = Rule::new(fault).operation(Operation::DescribeStackEvents);
-        let run = stacks([at_once("net")])
-            .faults(Faults::none().rule(events.times(times)))
-            .set("CONCURRENCY", 1)
-            .run(request(["net"]))
-            .await;
-        assert_eq!(run.outcome("net"), "CANCELLED");
-        let end = run.event("net");
-        let shown = run.calls_of(Operation::DescribeStackEvents)[0].time;
-        let waited = end.event.time.duration_since(shown).unwrap();
-        assert!(waited < seconds(1), "{waited:?}");
-        assert_eq!(end.text("/message").is_some(), has_words, "{end:?}");
-    }
-}
-
-#[tokio::test]
 async fn events_are_read_back_to_the_start_of_the_update() {
     let second = Effect::Deploy(Deployment::in_progress());
     let world = World::new()

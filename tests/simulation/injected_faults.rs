@@ -1,9 +1,9 @@
 //! Faults that last, and races, each injected on purpose.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use local_aws::{
-    Call, Deployment, Effect, Ending, Environment, Fault, Faults, Operation, Rule, Throttle,
+    Call, Deployment, Effect, Ending, Environment, Event, Fault, Faults, Operation, Rule, Throttle,
     Timing, World,
 };
 use serde_json::{Value, json};
@@ -37,6 +37,8 @@ struct Swept {
     summary: Value,
     calls: Vec<Call>,
     deployments: Vec<local_aws::DeploymentSnapshot>,
+    /// The published events, each with the time of its arrival.
+    published: Vec<(Value, SystemTime)>,
     log: String,
     /// The duration of the invocation.
     took: Duration,
@@ -58,10 +60,20 @@ fn invoked(world: World, more: &[(&'static str, &str)], payload: &Value, time: D
                 summary: answer.unwrap_or_else(|error| json!(error.to_string())),
                 calls: simulated.local.calls(),
                 deployments: simulated.local.deployments(),
+                published: published(simulated),
                 log: log.text(),
             }
         })
     })
+}
+
+fn published(simulated: &Simulated) -> Vec<(Value, SystemTime)> {
+    let events = simulated.local.events();
+    let detail = |event: &Event| serde_json::from_str(&event.detail).unwrap();
+    events
+        .iter()
+        .map(|event| (detail(event), event.time))
+        .collect()
 }
 
 impl Swept {
@@ -80,11 +92,16 @@ impl Swept {
     /// The time from the first call to the first call of an operation.
     fn first(&self, operation: Operation) -> Duration {
         let start = self.calls[0].time;
+        self.first_at(operation).duration_since(start).unwrap()
+    }
+
+    /// The time of the first call of an operation.
+    fn first_at(&self, operation: Operation) -> SystemTime {
         let mut of_it = self
             .calls
             .iter()
             .filter(|call| call.operation == operation.to_string());
-        of_it.next().unwrap().time.duration_since(start).unwrap()
+        of_it.next().unwrap().time
     }
 }
 
@@ -354,6 +371,34 @@ fn stacks_whose_rollback_moved_their_start_are_followed_by_the_listing() {
     // One read each for the request, for the rollback's beginning and for the end.
     let reads = swept.count(Operation::DescribeStacks);
     assert!(reads <= 3 * 5, "{reads} reads of single stacks");
+}
+
+#[test]
+fn an_end_waits_less_than_a_second_for_events_that_tell_when_and_why() {
+    let ending = Ending::rolled_back()
+        .rollback(Duration::ZERO)
+        .cleanup(Duration::ZERO);
+    let stack = Environment::stack("AWSProton-net")
+        .deployment(Deployment::in_progress().when_cancelled(ending));
+    for (fault, times, has_words) in [
+        (Fault::Never, u64::MAX, false),
+        (Fault::error("Throttling", "slow down"), u64::MAX, false),
+        (Fault::error("InternalFailure", "broken"), 2, true),
+    ] {
+        let events = Rule::new(fault).operation(Operation::DescribeStackEvents);
+        let world = World::new()
+            .with(stack.clone())
+            .faults(Faults::none().rule(events.times(times)));
+        let request = json!({"environments": ["AWSProton-net"]});
+        let more = [("ENGINE", "cloudformation"), ("CONCURRENCY", "1")];
+        let swept = invoked(world, &more, &request, Duration::from_mins(2));
+        assert_eq!(swept.summary["counts"]["CANCELLED"], 1, "{}", swept.summary);
+        let (end, at) = swept.published.last().unwrap();
+        let shown = swept.first_at(Operation::DescribeStackEvents);
+        let waited = at.duration_since(shown).unwrap();
+        assert!(waited < Duration::from_secs(1), "{waited:?}");
+        assert_eq!(end["message"].is_string(), has_words, "{end}");
+    }
 }
 
 #[test]
