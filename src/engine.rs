@@ -87,7 +87,12 @@ pub enum ReadStep {
     /// The result of the read.
     Done(Reading),
     /// The read needs another call.
-    More(Continuation),
+    More {
+        /// The state of the read.
+        continuation: Continuation,
+        /// What the calls so far have shown. `None` if it is too little for a result.
+        known: Option<Reading>,
+    },
 }
 
 /// The state of one deployment.
@@ -117,18 +122,9 @@ pub enum Continuation {
 
 impl Continuation {
     /// Returns the state of a read by ID that Proton has refused with this error.
-    pub(crate) fn refused(error: CallError) -> Self {
-        Self::Proton(Box::new(proton::Refused(error)))
-    }
-
-    /// Returns the result of the calls so far, for a read that cannot continue. `None` if they show too
-    /// little.
     #[must_use]
-    pub(crate) fn known(&self) -> Option<Reading> {
-        match self {
-            Self::Proton(_) => None,
-            Self::CloudFormation(pages) => pages.known(),
-        }
+    pub fn refused(error: CallError) -> Self {
+        Self::Proton(Box::new(proton::Refused(error)))
     }
 }
 

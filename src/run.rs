@@ -48,7 +48,7 @@ pub use call::{Call, ListPurpose, ListRequest, PageToken, Request, Response};
 pub use driver::Driver;
 pub use note::Note;
 
-use self::agenda::{Agenda, Entry, Next, Stage};
+use self::agenda::{Agenda, Entry, Known, Next, Stage};
 use self::find::Finding;
 use self::followed::Followed;
 use self::poll::Polls;
@@ -57,7 +57,7 @@ use self::selection::Selection;
 use crate::aws::backoff::Backoff;
 use crate::aws::call_error::{CallError, Fault};
 use crate::deployment::{Deployment, EnvironmentName};
-use crate::engine::{Continuation, ReadStep, Reading};
+use crate::engine::{ReadStep, Reading};
 use crate::plan::Policy;
 use crate::report::outcome::{End, Outcome};
 use crate::report::summary::Tally;
@@ -352,10 +352,15 @@ impl<'a> Run<'a> {
     fn on_deployment(&mut self, mut entry: Entry, step: ReadStep) {
         match step {
             ReadStep::Done(reading) => self.on_reading(entry, reading),
-            ReadStep::More(continuation) => {
+            ReadStep::More {
+                continuation,
+                known,
+            } => {
                 // A follow that reads once reads the deployment again anyway.
-                let known = continuation.known().filter(|_| !self.reads_once);
-                entry.known_until = known.and_then(|_| timestamp::later(self.now, DETAILS_TIMEOUT));
+                let until =
+                    timestamp::later(self.now, DETAILS_TIMEOUT).filter(|_| !self.reads_once);
+                let known = known.zip(until);
+                entry.known = known.map(|(reading, until)| Known { reading, until });
                 entry.continuation = Some(continuation);
                 entry.since = self.now;
                 self.agenda.put(entry, Next::Ready);
@@ -407,10 +412,9 @@ impl<'a> Run<'a> {
 
     /// Ends a stage: its call failed for good, or its time is over. What the first calls of a read have
     /// shown counts.
-    fn conclude(&mut self, entry: Entry, error: CallError) {
-        let read = entry.known_until.and(entry.continuation.as_ref());
-        if let Some(reading) = read.and_then(Continuation::known) {
-            return self.on_reading(entry, reading);
+    fn conclude(&mut self, mut entry: Entry, error: CallError) {
+        if let Some(known) = entry.known.take() {
+            return self.on_reading(entry, known.reading);
         }
         match entry.stage {
             Stage::Named(_) => self.unread(entry.stage, error),

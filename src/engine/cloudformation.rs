@@ -210,14 +210,13 @@ impl CloudFormation {
         let search = Search::new(deployment, shown, token_of(deployment));
         match search.known() {
             Some(reading) if is_running => Ok(ReadStep::Done(reading)),
-            Some(_) | None => Ok(ReadStep::More(Continuation::CloudFormation(Box::new(
-                EventPages {
-                    search,
-                    is_express,
-                    token: None,
-                    number: 0,
-                },
-            )))),
+            Some(_) | None => Ok(EventPages {
+                search,
+                is_express,
+                token: None,
+                number: 0,
+            }
+            .read_on()),
         }
     }
 
@@ -253,8 +252,7 @@ impl CloudFormation {
             }
             return Ok(ReadStep::Done(reading));
         }
-        let continuation = Continuation::CloudFormation(Box::new(pages));
-        Ok(ReadStep::More(continuation))
+        Ok(pages.read_on())
     }
 
     /// Cancels the stack's current update. A `ValidationError` means that the stack has left
@@ -324,8 +322,11 @@ pub struct EventPages {
 }
 
 impl EventPages {
-    pub(super) fn known(&self) -> Option<Reading> {
-        self.search.known()
+    fn read_on(self) -> ReadStep {
+        ReadStep::More {
+            known: self.search.known(),
+            continuation: Continuation::CloudFormation(Box::new(self)),
+        }
     }
 }
 

@@ -142,9 +142,10 @@ impl Proton {
         if let (Some(id), None) = (&deployment.id, refused) {
             return match self.read_by_id(deployment, id).await {
                 Ok(seen) => Ok(ReadStep::Done(Reading::Of(Box::new(seen)))),
-                Err(error) if !error.is_transient() => {
-                    Ok(ReadStep::More(Continuation::refused(error)))
-                }
+                Err(error) if !error.is_transient() => Ok(ReadStep::More {
+                    continuation: Continuation::refused(error),
+                    known: None,
+                }),
                 Err(error) => Err(error),
             };
         }

@@ -10,7 +10,7 @@ use super::selection::Candidate;
 use crate::aws::backoff::Backoff;
 use crate::aws::call_error::CallError;
 use crate::deployment::{Deployment, Environment, EnvironmentName};
-use crate::engine::{Continuation, TagPage};
+use crate::engine::{Continuation, Reading, TagPage};
 use crate::report::outcome::{End, Outcome};
 use crate::timestamp::Timestamp;
 
@@ -64,9 +64,16 @@ pub(super) struct Entry {
     pub(super) backoff: Backoff,
     /// The continuation of a multi-call read.
     pub(super) continuation: Option<Continuation>,
-    /// When an end that the first calls of the read have shown is reported without the others. `None` if
-    /// they have shown none.
-    pub(super) known_until: Option<Timestamp>,
+    /// The end that the first calls of the read have shown. `None` if they have shown none.
+    pub(super) known: Option<Known>,
+}
+
+/// An end that the first calls of a read have shown.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) reading: Reading,
+    /// When it is reported without the other calls.
+    pub(super) until: Timestamp,
 }
 
 /// The order in which calls are made where permits are few: what is undecided comes first, then the
@@ -85,7 +92,7 @@ impl Entry {
             since,
             backoff: Backoff::default(),
             continuation: None,
-            known_until: None,
+            known: None,
         }
     }
 
@@ -128,8 +135,9 @@ impl Entry {
     /// Returns the page that can refresh a stale reading before a cancel.
     pub(super) fn stale_page(&self, now: Timestamp) -> Option<&PageToken> {
         match &self.stage {
-            Stage::Cancel(cancel) => cancel.stale_page(now),
-            Stage::Named(_) | Stage::Untagged(..) | Stage::Follow(_) => None,
+            // A read that is under way goes on.
+            Stage::Cancel(cancel) if self.continuation.is_none() => cancel.stale_page(now),
+            Stage::Named(_) | Stage::Untagged(..) | Stage::Cancel(_) | Stage::Follow(_) => None,
         }
     }
 
@@ -140,7 +148,9 @@ impl Entry {
 
     /// Returns this time or, if earlier, when a known end is reported.
     fn unless_known(&self, until: Timestamp) -> Timestamp {
-        self.known_until.map_or(until, |at| at.min(until))
+        self.known
+            .as_ref()
+            .map_or(until, |known| known.until.min(until))
     }
 
     /// Returns when it is due: at the time of its next call or, if earlier, when its time is over. `None`
@@ -413,21 +423,30 @@ mod tests {
 
     #[test]
     fn an_end_that_is_known_comes_before_the_end_of_the_stages_time() {
-        for (known_until, due) in [
-            (None, UNTIL),
-            (Some(after(5)), 5),
-            (Some(after(2000)), UNTIL),
-        ] {
+        for (known, due) in [(None, UNTIL), (Some(5), 5), (Some(2000), UNTIL)] {
             let mut agenda = Agenda::default();
             let entry = Entry {
-                known_until,
+                known: known.map(|until| Known {
+                    reading: Reading::Superseded,
+                    until: after(until),
+                }),
                 ..Entry::new(follow("a"), after(UNTIL), NOW)
             };
             agenda.put(entry, Next::At(after(UNTIL)));
-            assert!(agenda.wake(after(due - 1)).is_none(), "{known_until:?}");
+            assert!(agenda.wake(after(due - 1)).is_none(), "{known:?}");
             let entry = agenda.wake(after(due)).unwrap();
             assert_eq!(entry.until, after(UNTIL), "the wait for its end goes on");
         }
+    }
+
+    #[test]
+    fn a_read_that_is_under_way_waits_for_no_page() {
+        let candidate = Candidate::new(deployment("a"), NOW, Some(PageToken::FIRST));
+        let stage = Stage::Cancel(Cancel::new(candidate));
+        let mut entry = Entry::new(stage, after(UNTIL), NOW);
+        assert_eq!(entry.stale_page(after(9000)), Some(&PageToken::FIRST));
+        entry.continuation = Some(Continuation::refused(error(Fault::Refused, "refused")));
+        assert_eq!(entry.stale_page(after(9000)), None);
     }
 
     #[test]

@@ -227,13 +227,13 @@ mod tests {
                 ..deployment("a")
             };
             run.begin_to_follow(followed.clone(), Some(NOW));
-            assert_eq!(calls(&mut run, after(200)), ["read a"]);
-            let more = Continuation::refused(error(Fault::Refused, "refused"));
+            assert_eq!(calls(&mut run, after(250)), ["read a"]);
+            let more = ReadStep::More {
+                continuation: Continuation::refused(error(Fault::Refused, "refused")),
+                known: None,
+            };
             let name = followed.environment.name.clone();
-            run.handle(
-                Response::ReadDeployment(name, Ok(ReadStep::More(more))),
-                after(200),
-            );
+            run.handle(Response::ReadDeployment(name, Ok(more)), after(250));
             let request = ListRequest {
                 token: PageToken::FIRST,
                 purpose: ListPurpose::Refresh,

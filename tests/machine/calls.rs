@@ -92,6 +92,8 @@ pub(crate) enum Asked {
     Read {
         environment: usize,
         deployment: usize,
+        /// True if the read goes on after its first call.
+        goes_on: bool,
     },
     Cancel {
         environment: usize,
@@ -140,6 +142,8 @@ pub(crate) enum Reply {
     /// True if the tag names the alarm, and the deployment that the same response shows.
     Tag(bool, Option<Shown>),
     Reading(Read),
+    /// The read needs another call. What the calls so far have shown, if it is enough for a result.
+    More(Option<Read>),
     Accepted(Option<Shown>),
     Failed(Trouble),
 }
@@ -152,6 +156,7 @@ impl Reply {
             | Self::Environment(_)
             | Self::Tag(..)
             | Self::Reading(_)
+            | Self::More(_)
             | Self::Accepted(_) => None,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use proton_canceller::deployment::{Deployment, Status};
-use proton_canceller::engine::{AlarmsTag, Page, ReadStep, Reading, TagStep};
+use proton_canceller::engine::{AlarmsTag, Continuation, Page, ReadStep, Reading, TagStep};
 use proton_canceller::report::summary::Tally;
 use proton_canceller::run::{Call, Report, Request, Response, Run, Step};
 
@@ -230,11 +230,12 @@ impl Simulation<'_> {
             },
             Request::ReadEnvironment(name) => Asked::ReadEnvironment(number(name)),
             Request::ReadTag(environment, _) => Asked::ReadTag(number(&environment.name)),
-            Request::ReadDeployment(deployment, _) => {
+            Request::ReadDeployment(deployment, continuation) => {
                 let (environment, deployment) = meant(deployment);
                 Asked::Read {
                     environment,
                     deployment,
+                    goes_on: continuation.is_some(),
                 }
             }
             Request::Cancel(deployment) => {
@@ -264,7 +265,8 @@ impl Simulation<'_> {
             Asked::Read {
                 environment,
                 deployment,
-            } => service.read(environment, deployment, now),
+                goes_on,
+            } => service.read(environment, deployment, goes_on, now),
             Asked::Cancel {
                 environment,
                 deployment,
@@ -339,6 +341,11 @@ impl Simulation<'_> {
                 deployment.environment.name,
                 match reply {
                     Reply::Reading(read) => Ok(ReadStep::Done(reading(read, describe))),
+                    Reply::More(known) => Ok(ReadStep::More {
+                        // The machine hands it back, and does not look at it.
+                        continuation: Continuation::refused(Trouble::Refused.error()),
+                        known: known.map(|known| reading(known, describe)),
+                    }),
                     other => Err(other.trouble().unwrap().error()),
                 },
             ),

@@ -15,7 +15,7 @@ use crate::course::{Course, What};
 pub(crate) struct Coverage(BTreeMap<String, usize>);
 
 /// The situations that seeds must meet with either engine.
-const WITH_EITHER: [&str; 47] = [
+const WITH_EITHER: [&str; 49] = [
     "outcome CANCELLED",
     "outcome FAILED",
     "outcome SUCCEEDED",
@@ -59,6 +59,8 @@ const WITH_EITHER: [&str; 47] = [
     "reply Unreachable",
     "reply Conflict",
     "reply Refused",
+    "a read that goes on",
+    "a read that goes on and shows the end",
     "note HitNewer",
     "note NotPolled",
     "note NotRead",
@@ -96,6 +98,8 @@ impl Coverage {
             self.note_call(call.asked);
             match &call.reply {
                 Some(Reply::Failed(trouble)) => self.met(&format!("reply {trouble:?}")),
+                Some(Reply::More(None)) => self.met("a read that goes on"),
+                Some(Reply::More(Some(_))) => self.met("a read that goes on and shows the end"),
                 Some(Reply::Reading(Read::HitNewer { .. })) => {
                     self.met("a read that shows what was hit");
                 }

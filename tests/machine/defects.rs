@@ -11,7 +11,7 @@ use crate::course::{Course, What};
 use crate::faults::{BadListing, Faults, LastingFault};
 use crate::invariants;
 use crate::scenario::{Scenario, Why};
-use crate::service::{ModelEnvironment, Paging, Script, Service};
+use crate::service::{Ends, ModelEnvironment, Paging, Script, Service};
 
 const ENGINES: [EngineKind; 2] = [EngineKind::Proton, EngineKind::CloudFormation];
 
@@ -55,6 +55,7 @@ fn running(engine: EngineKind, count: usize, cancel_takes: Duration) -> Scenario
                 is_endless: false,
             },
             returns_end_times: true,
+            ends: Ends::AtOnce,
         },
         faults: Faults::none(50),
     }

@@ -11,6 +11,7 @@ use crate::calls::{Asked, At, Called, Reply, START, State, at, number};
 use crate::course::{Course, What};
 use crate::ledger::{Known, Ledger, MOST_FAILURES, Stage};
 use crate::scenario::Why;
+use crate::service::Ends;
 
 /// The age up to which a cancel may rely on a reading.
 const FRESH: Duration = Duration::from_secs(2);
@@ -107,6 +108,8 @@ fn check_outcome(course: &Course, ledger: &Ledger, outcome: &Outcome, word: Word
         nothing_is_late_while_there_is_time(course, outcome),
         a_wait_ends_on_time(ledger, known, word),
         the_times_are_right(course, ledger, outcome, word),
+        an_end_that_is_shown_is_reported(known, outcome, word),
+        a_follower_reads_to_the_end(ledger, known, outcome),
     )
 }
 
@@ -116,6 +119,7 @@ fn check_wait(course: &Course, ledger: &Ledger, until: At) -> Violation {
         a_run_waits_for_something(ledger),
         no_permit_is_idle_while_a_call_is_due(course, ledger, until),
         no_wait_outlasts_its_deployment(ledger),
+        an_end_that_is_shown_waits_less_than_a_second(ledger),
     )
 }
 
@@ -539,6 +543,29 @@ fn no_wait_outlasts_its_deployment(ledger: &Ledger) -> Violation {
     Some(format!("the wait is over for {late:?}"))
 }
 
+/// An end that the first calls of a read have shown does not wait for the others.
+fn an_end_that_is_shown_waits_less_than_a_second(ledger: &Ledger) -> Violation {
+    let is_late = |known: &&Known| {
+        known.stage != Stage::Done && known.end_due.is_some_and(|due| due < ledger.now)
+    };
+    let late = ledger.environments.iter().find(is_late)?;
+    Some(format!("the end is known of {late:?}"))
+}
+
+fn an_end_that_is_shown_is_reported(known: &Known, outcome: &Outcome, word: Word) -> Violation {
+    let is_lost = word != Word::First
+        && known.end_due.is_some()
+        && matches!(outcome.end, End::Cancelling | End::Error(_));
+    is_lost.then(|| format!("{} is reported of {known:?}", outcome.end.name()))
+}
+
+/// The follower reads again later. So nothing but a whole read ends its message.
+fn a_follower_reads_to_the_end(ledger: &Ledger, known: &Known, outcome: &Outcome) -> Violation {
+    let is_end = matches!(outcome.end, End::Cancelled | End::Failed | End::Succeeded);
+    (ledger.is_follower && known.is_read_on && is_end)
+        .then(|| format!("{} is reported of {known:?}", outcome.end.name()))
+}
+
 fn a_run_waits_for_something(ledger: &Ledger) -> Violation {
     let is_open = |known: &Known| !matches!(known.stage, Stage::Unknown | Stage::Done);
     let is_waiting = ledger.find_due.is_some() || ledger.environments.iter().any(is_open);
@@ -589,6 +616,10 @@ fn polls_are_bounded(course: &Course) -> Violation {
     }
     let mut followed = vec![None; course.scenario.service.environments.len()];
     let mut most = course.scenario.service.clone().pages(START);
+    let of_an_end = match course.scenario.service.ends {
+        Ends::AtOnce => 1,
+        Ends::AfterMore { calls, .. } => 1 + calls,
+    };
     for entry in &course.log {
         let What::Reported(Report::Outcome(outcome, word)) = &entry.what else {
             continue;
@@ -596,7 +627,7 @@ fn polls_are_bounded(course: &Course) -> Violation {
         let since = &mut followed[number(&outcome.environment.name)];
         match (word, *since) {
             (Word::First, _) => *since = Some(entry.at),
-            (_, Some(since)) => most += most_polls(entry.at - since) + 1,
+            (_, Some(since)) => most += most_polls(entry.at - since) + of_an_end,
             (_, None) => {}
         }
     }
@@ -613,7 +644,7 @@ fn polls_are_bounded(course: &Course) -> Violation {
 
 /// Returns the most polls of a deployment that is followed for this long. The waits grow by half.
 fn most_polls(followed_for: Duration) -> usize {
-    let mut after = Duration::from_millis(200);
+    let mut after = Duration::from_millis(500);
     let mut polls = 3;
     while after < followed_for {
         after += (after / 2).min(Duration::from_secs(10));

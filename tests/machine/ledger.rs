@@ -65,7 +65,14 @@ pub(crate) struct Known {
     failed_at: Option<(At, bool)>,
     /// The number of calls that were repeated at once.
     pub(crate) hasty: u32,
+    /// True if the first calls of a read are made, and not the last one.
+    pub(crate) is_read_on: bool,
+    /// When an end that the first calls of a read have shown is reported without the others.
+    pub(crate) end_due: Option<At>,
 }
+
+/// The longest wait for the next call of a read whose first calls have shown the end.
+const LONGEST_READ_ON: Duration = Duration::from_millis(800);
 
 /// The shortest wait before a call is repeated.
 const SHORTEST_WAIT: Duration = Duration::from_millis(50);
@@ -97,6 +104,7 @@ pub(crate) struct Ledger {
     settle_timeout: Duration,
     limit: usize,
     is_dry: bool,
+    pub(crate) is_follower: bool,
     is_anonymous: Vec<bool>,
 }
 
@@ -122,6 +130,8 @@ impl Ledger {
             is_confirmed: false,
             failed_at: None,
             hasty: 0,
+            is_read_on: false,
+            end_due: None,
         };
         let environments = &scenario.service.environments;
         Self {
@@ -139,6 +149,7 @@ impl Ledger {
             settle_timeout: scenario.settle_timeout,
             limit: usize::try_from(scenario.max_cancellations).unwrap(),
             is_dry: scenario.is_dry,
+            is_follower: matches!(scenario.why, Why::Follow(_)),
             is_anonymous: environments
                 .iter()
                 .map(|known| {
@@ -178,6 +189,7 @@ impl Ledger {
             What::Reported(Report::Note(Note::NotRead(name, _))) => {
                 // After the last repeat, the next poll is due as if the deployment had been read.
                 let known = &mut self.environments[number(name)];
+                (known.is_read_on, known.end_due) = (false, None);
                 known.failures = 0;
                 known.due = self.now + poll_wait(self.now - known.first_at.unwrap_or(START));
             }
@@ -334,6 +346,7 @@ impl Ledger {
             }
             Reply::Tag(is_tagged, shown) => self.tagged(environment, *is_tagged, *shown, call),
             Reply::Reading(read) => self.read(environment, *read, call),
+            Reply::More(known) => self.read_on(environment, *known),
             Reply::Accepted(_) => self.environments[environment].stage = Stage::ToReport(None),
             Reply::Page { .. } => {}
         }
@@ -379,10 +392,21 @@ impl Ledger {
         }
     }
 
+    /// Applies the response to a call of a read that needs another one.
+    fn read_on(&mut self, environment: usize, shown: Option<Read>) {
+        let known = &mut self.environments[environment];
+        known.is_read_on = true;
+        known.due = self.now;
+        // The follower reads again if it cannot read to the end.
+        let counts = shown.is_some() && !self.is_follower;
+        known.end_due = counts.then(|| self.now + LONGEST_READ_ON);
+    }
+
     /// Applies the reading of a deployment.
     fn read(&mut self, environment: usize, read: Read, call: &Called) {
         let now = self.now;
         let known = &mut self.environments[environment];
+        (known.is_read_on, known.end_due) = (false, None);
         let shown = match read {
             Read::Of(shown) => shown,
             Read::HitNewer { newer, .. } => {
@@ -422,7 +446,7 @@ impl Ledger {
                 let is_end = shown.state.is_end() && !is_anonymous;
                 if is_end && shown.state != State::Deleting {
                     known.stage = Stage::ToReport(None);
-                } else if !is_end && known.in_flight.is_none() {
+                } else if !is_end && known.in_flight.is_none() && !known.is_read_on {
                     known.due = now + poll_wait(now - known.first_at.unwrap_or(START));
                 }
             }
@@ -462,6 +486,7 @@ impl Ledger {
     /// True if the environment's next call may wait for a page that is under way.
     pub(crate) fn may_wait_for_page(&self, known: &Known) -> bool {
         match known.stage {
+            _ if known.is_read_on => false,
             Stage::ToCancel => self.refreshing > 0,
             Stage::Followed => self.polling > 0,
             _ => false,

@@ -12,10 +12,24 @@ use proton_canceller::trigger::{Alarm, Cause, Request, Trigger};
 
 use crate::calls::{At, START, State, name, timestamp};
 use crate::faults::{BadListing, Bucket, Faults, LastingFault};
-use crate::service::{ModelEnvironment, Paging, Script, Service};
+use crate::service::{Ends, ModelEnvironment, Paging, Script, Service};
 
 /// The age from which a schedule takes a deployment as stuck.
 pub(crate) const STUCK_AFTER: Duration = Duration::from_hours(1);
+
+/// How reads show ends.
+const ENDS: [Ends; 4] = [
+    Ends::AtOnce,
+    Ends::AtOnce,
+    Ends::AfterMore {
+        calls: 1,
+        first_shows_it: false,
+    },
+    Ends::AfterMore {
+        calls: 2,
+        first_shows_it: true,
+    },
+];
 
 thread_local! {
     /// `ENVIRONMENTS` and `PROTECTED_ENVIRONMENTS` of the scenarios that have them. They are kept, because
@@ -88,6 +102,7 @@ impl Scenario {
             environments,
             paging,
             returns_end_times: random.bool(),
+            ends: Ends::AtOnce,
         };
         let mut scenario = Self {
             seed,
@@ -103,6 +118,7 @@ impl Scenario {
             faults: faults(faultiness, count, left, random),
         };
         scenario.why = scenario.draw_why(why, count, random);
+        scenario.service.ends = *one_of(&ENDS, random);
         scenario
     }
 

@@ -78,6 +78,8 @@ pub(crate) struct ModelEnvironment {
     pub(crate) hides_older_ends: bool,
     /// The deployments that this run's accepted cancels were meant for, and those they hit.
     tokens: Vec<(usize, usize)>,
+    /// The calls of the read that is under way, after its first.
+    read_on: usize,
 }
 
 impl ModelEnvironment {
@@ -89,6 +91,7 @@ impl ModelEnvironment {
             is_tagged,
             hides_older_ends,
             tokens: Vec::new(),
+            read_on: 0,
         }
     }
 
@@ -139,6 +142,16 @@ pub(crate) struct Service {
     pub(crate) paging: Paging,
     /// True if the service returns when a deployment ended.
     pub(crate) returns_end_times: bool,
+    pub(crate) ends: Ends,
+}
+
+/// How a read shows the end of a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// With its first call.
+    AtOnce,
+    /// With its last call. The first one may show the end of the latest deployment.
+    AfterMore { calls: usize, first_shows_it: bool },
 }
 
 impl Service {
@@ -263,7 +276,13 @@ impl Service {
         Reply::Tag(self.environments[environment].is_tagged, latest)
     }
 
-    pub(crate) fn read(&mut self, environment: usize, meant: usize, now: At) -> Reply {
+    pub(crate) fn read(
+        &mut self,
+        environment: usize,
+        meant: usize,
+        goes_on: bool,
+        now: At,
+    ) -> Reply {
         let Some(latest) = self.latest(environment, now) else {
             return Reply::Failed(Trouble::Refused);
         };
@@ -272,7 +291,7 @@ impl Service {
         let of_meant = self.shown(environment, meant, now);
         let is_latest = latest.deployment == meant;
         let is_anonymous = !script.has_id && !script.start_is_known;
-        Reply::Reading(match self.engine {
+        let read = match self.engine {
             EngineKind::Proton if is_anonymous => Read::Of(latest),
             EngineKind::Proton if script.has_id || is_latest => Read::Of(of_meant),
             EngineKind::Proton => Read::Superseded,
@@ -288,7 +307,21 @@ impl Service {
                     None => Read::Of(of_meant),
                 }
             }
-        })
+        };
+        let is_running = matches!(read, Read::Of(shown) if !shown.state.is_end());
+        let ends = self.ends;
+        let model = &mut self.environments[environment];
+        model.read_on = if goes_on { model.read_on + 1 } else { 0 };
+        match ends {
+            Ends::AfterMore {
+                calls,
+                first_shows_it,
+            } if !is_running && model.read_on < calls => {
+                let is_known = first_shows_it && is_latest && of_meant.state != State::Deleting;
+                Reply::More(is_known.then_some(read))
+            }
+            Ends::AtOnce | Ends::AfterMore { .. } => Reply::Reading(read),
+        }
     }
 
     /// Cancels the current deployment. Returns the deployment that was hit.
