@@ -53,6 +53,17 @@ impl FunctionProcess {
         server: &Server,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, FunctionProcessError> {
+        let endpoint = ("AWS_ENDPOINT_URL".to_owned(), server.endpoint_url());
+        let variables = std::iter::once(endpoint).chain(variables);
+        Self::start_without_endpoint(program, server, variables)
+    }
+
+    /// Starts the binary as [`Self::start`] does, and leaves it to the binary to find AWS's endpoint.
+    pub fn start_without_endpoint(
+        program: impl AsRef<Path>,
+        server: &Server,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, FunctionProcessError> {
         let program = program.as_ref();
         let start = Command::new(program)
             .env_clear()
@@ -119,10 +130,9 @@ impl FunctionProcess {
 }
 
 /// Returns the variables that Lambda sets, and AWS's endpoint.
-fn lambda_environment(server: &Server) -> [(&'static str, String); 9] {
+fn lambda_environment(server: &Server) -> [(&'static str, String); 8] {
     [
         ("AWS_LAMBDA_RUNTIME_API", server.address()),
-        ("AWS_ENDPOINT_URL", server.endpoint_url()),
         ("AWS_LAMBDA_FUNCTION_NAME", "proton-canceller".to_owned()),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128".to_owned()),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),

@@ -322,6 +322,7 @@ pub struct EventPages {
 }
 
 impl EventPages {
+    /// Returns the step of a read that needs the next page.
     fn read_on(self) -> ReadStep {
         ReadStep::More {
             known: self.search.known(),

@@ -1,10 +1,9 @@
 //! Section 1: settings.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use bytes::Bytes;
-use local_aws::{Environment, Invocation, InvocationResult, Operation, World};
+use local_aws::{Environment, FunctionProcess, Invocation, InvocationResult, Operation, World};
 use serde_json::{Value, json};
 use test_support::payloads::{alarm, request, schedule};
 use test_support::tls::Authority;
@@ -158,23 +157,14 @@ async fn an_endpoint_of_the_profile_that_is_no_url_is_logged_with_each_event() {
     let config = TemporaryFile::new("endpoint", "[profile ops]\nendpoint_url = nowhere\n");
     let aws = Stage::of(World::new()).open().await;
     let variables = [
-        ("AWS_LAMBDA_RUNTIME_API", aws.server.address()),
-        ("AWS_LAMBDA_FUNCTION_NAME", "proton-canceller".to_owned()),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128".to_owned()),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "1".to_owned()),
-        ("AWS_LAMBDA_LOG_FORMAT", "JSON".to_owned()),
-        ("AWS_REGION", "us-east-1".to_owned()),
-        ("AWS_ACCESS_KEY_ID", "AKIDLOCAL".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
-        ("AWS_PROFILE", "ops".to_owned()),
-        ("AWS_CONFIG_FILE", config.path().to_owned()),
-    ];
-    let mut process = Command::new(env!("CARGO_BIN_EXE_proton-canceller"))
-        .env_clear()
-        .envs(variables)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+        ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+        ("AWS_PROFILE", "ops"),
+        ("AWS_CONFIG_FILE", config.path()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let program = env!("CARGO_BIN_EXE_proton-canceller");
+    let mut process =
+        FunctionProcess::start_without_endpoint(program, &aws.server, variables).unwrap();
     let ids = ["event-1", "event-2"];
     for id in ids {
         let invocation = Invocation {
@@ -187,17 +177,17 @@ async fn an_endpoint_of_the_profile_that_is_no_url_is_logged_with_each_event() {
         };
         assert_eq!(error_type, "BadEndpoint");
     }
-    process.kill().unwrap();
-    let output = process.wait_with_output().unwrap().stdout;
-    let lines = String::from_utf8(output).unwrap();
+    process.kill().await;
+    process.ended().await.unwrap();
+    let lines = process.lines();
     for id in ids {
-        let is_logged = lines.lines().any(|line| {
-            let line: Value = serde_json::from_str(line).unwrap();
+        let is_logged = lines.iter().any(|line| {
+            let line: Value = serde_json::from_str(&line.text).unwrap();
             line["level"] == "ERROR"
                 && line["errorType"] == "BadEndpoint"
                 && line["span"]["requestId"] == id
         });
-        assert!(is_logged, "{id}: {lines}");
+        assert!(is_logged, "{id}: {lines:?}");
     }
 }
 
