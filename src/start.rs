@@ -9,6 +9,7 @@ use aws_config::environment::{
 };
 use aws_config::meta::region::ProvideRegion as _;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_types::SdkConfig;
@@ -107,7 +108,9 @@ async fn sdk_config(transport: &Transport) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(transport.http_client())
         .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::disabled());
+        .timeout_config(TimeoutConfig::disabled())
+        // It gives up a slow response after 20 seconds, the run after five.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     // The default chains begin with these variables, which Lambda sets. If they are set, the rest of the
     // chains is not built: the clients of STS and of the instance metadata take memory and time.
     if let Some(region) = EnvironmentVariableRegionProvider::new().region().await {
