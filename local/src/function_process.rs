@@ -129,7 +129,7 @@ impl FunctionProcess {
     }
 }
 
-/// Returns the variables that Lambda sets, and AWS's endpoint.
+/// Returns the variables that Lambda sets.
 fn lambda_environment(server: &Server) -> [(&'static str, String); 8] {
     [
         ("AWS_LAMBDA_RUNTIME_API", server.address()),

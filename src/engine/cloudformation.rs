@@ -208,16 +208,16 @@ impl CloudFormation {
         };
         let is_running = matches!(shown.status, Status::InProgress | Status::Cancelling);
         let search = Search::new(deployment, shown, token_of(deployment));
-        match search.known() {
-            Some(reading) if is_running => Ok(ReadStep::Done(reading)),
-            Some(_) | None => Ok(EventPages {
-                search,
-                is_express,
-                token: None,
-                number: 0,
-            }
-            .read_on()),
+        if is_running && let Some(reading) = search.known() {
+            return Ok(ReadStep::Done(reading));
         }
+        let pages = EventPages {
+            search,
+            is_express,
+            token: None,
+            number: 0,
+        };
+        Ok(pages.read_on())
     }
 
     /// Reads one page of the stack's events.
